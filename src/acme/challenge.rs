@@ -1,0 +1,76 @@
+//! Challenge types (RFC 8555 §8, RFC 8737) and what may prove what.
+
+use serde::{Deserialize, Serialize};
+
+use super::identifier::Identifier;
+
+/// The ways a client can prove control of an identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChallengeKind {
+    /// RFC 8555 §8.3.
+    Http01,
+    /// RFC 8555 §8.4.
+    Dns01,
+    /// RFC 8737.
+    TlsAlpn01,
+}
+
+impl ChallengeKind {
+    /// One row per kind: the kind and its name on the wire.
+    pub const TABLE: &[(Self, &'static str)] =
+        &[(Self::Http01, "http-01"), (Self::Dns01, "dns-01"), (Self::TlsAlpn01, "tls-alpn-01")];
+
+    /// The name on the wire and in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::TABLE.iter().find(|(_, text)| *text == name).map(|(kind, _)| *kind)
+    }
+
+    /// Whether this kind can prove control of `identifier`: a wildcard needs dns-01
+    /// (RFC 8555 §7.4.1), an address cannot use it (RFC 8738 §7).
+    pub fn can_prove(self, identifier: &Identifier) -> bool {
+        match (self, identifier) {
+            (_, Identifier::Dns(_)) | (Self::Dns01, Identifier::Wildcard(_)) => true,
+            (Self::Http01 | Self::TlsAlpn01, Identifier::Ip(_)) => true,
+            (Self::Http01 | Self::TlsAlpn01, Identifier::Wildcard(_)) => false,
+            (Self::Dns01, Identifier::Ip(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_printer_agree() {
+        for (kind, text) in ChallengeKind::TABLE {
+            assert_eq!(kind.name(), *text);
+            assert_eq!(ChallengeKind::parse(text), Some(*kind));
+        }
+        assert_eq!(ChallengeKind::parse("tls-sni-01"), None);
+        assert_eq!(ChallengeKind::parse("HTTP-01"), None);
+    }
+
+    #[test]
+    fn what_proves_what() {
+        use ChallengeKind::*;
+        let rows = [
+            ("dns", "a.test", [true, true, true]),
+            ("dns", "*.a.test", [false, true, false]),
+            ("ip", "10.0.0.1", [true, false, true]),
+        ];
+        for (kind, value, want) in rows {
+            let id = Identifier::parse(kind, value).unwrap();
+            assert_eq!([Http01, Dns01, TlsAlpn01].map(|c| c.can_prove(&id)), want, "{value}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Identifiers (RFC 8555 §9.7.7, RFC 8738): parsed once, normal form only.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A DNS name in lower case without a trailing dot, letters, digits and hyphens only, never a
+/// wildcard; at most 253 bytes, labels of 1 to 63.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DnsName(String);
+
+impl DnsName {
+    /// Parses and normalises (lower case).
+    pub fn parse(text: &str) -> Result<Self, IdentifierError> {
+        let name = text.to_ascii_lowercase();
+        if name.is_empty() {
+            return Err(IdentifierError::Empty);
+        }
+        if !name.is_ascii() {
+            return Err(IdentifierError::NotAscii);
+        }
+        if name.ends_with('.') {
+            return Err(IdentifierError::TrailingDot);
+        }
+        if name.len() > 253 {
+            return Err(IdentifierError::TooLong);
+        }
+        if name.parse::<IpAddr>().is_ok() {
+            return Err(IdentifierError::AddressAsDns);
+        }
+        for label in name.split('.') {
+            check_label(label)?;
+        }
+        // A name whose last label is a number would be read as an IPv4 address by URL parsers.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(IdentifierError::NumericTld);
+        }
+        Ok(Self(name))
+    }
+
+    /// The normal form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check_label(label: &str) -> Result<(), IdentifierError> {
+    let bytes = label.as_bytes();
+    match bytes {
+        [] => return Err(IdentifierError::EmptyLabel),
+        _ if bytes.len() > 63 => return Err(IdentifierError::LabelTooLong),
+        [b'*', ..] => return Err(IdentifierError::Wildcard),
+        [b'-', ..] | [.., b'-'] => return Err(IdentifierError::HyphenAtEdge),
+        _ => {}
+    }
+    if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+        return Err(IdentifierError::Character);
+    }
+    // RFC 5891 §4.2.3.1: hyphens in the third and fourth place are kept for A-labels.
+    if bytes.len() >= 4 && &bytes[2..4] == b"--" && &bytes[..2] != b"xn" {
+        return Err(IdentifierError::ReservedLabel);
+    }
+    Ok(())
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an authorization can prove control of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Identifier {
+    /// One DNS name.
+    Dns(DnsName),
+    /// All names one label below this one (`*.` is not part of the stored name).
+    Wildcard(DnsName),
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr),
+}
+
+impl Identifier {
+    /// Parses `{"type": kind, "value": value}` as newOrder carries it.
+    pub fn parse(kind: &str, value: &str) -> Result<Self, IdentifierError> {
+        match kind {
+            "dns" => Self::parse_dns(value),
+            "ip" => Self::parse_ip(value),
+            _ => Err(IdentifierError::UnsupportedType),
+        }
+    }
+
+    /// Parses a DNS name that may be a wildcard.
+    pub fn parse_dns(value: &str) -> Result<Self, IdentifierError> {
+        match value.strip_prefix("*.") {
+            Some(base) => DnsName::parse(base).map(Self::Wildcard),
+            None => DnsName::parse(value).map(Self::Dns),
+        }
+    }
+
+    /// Parses an address in its canonical text form (RFC 8738 §3: RFC 5952 for IPv6).
+    pub fn parse_ip(value: &str) -> Result<Self, IdentifierError> {
+        let ip: IpAddr = value.parse().map_err(|_| IdentifierError::NotAnAddress)?;
+        if ip.to_string() != value {
+            return Err(IdentifierError::NotCanonicalAddress);
+        }
+        Self::from_ip(ip)
+    }
+
+    /// An address that a certificate may name.
+    pub fn from_ip(ip: IpAddr) -> Result<Self, IdentifierError> {
+        if let IpAddr::V6(v6) = ip
+            && v6.to_ipv4_mapped().is_some()
+        {
+            return Err(IdentifierError::MappedAddress);
+        }
+        Ok(Self::Ip(ip))
+    }
+
+    /// The ACME type: `dns` or `ip`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dns(_) | Self::Wildcard(_) => "dns",
+            Self::Ip(_) => "ip",
+        }
+    }
+
+    /// The value as an order shows it: a wildcard with its `*.`.
+    pub fn order_value(&self) -> String {
+        match self {
+            Self::Dns(name) => name.to_string(),
+            Self::Wildcard(name) => format!("*.{name}"),
+            Self::Ip(ip) => ip.to_string(),
+        }
+    }
+
+    /// The value as an authorization shows it: a wildcard without its `*.` (RFC 8555 §7.1.4).
+    pub fn authorization_value(&self) -> String {
+        match self {
+            Self::Dns(name) | Self::Wildcard(name) => name.to_string(),
+            Self::Ip(ip) => ip.to_string(),
+        }
+    }
+
+    /// Whether this is a wildcard.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self, Self::Wildcard(_))
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.order_value())
+    }
+}
+
+/// Why a text is not an identifier we issue for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifierError {
+    /// Neither `dns` nor `ip`.
+    #[error("the identifier type is not supported: use \"dns\" or \"ip\"")]
+    UnsupportedType,
+    /// Empty text.
+    #[error("the name is empty")]
+    Empty,
+    /// Outside ASCII.
+    #[error("the name has characters outside ASCII: give internationalised names as A-labels (xn--…)")]
+    NotAscii,
+    /// `example.com.`
+    #[error("the name ends in a dot")]
+    TrailingDot,
+    /// Over 253 bytes.
+    #[error("the name is longer than 253 bytes")]
+    TooLong,
+    /// An address where a name belongs.
+    #[error("the name is an IP address: use identifier type \"ip\"")]
+    AddressAsDns,
+    /// Two dots in a row, or one in front.
+    #[error("the name has an empty label")]
+    EmptyLabel,
+    /// A label over 63 bytes.
+    #[error("a label of the name is longer than 63 bytes")]
+    LabelTooLong,
+    /// `*` anywhere but as the whole first label.
+    #[error("a wildcard is allowed only as the whole leftmost label")]
+    Wildcard,
+    /// `-a` or `a-`.
+    #[error("a label of the name begins or ends with a hyphen")]
+    HyphenAtEdge,
+    /// Anything else than letters, digits, hyphens.
+    #[error("the name has a character other than letters, digits, hyphens and dots")]
+    Character,
+    /// `ab--c`.
+    #[error("a label of the name has hyphens in its third and fourth place but is not an A-label")]
+    ReservedLabel,
+    /// `1.2.3`.
+    #[error("the last label of the name is a number")]
+    NumericTld,
+    /// Not an address.
+    #[error("the value is not an IP address")]
+    NotAnAddress,
+    /// Not in the one text form.
+    #[error("the address is not in its canonical text form (RFC 5952)")]
+    NotCanonicalAddress,
+    /// `::ffff:1.2.3.4`
+    #[error("the address is an IPv4-mapped IPv6 address: give the IPv4 address")]
+    MappedAddress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        use IdentifierError::*;
+        let long_label = format!("{}.test", "a".repeat(64));
+        let long_name = format!("{}test", "abcdefgh.".repeat(28));
+        let rows: &[(&str, &str, Result<&str, IdentifierError>)] = &[
+            ("dns", "example.test", Ok("example.test")),
+            ("dns", "Example.TEST", Ok("example.test")),
+            ("dns", "localhost", Ok("localhost")),
+            ("dns", "*.Example.test", Ok("*.example.test")),
+            ("dns", "xn--bcher-kva.test", Ok("xn--bcher-kva.test")),
+            ("dns", "", Err(Empty)),
+            ("dns", "*.", Err(Empty)),
+            ("dns", "bücher.test", Err(NotAscii)),
+            ("dns", "example.test.", Err(TrailingDot)),
+            ("dns", &long_name, Err(TooLong)),
+            ("dns", &long_label, Err(LabelTooLong)),
+            ("dns", "10.0.0.1", Err(AddressAsDns)),
+            ("dns", "::1", Err(AddressAsDns)),
+            ("dns", "a..test", Err(EmptyLabel)),
+            ("dns", ".test", Err(EmptyLabel)),
+            ("dns", "*.*.test", Err(Wildcard)),
+            ("dns", "a.*.test", Err(Wildcard)),
+            ("dns", "*", Err(Wildcard)),
+            ("dns", "*a.test", Err(Wildcard)),
+            ("dns", "a*.test", Err(Character)),
+            ("dns", "-a.test", Err(HyphenAtEdge)),
+            ("dns", "a-.test", Err(HyphenAtEdge)),
+            ("dns", "a_b.test", Err(Character)),
+            ("dns", "a b.test", Err(Character)),
+            ("dns", "a\0.test", Err(Character)),
+            ("dns", "a,b.test", Err(Character)),
+            ("dns", "ab--c.test", Err(ReservedLabel)),
+            ("dns", "1.2.3", Err(NumericTld)),
+            ("ip", "10.0.0.1", Ok("10.0.0.1")),
+            ("ip", "2001:db8::1", Ok("2001:db8::1")),
+            ("ip", "2001:DB8::1", Err(NotCanonicalAddress)),
+            ("ip", "2001:db8:0::1", Err(NotCanonicalAddress)),
+            ("ip", "010.0.0.1", Err(NotAnAddress)),
+            ("ip", "fe80::1%eth0", Err(NotAnAddress)),
+            ("ip", "::ffff:10.0.0.1", Err(MappedAddress)),
+            ("ip", "10.0.0.0/8", Err(NotAnAddress)),
+            ("email", "a@example.test", Err(UnsupportedType)),
+            ("DNS", "example.test", Err(UnsupportedType)),
+        ];
+        for (kind, value, want) in rows {
+            let got = Identifier::parse(kind, value).map(|id| id.order_value());
+            assert_eq!(got.as_deref(), want.as_deref(), "{kind} {value}");
+        }
+    }
+}

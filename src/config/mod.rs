@@ -1,0 +1,3 @@
+//! Configuration: the file's raw shape, validated once into [`settings::Settings`].
+
+pub mod settings;

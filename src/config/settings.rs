@@ -1,0 +1,169 @@
+//! Validated settings: what the daemon runs on. Made only by [`crate::config`] from a file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::acme::challenge::ChallengeKind;
+
+/// Everything one process runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The listener.
+    pub server: Server,
+    /// Where data lives.
+    pub store: Store,
+    /// How challenges are validated.
+    pub validation: Validation,
+    /// The issuing authority's files.
+    pub authority: Authority,
+    /// Who may ask; names are unique.
+    pub provisioners: Vec<Provisioner>,
+    /// Log output.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Names (or addresses) that clients reach this CA by; its own certificate carries them.
+    pub dns_names: Vec<crate::acme::identifier::Identifier>,
+    /// `https://HOST[:PORT]`, without a trailing slash; every URL handed out starts so.
+    pub base_url: String,
+    /// Largest request body, bytes; never zero.
+    pub max_body: usize,
+    /// Connections open at once; never zero.
+    pub max_connections: usize,
+    /// Longest time a request may take to arrive or be answered.
+    pub request_timeout: Duration,
+    /// How long a drain waits for requests under way before it gives up.
+    pub drain_timeout: Duration,
+}
+
+/// Storage engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The default.
+    Fjall,
+    /// Behind the cargo feature `sled`.
+    Sled,
+    /// Keeps nothing; for tests and trials.
+    Memory,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Which engine.
+    pub engine: Engine,
+    /// Its directory.
+    pub path: PathBuf,
+    /// How long certificates and audit events are kept once the certificate has expired.
+    pub retention: Duration,
+}
+
+/// `[validation]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validation {
+    /// DNS servers; empty means the system's.
+    pub resolvers: Vec<SocketAddr>,
+    /// Port of http-01.
+    pub http_port: u16,
+    /// Port of tls-alpn-01.
+    pub tls_alpn_port: u16,
+    /// Targets allowed although denied by default.
+    pub allow: Vec<IpNet>,
+    /// Targets denied in addition to the defaults; wins over `allow`.
+    pub deny: Vec<IpNet>,
+    /// For one attempt, all in all.
+    pub timeout: Duration,
+    /// Attempts per challenge before it is invalid; at least 1.
+    pub attempts: u32,
+}
+
+/// `[authority]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// Root certificate, PEM.
+    pub root: PathBuf,
+    /// Intermediate certificate, PEM.
+    pub certificate: PathBuf,
+    /// The intermediate's private key, PKCS#8 PEM, perhaps encrypted.
+    pub key: PathBuf,
+    /// File whose first line is the key's password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `[[provisioner]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provisioner {
+    /// `type = "acme"`
+    Acme(AcmeProvisioner),
+}
+
+/// An ACME provisioner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeProvisioner {
+    /// In `/acme/NAME/directory`: 1 to 64 of `a-z 0-9 - _`.
+    pub name: String,
+    /// Challenges offered, in this order; never empty.
+    pub challenges: Vec<ChallengeKind>,
+    /// Lifetime of a certificate when the order names none.
+    pub default_ttl: Duration,
+    /// Longest lifetime.
+    pub max_ttl: Duration,
+    /// Shortest lifetime.
+    pub min_ttl: Duration,
+    /// Names that may be asked for; empty means any.
+    pub allow_names: Vec<NameRule>,
+    /// Names refused; wins over `allow_names`.
+    pub deny_names: Vec<NameRule>,
+    /// Whether wildcards may be asked for.
+    pub wildcards: bool,
+    /// Most identifiers in one order; never zero.
+    pub max_names: usize,
+    /// How long an order may stay unfinished.
+    pub order_ttl: Duration,
+    /// How long a proved authorization may be used again; zero: never.
+    pub authorization_ttl: Duration,
+    /// Shown in the directory; accounts must agree to it if set.
+    pub terms_of_service: Option<String>,
+    /// Shown in the directory.
+    pub website: Option<String>,
+}
+
+/// One rule over names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// Exactly this name (and not its wildcard).
+    Exact(String),
+    /// `*.example.internal` or `.example.internal` in the file: every name under it, at any depth,
+    /// wildcards included; not the name itself.
+    Under(String),
+    /// An address or block.
+    Net(IpNet),
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Least severe level shown.
+    pub level: LogLevel,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Log levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

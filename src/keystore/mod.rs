@@ -1,0 +1,1 @@
+//! Where private keys live, behind [`crate::authority::signer::Signer`].

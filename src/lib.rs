@@ -1,0 +1,33 @@
+//! Mayfly: a private certificate authority for certificates that live a day.
+//!
+//! # The rooms, outer to inner
+//!
+//! Arrows point inwards and never back; `tests/it/architecture.rs` holds them.
+//!
+//! | room | what it does | may use |
+//! |---|---|---|
+//! | [`cli`] | one file per command | everything below |
+//! | [`daemon`] | composition root: settings in, running server out | everything below |
+//! | [`config`] | file → validated settings | acme |
+//! | [`http`] | everything that serves HTTP | wire, service and inwards |
+//! | [`wire`] | serde shapes of the protocols | acme |
+//! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
+//! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
+//! | [`acme`] [`authority`] [`provisioner`] [`audit`] | the pure core | x509, jose |
+//! | [`x509`] [`jose`] | formats | id, time, entropy |
+//! | [`id`] [`time`] [`entropy`] | the floor | nothing |
+//!
+//! # The straight line of a request
+//!
+//! bytes → `http::acme::envelope` (a verified request or a problem) → `wire` (a typed ask) →
+//! `service` (one snapshot in) → core (a decision) → `storage` (one batch out, durable) → reply.
+
+pub mod acme;
+pub mod authority;
+pub mod config;
+pub mod entropy;
+pub mod keystore;
+pub mod storage;
+pub mod time;
+pub mod validation;
+pub mod x509;

@@ -1,0 +1,180 @@
+//! The store: a narrow, transactional key-value contract and its backends.
+//!
+//! A [`Store`] reads single records and bounded ranges, and commits [`Batch`]es. A batch is atomic
+//! across tables, checks the versions it expects, and is **durable when [`Store::commit`] returns**.
+//! A lost race is a value ([`CommitOutcome::Conflict`]), not an error. The embedded engines share
+//! one group-commit writer ([`group`]); every backend passes one behaviour suite ([`conformance`]).
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future, so that `dyn Store` works.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
+        /// A named key space. Short-lived kinds have tables of their own so that their churn
+        /// never touches the certificates' (`storage.md`: sweeping tombstones).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Table { $($(#[$doc])* $name),+ }
+
+        impl Table {
+            /// Every table, in a fixed order.
+            pub const ALL: &[Table] = &[$(Table::$name),+];
+
+            /// The name on disk; never changes once released.
+            pub const fn name(self) -> &'static str {
+                match self { $(Table::$name => $text),+ }
+            }
+        }
+    };
+}
+
+tables! {
+    /// Account id → account.
+    Accounts = "accounts",
+    /// Provisioner and key thumbprint → account id.
+    AccountKeys = "account_keys",
+    /// Order id → order with its authorizations and challenges. Ids sort by the time of removal.
+    Orders = "orders",
+    /// Account and identifier → the valid authorization it holds.
+    Grants = "grants",
+    /// Serial number → certificate. Serials sort by expiry.
+    Certificates = "certificates",
+    /// Sequence number → audit event; append-only.
+    Audit = "audit",
+    /// Small facts about the store itself, its format version first of all.
+    Meta = "meta",
+}
+
+/// Version of a stored record: unique over the store's life, so that a record deleted and created
+/// again never shows an old version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+/// A record as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// What to expect when changing it.
+    pub version: Version,
+    /// The record's bytes.
+    pub value: Vec<u8>,
+}
+
+/// What a commit requires of a key before any of its operations apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// No record there.
+    Absent,
+    /// Exactly this version there.
+    Is(Version),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Create or replace.
+    Put(Table, Vec<u8>, Vec<u8>),
+    /// Remove; no error if absent.
+    Delete(Table, Vec<u8>),
+    /// Add under the table's next sequence number (8 bytes big-endian, from 1, without gaps).
+    Append(Table, Vec<u8>),
+}
+
+/// An atomic set of checks and changes.
+///
+/// A key is to be changed at most once in a batch; the last change wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// All must hold, or nothing happens.
+    pub checks: Vec<(Table, Vec<u8>, Expect)>,
+    /// Applied together.
+    pub ops: Vec<Op>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Adds a check.
+    pub fn expect(mut self, table: Table, key: impl Into<Vec<u8>>, expect: Expect) -> Self {
+        self.checks.push((table, key.into(), expect));
+        self
+    }
+    /// Adds a put.
+    pub fn put(mut self, table: Table, key: impl Into<Vec<u8>>, value: Vec<u8>) -> Self {
+        self.ops.push(Op::Put(table, key.into(), value));
+        self
+    }
+    /// Adds a delete.
+    pub fn delete(mut self, table: Table, key: impl Into<Vec<u8>>) -> Self {
+        self.ops.push(Op::Delete(table, key.into()));
+        self
+    }
+    /// Adds an append.
+    pub fn append(mut self, table: Table, value: Vec<u8>) -> Self {
+        self.ops.push(Op::Append(table, value));
+        self
+    }
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CommitOutcome {
+    /// Applied and durable; every record put has this version.
+    Committed(Version),
+    /// A check did not hold; nothing was applied.
+    Conflict,
+}
+
+/// Why the store could not answer. None of these is the client's fault.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The commit queue is full; nothing was applied; try again shortly.
+    #[error("the store's commit queue is full")]
+    Busy,
+    /// The batch breaks a fixed limit of the store; nothing was applied.
+    #[error("the batch is too large: {0}")]
+    TooLarge(String),
+    /// Too little free space for new data; nothing was applied.
+    #[error("the store refuses writes: {0}")]
+    NoSpace(String),
+    /// The engine failed; whether the batch was applied is unknown, and the store answers no more
+    /// until it is opened again.
+    #[error("the store has failed: {0}")]
+    Failed(String),
+    /// A record does not read as what was written.
+    #[error("a stored record is corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// Key and record, as a scan returns them.
+pub type Row = (Vec<u8>, Versioned);
+
+/// The contract every backend keeps. See the module's doc.
+pub trait Store: Send + Sync {
+    /// Reads one record. Sees every commit that has returned; never one that is not durable.
+    fn get<'a>(&'a self, table: Table, key: &'a [u8])
+    -> BoxFuture<'a, Result<Option<Versioned>, StoreError>>;
+
+    /// Reads up to `limit` records whose keys start with `prefix` and sort after `after` (from the
+    /// beginning if `None`), in key order. Fewer than `limit` means the end was reached.
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Row>, StoreError>>;
+
+    /// Applies a batch; durable when it returns `Committed`.
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<CommitOutcome, StoreError>>;
+
+    /// Proves that the store can still write durably (commits a small record), for `/readyz`.
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Stops accepting commits, waits for those under way, releases the files.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
