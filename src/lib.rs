@@ -23,10 +23,15 @@
 //! `service` (one snapshot in) → core (a decision) → `storage` (one batch out, durable) → reply.
 
 pub mod acme;
+pub mod audit;
 pub mod authority;
 pub mod config;
 pub mod entropy;
+pub mod id;
+pub mod jose;
 pub mod keystore;
+pub mod provisioner;
+pub mod service;
 pub mod storage;
 pub mod time;
 pub mod validation;
