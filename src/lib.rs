@@ -25,8 +25,11 @@
 pub mod acme;
 pub mod audit;
 pub mod authority;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod entropy;
+pub mod http;
 pub mod id;
 pub mod jose;
 pub mod keystore;
@@ -35,4 +38,5 @@ pub mod service;
 pub mod storage;
 pub mod time;
 pub mod validation;
+pub mod wire;
 pub mod x509;

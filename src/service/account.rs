@@ -9,7 +9,7 @@ use crate::audit::Event;
 use crate::id::AccountId;
 use crate::jose::jwk::{Jwk, Thumbprint};
 use crate::provisioner::acme::Terms;
-use crate::storage::record::{AccountKey, Record};
+use crate::storage::codec::{AccountKey, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 
 /// An account with its key ready to verify.

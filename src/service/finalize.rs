@@ -19,7 +19,7 @@ use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
-use crate::storage::record::Record;
+use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::x509::csr::Csr;
 

@@ -16,7 +16,7 @@ use crate::authority::sign::{self, Issued};
 use crate::authority::signer::Cost;
 use crate::entropy::Entropy;
 use crate::provisioner::Grant;
-use crate::storage::record::Record;
+use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Store, Table};
 use crate::time::Timestamp;
 

@@ -28,7 +28,7 @@ use crate::authority::issuer::Issuer;
 use crate::entropy::Entropy;
 use crate::id::OrderId;
 use crate::provisioner::acme::Terms;
-use crate::storage::record::Record;
+use crate::storage::codec::Record;
 use crate::storage::{Batch, BoxFuture, Store, StoreError, Table};
 use crate::time::{Clock, Timestamp};
 use crate::validation::{Ask, Outcome};

@@ -13,7 +13,7 @@ use crate::acme::order::{
 };
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
-use crate::storage::record::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
 

@@ -9,7 +9,7 @@ use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
-use crate::storage::record::Record;
+use crate::storage::codec::Record;
 use crate::storage::{Table, Version};
 use crate::x509::serial::Serial;
 

@@ -21,7 +21,7 @@ use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
 use crate::provisioner::acme::Terms;
-use crate::storage::record::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::validation::{Ask, Failure, FailureKind, Outcome};
 

@@ -12,7 +12,7 @@ use crate::id::AccountId;
 use crate::jose::jwk::Jwk;
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
-use crate::storage::record::Record;
+use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::x509::serial::Serial;
 

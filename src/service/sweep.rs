@@ -11,7 +11,7 @@ use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::record::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
 

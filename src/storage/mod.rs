@@ -5,7 +5,7 @@
 //! A lost race is a value ([`CommitOutcome::Conflict`]), not an error. The embedded engines share
 //! one group-commit writer ([`group`]); every backend passes one behaviour suite ([`conformance`]).
 
-pub mod record;
+pub mod codec;
 
 use std::future::Future;
 use std::pin::Pin;
