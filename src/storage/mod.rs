@@ -5,6 +5,19 @@
 //! A lost race is a value ([`CommitOutcome::Conflict`]), not an error. The embedded engines share
 //! one group-commit writer ([`group`]); every backend passes one behaviour suite ([`conformance`]).
 
+pub mod embedded;
+pub mod engine;
+pub mod group;
+pub mod limits;
+pub mod memory;
+mod open;
+mod record;
+
+#[cfg(test)]
+mod conformance;
+
+pub use self::open::{Backend, open};
+
 use std::future::Future;
 use std::pin::Pin;
 
