@@ -3,7 +3,8 @@
 //! A [`Store`] reads single records and bounded ranges, and commits [`Batch`]es. A batch is atomic
 //! across tables, checks the versions it expects, and is **durable when [`Store::commit`] returns**.
 //! A lost race is a value ([`CommitOutcome::Conflict`]), not an error. The embedded engines share
-//! one group-commit writer ([`group`]); every backend passes one behaviour suite ([`conformance`]).
+//! one group-commit writer ([`group`]); every backend passes one behaviour suite
+//! (`conformance.rs`).
 
 pub mod embedded;
 pub mod engine;
@@ -56,7 +57,8 @@ tables! {
     Certificates = "certificates",
     /// Sequence number → audit event; append-only.
     Audit = "audit",
-    /// Small facts about the store itself, its format version first of all.
+    /// Small facts about the authority as a whole. What the store notes about itself (its format, the
+    /// last version) lies in a space that no batch can reach.
     Meta = "meta",
 }
 

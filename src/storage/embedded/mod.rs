@@ -5,6 +5,9 @@ mod room;
 #[cfg(feature = "sled")]
 pub mod sled;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
