@@ -115,8 +115,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads up to `limit` rows of `span`, in key order, starting at the span's start.
     fn scan(&self, space: Space, span: &Span, limit: usize) -> Result<Vec<RawRow>, StoreError>;
 
-    /// Refuses with [`StoreError::NoSpace`] when there is too little room for a group.
-    fn room(&self) -> Result<(), StoreError> {
+    /// Refuses with [`StoreError::NoSpace`] when there is too little room for a group of `bytes`.
+    fn room(&self, bytes: usize) -> Result<(), StoreError> {
+        let _ = bytes;
         Ok(())
     }
 

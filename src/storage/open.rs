@@ -24,7 +24,7 @@ pub enum Backend {
 ///
 /// [`StoreError::Failed`] says that another process holds the directory, that it has another
 /// engine's or another format's files, or what the engine says; [`StoreError::NoSpace`] that the
-/// file system is too full even to begin.
+/// file system is too full to begin a new store.
 pub fn open(backend: Backend, path: &Path) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match backend {
         Backend::Memory => Arc::new(GroupCommit::start(Memory::default())?),

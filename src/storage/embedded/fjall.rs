@@ -32,8 +32,7 @@ impl Fjall {
     /// Opens the directory, creating it if need be.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         prepare(path, &["db", "conf"])?;
-        let room = Room::new(path);
-        room.check()?;
+        // Not refused for want of space: a store that can only be read still serves.
         let database =
             Database::builder(path).max_journaling_size(JOURNALS).open().map_err(|error| match error {
                 Error::Locked => at(path, "is in use by another process"),
@@ -44,7 +43,7 @@ impl Fjall {
             .map(|space| database.keyspace(space.name(), options))
             .collect::<Result<_, _>>()
             .map_err(|error| at(path, &format!("does not open: {error}")))?;
-        Ok(Self { keyspaces, database, room })
+        Ok(Self { keyspaces, database, room: Room::new(path) })
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
@@ -71,8 +70,8 @@ impl Engine for Fjall {
             .collect()
     }
 
-    fn room(&self) -> Result<(), StoreError> {
-        self.room.check()
+    fn room(&self, bytes: usize) -> Result<(), StoreError> {
+        self.room.check(bytes)
     }
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -37,7 +37,8 @@ impl Sled {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         prepare(path, &["keyspaces", "version"])?;
         let room = Room::new(path);
-        room.check()?;
+        // Opening writes, and a full disk is what this engine does not survive.
+        room.check(0)?;
         let config = sled::Config::new().path(path).flush_every_ms(None);
         let mut tries = 1;
         let tree = loop {
@@ -93,8 +94,8 @@ impl Engine for Sled {
         })
     }
 
-    fn room(&self) -> Result<(), StoreError> {
-        self.room.check()
+    fn room(&self, bytes: usize) -> Result<(), StoreError> {
+        self.room.check(bytes)
     }
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -39,7 +39,7 @@ impl Ledger {
                 )));
             }
             None if version == 0 => {
-                engine.room()?;
+                engine.room(FORMAT.len())?;
                 engine.apply(vec![Write::Put(Space::System, FORMAT_KEY.to_vec(), FORMAT.to_vec())])?;
             }
             None => return Err(StoreError::Corrupt("the store lacks its format".into())),

@@ -73,7 +73,7 @@ impl Engine for Scripted {
     fn scan(&self, space: Space, span: &Span, limit: usize) -> Result<Vec<RawRow>, StoreError> {
         self.memory.scan(space, span, limit)
     }
-    fn room(&self) -> Result<(), StoreError> {
+    fn room(&self, _: usize) -> Result<(), StoreError> {
         match self.script.0.full.load(Ordering::SeqCst) {
             true => Err(StoreError::NoSpace("full".into())),
             false => Ok(()),

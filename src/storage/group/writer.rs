@@ -37,8 +37,6 @@ pub struct Txn {
 pub fn run<E: Engine>(shared: Arc<Shared<E>>, queue: &Receiver<Txn>, mut ledger: Ledger) {
     let _mark = FailOnPanic(&shared);
     while let Some(group) = next_group(queue) {
-        let bytes = group.iter().map(|txn| txn.bytes).sum();
-        shared.queued.fetch_sub(bytes, Ordering::Relaxed);
         if let Err(error) = commit_group(&shared, &mut ledger, group) {
             tracing::error!(%error, "the store has failed and answers no more until it is opened again");
             return;
@@ -67,8 +65,10 @@ fn commit_group<E: Engine>(
     ledger: &mut Ledger,
     group: Vec<Txn>,
 ) -> Result<(), StoreError> {
+    let bytes = group.iter().map(|txn| txn.bytes).sum();
+    shared.queued.fetch_sub(bytes, Ordering::Relaxed);
     let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|txn| (txn.batch, txn.reply)).unzip();
-    match try_group(shared, ledger, batches) {
+    match try_group(shared, ledger, batches, bytes) {
         Ok(answers) => {
             for (reply, answer) in replies.into_iter().zip(answers) {
                 // A caller that has gone away needs no answer.
@@ -92,10 +92,11 @@ fn try_group<E: Engine>(
     shared: &Shared<E>,
     ledger: &mut Ledger,
     batches: Vec<Batch>,
+    bytes: usize,
 ) -> Result<Vec<Answer>, StoreError> {
     let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
     let Some(engine) = engine.as_ref() else { return Err(StoreError::Failed("it is closed".into())) };
-    match engine.room() {
+    match engine.room(bytes) {
         Err(full @ StoreError::NoSpace(_)) => return Ok(vec![Err(full); batches.len()]),
         other => other?,
     }
