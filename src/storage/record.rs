@@ -220,6 +220,30 @@ mod tests {
         );
     }
 
+    /// The format on disk, byte for byte: a change here is a new format of the store.
+    #[test]
+    fn golden_bytes() {
+        let encoded = |value: &[u8]| {
+            let mut writes = Vec::new();
+            let record = Versioned { version: Version(0x0102), value: value.to_vec() };
+            encode(Table::Orders, b"k".to_vec(), &record, 5, &mut writes).unwrap();
+            writes
+        };
+        let inline = vec![0, 0, 0, 0, 0, 0, 1, 2, b'v'];
+        assert_eq!(encoded(b"v"), [Write::Put(Space::Table(Table::Orders), b"k".to_vec(), inline)]);
+        let reference = vec![0x80, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 5, 0, 0, 0x0b, 0xb9];
+        let chunk =
+            |index| [b"orders\0".as_slice(), &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 5, 0, 0, 0, index]].concat();
+        assert_eq!(
+            encoded(&[7; 3001]),
+            [
+                Write::Put(Space::Table(Table::Orders), b"k".to_vec(), reference),
+                Write::Put(Space::Chunks, chunk(0), vec![7; 3000]),
+                Write::Put(Space::Chunks, chunk(1), vec![7]),
+            ]
+        );
+    }
+
     #[test]
     fn every_stored_value_is_at_most_three_kib() {
         for len in [0, 1, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 2 * CHUNK, 2 * CHUNK + 1, 1 << 20] {
