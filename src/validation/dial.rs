@@ -114,17 +114,17 @@ impl Door {
 /// What a fruitless lookup of `name` means.
 pub(super) fn dns_stop(name: &str, types: &str, trouble: Trouble) -> Stop {
     match trouble {
-        Trouble::NoName => Stop::failed(
+        Trouble::Missing => Stop::failed(
             FailureKind::Dns,
             format!(
                 "{name} does not exist in DNS; create the record, or wait until this CA's resolver sees it"
             ),
         ),
-        Trouble::NoData => Stop::failed(
+        Trouble::Empty => Stop::failed(
             FailureKind::Dns,
             format!("{name} has no {types} record; create it, or wait until this CA's resolver sees it"),
         ),
-        Trouble::NoAnswer(why) => Stop::inconclusive(
+        Trouble::Unanswered(why) => Stop::inconclusive(
             FailureKind::Dns,
             format!("{name} could not be looked up ({why}); the validation can be tried again"),
         ),

@@ -168,7 +168,7 @@ mod tests {
             ("http://0x7f.1/", Ok("http://127.0.0.1/")),
             ("http://127.1/", Ok("http://127.0.0.1/")),
             ("http://[::1]/", Ok("http://[::1]/")),
-            ("http://[::ffff:127.0.0.1]/", Ok("http://[::ffff:7f00:1]/")),
+            ("http://[::ffff:127.0.0.1]/", Ok("http://[::ffff:127.0.0.1]/")),
             ("http://b.test:22/", Err(Port(22))),
             ("http://b.test:0/", Err(Port(0))),
             ("http://b.test:99999/", Err(NotAUrl)),

@@ -29,11 +29,11 @@ const SECOND_FAMILY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// An answer: there is no such name.
-    NoName,
+    Missing,
     /// An answer: the name has no such records.
-    NoData,
+    Empty,
     /// No answer that says anything about the name; the text says who failed how.
-    NoAnswer(String),
+    Unanswered(String),
 }
 
 /// The DNS client. One inner resolver per given server, so that one that fails, in whatever way,
@@ -105,7 +105,7 @@ impl Lookups {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - turn).unwrap_or(1);
             match timeout_at(Instant::now() + share, query(server)).await {
-                Ok(Err(Trouble::NoAnswer(why))) => troubles.push(format!("{label}: {why}")),
+                Ok(Err(Trouble::Unanswered(why))) => troubles.push(format!("{label}: {why}")),
                 Err(_) => troubles.push(format!("{label}: no answer in time")),
                 Ok(answer) => {
                     self.preferred.store(index, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Lookups {
                 }
             }
         }
-        Err(Trouble::NoAnswer(troubles.join("; ")))
+        Err(Trouble::Unanswered(troubles.join("; ")))
     }
 }
 
@@ -143,7 +143,7 @@ fn fresh(options: &mut ResolverOpts) {
 
 /// A name that no search list applies to. One that is too long for DNS does not exist.
 fn absolute(name: &str) -> Result<Name, Trouble> {
-    Name::from_ascii(format!("{name}.")).map_err(|_| Trouble::NoName)
+    Name::from_ascii(format!("{name}.")).map_err(|_| Trouble::Missing)
 }
 
 /// Read anew each time, as the C library does: an operator who edits it restarts nothing.
@@ -160,7 +160,7 @@ async fn from_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
 async fn addresses_from(server: &TokioResolver, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
     let mut v6 = std::pin::pin!(records(server, name, RecordType::AAAA, address));
     let mut v4 = std::pin::pin!(records(server, name, RecordType::A, address));
-    let late = || Trouble::NoAnswer("only one of A and AAAA answered".to_owned());
+    let late = || Trouble::Unanswered("only one of A and AAAA answered".to_owned());
     tokio::select! {
         first = &mut v6 => {
             let second = match first {
@@ -191,11 +191,11 @@ fn combine(
             Ok(v6)
         }
         (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-        (Err(Trouble::NoName), Err(_)) | (Err(_), Err(Trouble::NoName)) => Err(Trouble::NoName),
-        (Err(Trouble::NoAnswer(why)), Err(_)) | (Err(_), Err(Trouble::NoAnswer(why))) => {
-            Err(Trouble::NoAnswer(why))
+        (Err(Trouble::Missing), Err(_)) | (Err(_), Err(Trouble::Missing)) => Err(Trouble::Missing),
+        (Err(Trouble::Unanswered(why)), Err(_)) | (Err(_), Err(Trouble::Unanswered(why))) => {
+            Err(Trouble::Unanswered(why))
         }
-        (Err(Trouble::NoData), Err(Trouble::NoData)) => Err(Trouble::NoData),
+        (Err(Trouble::Empty), Err(Trouble::Empty)) => Err(Trouble::Empty),
     }
 }
 
@@ -210,7 +210,7 @@ async fn records<T>(
     let owner = last_alias(name, lookup.answers());
     let found: Vec<T> =
         lookup.answers().iter().filter(|record| record.name == *owner).filter_map(read).collect();
-    if found.is_empty() { Err(Trouble::NoData) } else { Ok(found) }
+    if found.is_empty() { Err(Trouble::Empty) } else { Ok(found) }
 }
 
 /// Where the chain of aliases in an answer ends. Records of other owners in the same answer were
@@ -250,17 +250,17 @@ fn text(record: &Record) -> Option<Vec<u8>> {
 fn trouble(error: &NetError) -> Trouble {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-            ResponseCode::NXDomain => Trouble::NoName,
+            ResponseCode::NXDomain => Trouble::Missing,
             // Name servers but no SOA: the server points elsewhere instead of answering.
             ResponseCode::NoError if none.ns.is_some() && none.soa.is_none() => {
-                Trouble::NoAnswer("it refers to other servers: it does not resolve recursively".to_owned())
+                Trouble::Unanswered("it refers to other servers: it does not resolve recursively".to_owned())
             }
-            ResponseCode::NoError => Trouble::NoData,
-            code => Trouble::NoAnswer(format!("it answered {code}")),
+            ResponseCode::NoError => Trouble::Empty,
+            code => Trouble::Unanswered(format!("it answered {code}")),
         },
-        NetError::Dns(DnsError::ResponseCode(code)) => Trouble::NoAnswer(format!("it answered {code}")),
-        NetError::Timeout => Trouble::NoAnswer("no answer in time".to_owned()),
-        other => Trouble::NoAnswer(other.to_string()),
+        NetError::Dns(DnsError::ResponseCode(code)) => Trouble::Unanswered(format!("it answered {code}")),
+        NetError::Timeout => Trouble::Unanswered("no answer in time".to_owned()),
+        other => Trouble::Unanswered(other.to_string()),
     }
 }
 
