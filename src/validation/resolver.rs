@@ -16,6 +16,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
@@ -24,6 +25,10 @@ use crate::acme::identifier::DnsName;
 /// How long the second address family may keep us waiting once the first has answered
 /// (RFC 8305 §3 has 50 ms for interactive use; a validation has more patience).
 const SECOND_FAMILY: Duration = Duration::from_secs(1);
+
+/// How many lookups are under way at a time. The DNS client refuses what its queues cannot take,
+/// and a resolver's socket drops what it cannot; a short wait here is better than either.
+const MAX_LOOKUPS: usize = 256;
 
 /// Why a lookup gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub(super) struct Lookups {
     preferred: AtomicUsize,
     /// Whether the system's hosts file comes first.
     hosts_file: bool,
+    /// [`MAX_LOOKUPS`] of them.
+    permits: Semaphore,
 }
 
 impl Lookups {
@@ -67,7 +74,7 @@ impl Lookups {
             };
             resolvers.iter().map(one).collect::<Result<_, Error>>()?
         };
-        Ok(Self { servers, preferred: AtomicUsize::new(0), hosts_file })
+        Ok(Self { servers, preferred: AtomicUsize::new(0), hosts_file, permits: Semaphore::new(MAX_LOOKUPS) })
     }
 
     /// All addresses of `name`, IPv6 and IPv4 as they come; never empty.
@@ -96,6 +103,10 @@ impl Lookups {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
+        // Never closed, so the only failure is to be too late.
+        let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
+            return Err(Trouble::Unanswered("too many lookups are waiting at this CA".to_owned()));
+        };
         let count = self.servers.len();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut troubles = Vec::new();
@@ -139,6 +150,7 @@ fn fresh(options: &mut ResolverOpts) {
     // an address of one family from the file with one of the other family from the network.
     options.use_hosts_file = ResolveHosts::Never;
     options.try_tcp_on_error = true;
+    options.max_active_requests = 2 * MAX_LOOKUPS;
 }
 
 /// A name that no search list applies to. One that is too long for DNS does not exist.

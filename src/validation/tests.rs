@@ -63,14 +63,19 @@ async fn field_17_a_dead_resolver_is_inconclusive_and_named() {
     for resolver in [closed, mute.local_addr().unwrap(), silent.addr] {
         let validator =
             Validator::new(Rules { timeout: Duration::from_millis(500), ..rules(resolver, 9) }).unwrap();
-        for challenge in [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01] {
+        let attempt = async |challenge| {
             let begun = Instant::now();
             let outcome = validator.validate(&ask(challenge, "a.test")).await;
             let Outcome::Inconclusive(failure) = outcome else { panic!("{outcome:?}") };
             assert_eq!(failure.kind, FailureKind::Dns);
             assert!(failure.detail.contains(&resolver.to_string()), "{}", failure.detail);
             assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
-        }
+        };
+        tokio::join!(
+            attempt(ChallengeKind::Http01),
+            attempt(ChallengeKind::Dns01),
+            attempt(ChallengeKind::TlsAlpn01)
+        );
     }
 }
 
@@ -141,5 +146,28 @@ async fn attempts_run_on_any_task_and_side_by_side() {
     }
     while let Some(outcome) = attempts.join_next().await {
         assert_eq!(outcome.unwrap(), Outcome::Proved);
+    }
+}
+
+/// A fleet that starts at once: neither the DNS client's queues nor the resolver's socket give way.
+#[tokio::test]
+async fn a_burst_of_attempts_loses_no_answer() {
+    for truncated in [false, true] {
+        let dns = FakeDns::start(move |name, _, _| {
+            let records = vec![(name.to_owned(), super::fake_dns::txt(&["another"]))];
+            if truncated { Answer::Truncated(records) } else { Answer::Records(records) }
+        })
+        .await;
+        let validator = std::sync::Arc::new(Validator::new(rules(dns.addr, 9)).unwrap());
+        let mut attempts = tokio::task::JoinSet::new();
+        for n in 0..1000 {
+            let validator = validator.clone();
+            attempts.spawn(async move {
+                validator.validate(&ask(ChallengeKind::Dns01, &format!("h{n}.test"))).await
+            });
+        }
+        while let Some(outcome) = attempts.join_next().await {
+            failed(outcome.unwrap(), FailureKind::Unauthorized);
+        }
     }
 }

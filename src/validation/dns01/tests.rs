@@ -16,7 +16,7 @@ fn record(name: &str, strings: &[&str]) -> (String, hickory_resolver::proto::rr:
 
 #[test]
 fn the_value_is_the_digest_in_base64url() {
-    // printf %s "$KEY_AUTH" | openssl dgst -sha256 -binary | basenc --base64url | tr -d =
+    // printf '' | openssl dgst -sha256 -binary | basenc --base64url | tr -d =
     assert_eq!(expected(""), "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU");
     assert_eq!(expected(KEY_AUTH).len(), 43);
 }
