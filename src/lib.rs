@@ -24,9 +24,12 @@
 
 pub mod acme;
 pub mod authority;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod entropy;
 pub mod keystore;
+pub mod service;
 pub mod storage;
 pub mod time;
 pub mod validation;

@@ -388,7 +388,7 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// A path as a shell reads it.
-fn shell_word(path: &Path) -> String {
+pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
