@@ -11,8 +11,8 @@ use crate::keystore::file::FileKey;
 use crate::keystore::password::Password;
 
 const AFTER_HELP: &str = "\
-Prints `FILE: ok` and a summary, or every error as `FILE:LINE: key: message` with exit code 1. Looks
-at the files that FILE names, and opens the key; starts nothing, changes nothing.
+Prints `FILE: ok` and a summary, or every error as `FILE:LINE: key: message` with exit code 1. \
+Looks at the files that FILE names, and opens the key; starts nothing, changes nothing.
 
 Example:
   mayfly check-config /etc/mayfly/mayfly.toml";

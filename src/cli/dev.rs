@@ -19,12 +19,13 @@ use crate::keystore::file::shell_word;
 const DEFAULT_DIR: &str = "./mayfly-dev";
 
 const AFTER_HELP: &str = "\
-The first start makes what `mayfly init` makes, for the names localhost, 127.0.0.1 and ::1, and allows
-validation of loopback targets. Later starts keep everything; a flag given then counts for that run.
+The first start makes what `mayfly init` makes, for the names localhost, 127.0.0.1 and ::1, and \
+allows validation of loopback targets. Later starts keep everything; a flag given then counts for \
+that run.
 
-Clients answer challenges on ports 80 (http-01) and 443 (tls-alpn-01), which need root. With
---http-port 5002 the CA connects to port 5002 instead, so that an ordinary user can answer; the first
-start writes the port to DIR/mayfly.toml.
+Clients answer challenges on ports 80 (http-01) and 443 (tls-alpn-01), which need root. With \
+--http-port 5002 the CA connects to port 5002 instead, so that an ordinary user can answer; the \
+first start writes the port to DIR/mayfly.toml.
 
 Examples:
   mayfly dev
@@ -93,7 +94,11 @@ pub(super) fn prepare(layout: &Layout) -> Result<Found, CliError> {
     }
     match layout.contents()?.as_slice() {
         [] => Ok(Found::Nothing),
-        found => Err(CliError::Foreign { dir: layout.dir.clone(), found: some_of(found) }),
+        found => Err(CliError::Foreign {
+            dir: layout.dir.clone(),
+            found: some_of(found),
+            cut_off: found.iter().all(|name| Layout::PARTS.contains(&name.as_str())),
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Problem;
 use crate::daemon::DaemonError;
-use crate::keystore::file::KeyFileError;
+use crate::keystore::file::{KeyFileError, shell_word};
 use crate::service::ceremony::CeremonyError;
 use crate::storage::StoreError;
 
@@ -35,6 +35,8 @@ pub enum CliError {
         dir: PathBuf,
         /// What is there.
         found: String,
+        /// Whether it is nothing but parts of a CA.
+        cut_off: bool,
     },
     /// A file or directory could not be made or read.
     #[error("{}: {source}", path.display())]
@@ -71,17 +73,23 @@ impl CliError {
     /// What to do about it, where there is something to say that the message itself does not.
     fn next_step(&self) -> Option<String> {
         Some(match self {
+            // Nothing to mend in a file that could not even be read; the message says what to do.
+            Self::Config { problems, .. }
+                if problems.iter().all(|p| p.line.is_none() && p.key.is_empty()) =>
+            {
+                return None;
+            }
             Self::Config { file, .. } => {
-                format!("mend the lines above, then run: mayfly check-config {}", file.display())
+                format!("mend the lines above, then run: mayfly check-config {}", shell_word(file))
             }
             Self::Occupied { .. } => {
                 "give --dir a directory that is empty or does not exist; nothing was changed".to_owned()
             }
-            Self::Foreign { dir, .. } => format!(
-                "give --dir another directory; or, if an earlier start was cut off before it was done, \
-                 remove {} and start again",
+            Self::Foreign { dir, cut_off: true, .. } => format!(
+                "this looks like a start that was cut off before it was done; if so, remove {} and start again",
                 dir.display()
             ),
+            Self::Foreign { .. } => "give --dir a directory that is empty or does not exist".to_owned(),
             Self::Store(_) => "is another mayfly running on the same directory? Only one may".to_owned(),
             _ => return None,
         })

@@ -34,6 +34,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// What a CA's directory holds besides its mayfly.toml.
+    pub(super) const PARTS: [&str; 3] = ["certs", "db", "secrets"];
+
     pub(super) fn config(&self) -> PathBuf {
         self.dir.join("mayfly.toml")
     }

@@ -13,9 +13,9 @@ use crate::keystore::file::shell_word;
 use crate::keystore::password::Password;
 
 const AFTER_HELP: &str = "\
-Makes DIR/mayfly.toml (annotated, to be edited), DIR/certs/root_ca.crt (P-384, 10 years),
-DIR/certs/intermediate_ca.crt (P-256, 5 years), DIR/secrets/ with both keys (mode 0600), and DIR/db/.
-DIR must be empty or not exist; if anything fails, nothing is left behind.
+Makes DIR/mayfly.toml (annotated, to be edited), DIR/certs/root_ca.crt (P-384, 10 years), \
+DIR/certs/intermediate_ca.crt (P-256, 5 years), DIR/secrets/ with both keys (mode 0600), and \
+DIR/db/. DIR must be empty or not exist; if anything fails, nothing is left behind.
 
 Examples:
   mayfly init --dir /etc/mayfly --name 'Team CA' --dns ca.example.internal

@@ -8,8 +8,8 @@ use crate::config;
 use crate::daemon::{self, Launch};
 
 const AFTER_HELP: &str = "\
-Logs go to standard error. SIGTERM and SIGINT finish the requests under way and exit with 0; SIGHUP
-reads the file again and takes over what can change without a restart.
+Logs go to standard error. SIGTERM and SIGINT finish the requests under way and exit with 0; \
+SIGHUP reads the file again and takes over what can change without a restart.
 
 Example:
   mayfly serve --config /etc/mayfly/mayfly.toml";
@@ -27,7 +27,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let report = config::check(&args.config);
     for note in &report.notes {
-        writeln!(std::io::stderr(), "note: {}", note.render(&args.config))?;
+        // With standard error closed there is nobody to tell; that is no reason not to serve.
+        let _ = writeln!(std::io::stderr(), "note: {}", note.render(&args.config));
     }
     let settings =
         report.settings.map_err(|problems| CliError::Config { file: args.config.clone(), problems })?;

@@ -152,6 +152,7 @@ fn what_is_there_is_never_touched() {
     assert!(matches!(error, CliError::Occupied { .. }));
     let error = dev::prepare(&layout).unwrap_err().report();
     assert!(error.contains("is not a mayfly directory") && error.contains("thesis.txt"), "{error}");
+    assert!(!error.contains("remove"), "never advise to remove somebody's files: {error}");
     assert_eq!(layout.contents().unwrap(), ["thesis.txt"]);
     let file = Layout { dir: home.path().join("thesis.txt") };
     assert!(found_with(&file, &team(), None, ceremony).is_err());
@@ -164,6 +165,10 @@ fn dev_tells_empty_from_its_own() {
     assert_eq!(dev::prepare(&layout).unwrap(), dev::Found::Nothing);
     found_with(&layout, &dev::template(&dev::Args::default()), None, ceremony).unwrap();
     assert_eq!(dev::prepare(&layout).unwrap(), dev::Found::Mayfly);
+    let cut_off = Layout { dir: home.path().join("cut") };
+    fs::create_dir_all(cut_off.dir.join("secrets")).unwrap();
+    let error = dev::prepare(&cut_off).unwrap_err().report();
+    assert!(error.contains("cut off") && error.contains("remove"), "{error}");
     let settings = config::load(&layout.config()).unwrap();
     assert_eq!(settings.server.base_url, "https://localhost:9443");
     assert_eq!(settings.validation.allow.len(), 2);

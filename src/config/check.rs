@@ -362,7 +362,8 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
         let problem = match std::fs::metadata(path) {
             Ok(meta) if meta.is_file() => continue,
             Ok(_) => format!("{} is not a file", path.display()),
-            Err(error) => format!("{}: {error}; `mayfly init` makes these files", path.display()),
+            Err(error) if key == "password_file" => format!("{}: {error}", path.display()),
+            Err(error) => format!("{}: {error}; `mayfly init` makes this file", path.display()),
         };
         findings.error(line("authority", key), &format!("authority.{key}"), problem);
     }
