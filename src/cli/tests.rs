@@ -217,6 +217,16 @@ fn the_certbot_line() {
     );
     assert!(text.contains("--http-01-port 80 -d localhost"), "{text}");
     assert!(!line(&settings, Some(0)).contains("sudo"));
+    // As a shell reads it: every argument whole, the bundle in the environment.
+    let line_only = line(&settings, Some(0)).split("terminal:").nth(1).unwrap().to_owned();
+    let script = format!("certbot() {{ echo \"$REQUESTS_CA_BUNDLE\"; printf '%s|' \"$@\"; }}\n{line_only}");
+    let shell = std::process::Command::new("sh").arg("-euc").arg(script).output().unwrap();
+    let want = format!(
+        "/ca dir/certs/root_ca.crt\ncertonly|--standalone|--non-interactive|--agree-tos|\
+         --register-unsafely-without-email|--server|{url}|--config-dir|/ca dir/.certbot/config|--work-dir|\
+         /ca dir/.certbot/work|--logs-dir|/ca dir/.certbot/logs|--http-01-port|80|-d|localhost|"
+    );
+    assert_eq!(String::from_utf8(shell.stdout).unwrap(), want);
     settings.validation.http_port = 5002;
     let text = line(&settings, Some(1000));
     assert!(!text.contains("sudo") && text.contains("--http-01-port 5002"), "{text}");

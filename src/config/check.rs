@@ -20,6 +20,9 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
+/// Names in this CA's own certificate: every handshake carries them all.
+const MOST_DNS_NAMES: usize = 100;
+
 /// Walks a parsed document; the result counts only if no error was found.
 pub(super) fn settings(
     source: Source<'_>,
@@ -123,8 +126,11 @@ fn dns_names(section: &Section<'_>, findings: &mut Findings) -> Vec<Identifier> 
     if items.is_empty() && findings.errors.len() == before {
         field.error(findings, "is empty; give at least one name that clients reach this CA by");
     }
+    if items.len() > MOST_DNS_NAMES {
+        field.error(findings, format!("has {} names; give at most {MOST_DNS_NAMES}", items.len()));
+    }
     let mut names = Vec::new();
-    for item in items {
+    for item in items.into_iter().take(MOST_DNS_NAMES) {
         let Some(name) = item.string(findings).and_then(|text| host(&item, text, findings)) else { continue };
         if names.contains(&name) {
             item.error(findings, format!("{name} is there twice; remove one"));

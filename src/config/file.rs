@@ -54,31 +54,42 @@ pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
     SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
-/// The text, to turn byte offsets into lines.
+/// Where the lines of a text begin, to turn byte offsets into lines.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(ends).collect())
+    }
+}
+
+/// The text and its lines.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a>(pub &'a str);
+pub(super) struct Source<'a> {
+    pub text: &'a str,
+    pub lines: &'a Lines,
+}
 
 impl Source<'_> {
     /// The line, from 1, of a byte offset.
     pub(super) fn line(self, offset: usize) -> usize {
-        let before = self.0.as_bytes().get(..offset).unwrap_or(self.0.as_bytes());
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        self.lines.0.partition_point(|start| *start <= offset)
     }
 
     /// The column, from 1, of a byte offset.
     fn column(self, offset: usize) -> usize {
-        let before = self.0.get(..offset).unwrap_or(self.0);
-        1 + before.rsplit('\n').next().unwrap_or_default().chars().count()
+        let start = self.lines.0.get(self.line(offset) - 1).copied().unwrap_or_default();
+        1 + self.text.get(start..offset).map_or(0, |before| before.chars().count())
     }
 }
 
 /// Parses TOML; reports every syntax error and then returns `None`.
-pub(super) fn parse<'a>(text: &'a str, findings: &mut Findings) -> Option<Spanned<DeTable<'a>>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
+pub(super) fn parse<'a>(source: Source<'a>, findings: &mut Findings) -> Option<Spanned<DeTable<'a>>> {
+    let (document, errors) = DeTable::parse_recoverable(source.text);
     if errors.is_empty() {
         return Some(document);
     }
-    let source = Source(text);
     let mut last = None;
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);

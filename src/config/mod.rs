@@ -24,7 +24,7 @@ pub use provisioner::{LONGEST_TTL, is_provisioner_name};
 use problem::Findings;
 
 /// The largest file read; one with thousands of provisioners is far below.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// What a file says, and what is to be said about it.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<String, Problem> {
         return Err(whole("is not a file; give the path of a mayfly.toml".to_owned()));
     }
     if meta.len() > LARGEST_FILE {
-        return Err(whole("is larger than 4MiB; this is no mayfly.toml".to_owned()));
+        return Err(whole("is larger than 1MiB; this is no mayfly.toml".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| whole(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -79,8 +79,9 @@ fn read(path: &Path) -> Result<String, Problem> {
 
 fn report(text: &str, base: &Path, look: bool) -> Report {
     let mut findings = Findings::default();
-    let settings = file::parse(text, &mut findings).map(|document| {
-        let source = file::Source(text);
+    let lines = file::Lines::of(text);
+    let source = file::Source { text, lines: &lines };
+    let settings = file::parse(source, &mut findings).map(|document| {
         let root = document.get_ref();
         let settings = check::settings(source, root, base, &mut findings);
         if look {

@@ -21,6 +21,8 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(398 * 86_400);
 /// The shortest lifetime: less than the clocks of two machines may differ by helps nobody.
 const SHORTEST_TTL: Duration = MINUTE;
 
+const MOST_PROVISIONERS: usize = 1000;
+
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
@@ -40,8 +42,12 @@ pub(super) fn all<'a>(
     if items.is_empty() {
         findings.error(Some(source.line(value.span().start)), "provisioner", "is empty; give at least one");
     }
+    if items.len() > MOST_PROVISIONERS {
+        let message = format!("there are {}; give at most {MOST_PROVISIONERS}", items.len());
+        findings.error(Some(source.line(value.span().start)), "provisioner", message);
+    }
     let mut provisioners: Vec<Provisioner> = Vec::new();
-    for (i, item) in items.iter().enumerate() {
+    for (i, item) in items.iter().enumerate().take(MOST_PROVISIONERS) {
         let section = Section::new(source, "provisioner", format!("provisioner[{i}]"), Some(item), findings);
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);

@@ -190,6 +190,23 @@ fn whole_files() {
 }
 
 #[test]
+fn hostile_files_are_answered_soon() {
+    let many = |line: &dyn Fn(usize) -> String, n: usize| (0..n).map(line).collect::<String>();
+    let files = [
+        format!("a = {}", "[".repeat(500_000)),
+        format!("a = {}", "{a=".repeat(300_000)),
+        format!("a{} = 1", ".a".repeat(300_000)),
+        many(&|_| "= =\n".into(), 200_000),
+        format!("[server]\n{}", many(&|n| format!("k{n} = 1\n"), 80_000)),
+        many(&|n| format!("[[provisioner]]\nname = \"p{n}\"\n"), 25_000),
+        format!("[server]\ndns_names = [{}]", many(&|n| format!("\"h{n}\","), 100_000)),
+    ];
+    for text in files {
+        assert!(!errors(&text).is_empty());
+    }
+}
+
+#[test]
 fn errors_are_all_reported_in_the_order_of_lines() {
     let mut text = String::from(MINIMAL.trim_start());
     text = text.replace("name = \"acme\"", "name = \"acme\"\nmax_ttl = 5\nwebsite = 1");
