@@ -351,6 +351,43 @@ fn document() -> impl Strategy<Value = String> {
     prop::collection::vec(section, 0..4).prop_map(|sections| sections.concat())
 }
 
+/// The least file with one more line in a section.
+fn minimal_with(section: &str, line: &str) -> String {
+    let header = if section == "provisioner" { "[[provisioner]]".into() } else { format!("[{section}]") };
+    match MINIMAL.contains(&header) {
+        true => MINIMAL.replace(&header, &format!("{header}\n{line}")),
+        false => format!("{MINIMAL}{header}\n{line}\n"),
+    }
+}
+
+#[test]
+fn nothing_like_zero_switches_a_limit_off() {
+    let zeros = ["0", "-0", "0.0", "false", "[]", "{}", "\"\"", "\"0\"", "\"0s\"", "\"0h0m\"", "\"0B\""];
+    let mut accepted = Vec::new();
+    for (section, keys) in file::SECTIONS {
+        for (key, zero) in keys.iter().flat_map(|key| zeros.map(|zero| (key, zero))) {
+            let line = format!("{key} = {zero}");
+            if let Ok(settings) = parse(&minimal_with(section, &line), Path::new(".")).settings {
+                assert!(limits_hold(&settings), "{line}");
+                accepted.push(line);
+            }
+        }
+    }
+    // File names apart, only these mean something: no more of what the defaults have, and "never".
+    let files = ["path", "root", "certificate", "key", "password_file"];
+    accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
+    let want = [
+        "resolvers = []",
+        "allow = []",
+        "deny = []",
+        "deny_names = []",
+        "wildcards = false",
+        "authorization_ttl = \"0s\"",
+        "authorization_ttl = \"0h0m\"",
+    ];
+    assert_eq!(accepted, want);
+}
+
 proptest! {
     #[test]
     fn any_text_is_answered(text in "(?s).*") {
@@ -377,11 +414,7 @@ proptest! {
     ) {
         let (name, keys) = file::SECTIONS[at.index(file::SECTIONS.len())];
         let line = format!("{} = {value}", keys[key.index(keys.len())]);
-        let header = if name == "provisioner" { "[[provisioner]]".into() } else { format!("[{name}]") };
-        let text = match MINIMAL.contains(&header) {
-            true => MINIMAL.replace(&header, &format!("{header}\n{line}")),
-            false => format!("{MINIMAL}{header}\n{line}\n"),
-        };
+        let text = minimal_with(name, &line);
         if let Ok(settings) = parse(&text, Path::new(".")).settings {
             prop_assert!(limits_hold(&settings), "{line}");
         }
