@@ -16,27 +16,33 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::Lifetimes;
 use crate::authority::issuer::{Issuer, IssuerError};
 use crate::authority::signer::Signer;
-use crate::config::settings::{AcmeProvisioner, Engine, NameRule as RuleSetting, Provisioner, Settings};
+use crate::config::Problem;
+use crate::config::settings::{AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::App;
 use crate::keystore::file::FileKey;
+use crate::keystore::password::Password;
 use crate::provisioner::acme::{NameRule, Terms};
 use crate::service::sweep::Cursors;
 use crate::service::{Live, Prove, Service};
-use crate::storage::{self, Backend, BoxFuture, Store, StoreError};
+use crate::storage::{self, Backend, BoxFuture, StoreError};
+use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::validation::{Ask, Outcome, Rules, Validator};
 use crate::x509::pem;
+
+/// Reads the settings again, with whatever the command line puts over the file.
+pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
 
 /// What to run.
 pub struct Launch {
     /// On these settings.
     pub settings: Settings,
-    /// Where they came from, to be read again on SIGHUP.
-    pub config_file: Option<PathBuf>,
+    /// Reads them again, on SIGHUP.
+    pub reload: Reload,
     /// Called once, when requests are answered.
     pub on_ready: Option<Box<dyn FnOnce(&Ready) + Send>>,
 }
@@ -93,6 +99,7 @@ pub enum DaemonError {
 /// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners and validation rules of the
 /// configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
+    telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -103,7 +110,7 @@ pub fn run(launch: Launch) -> Result<(), DaemonError> {
 }
 
 async fn serve(launch: Launch) -> Result<(), DaemonError> {
-    let Launch { settings, config_file, on_ready } = launch;
+    let Launch { settings, reload, on_ready } = launch;
     let (issuer, roots) = load_issuer(&settings)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -138,7 +145,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     if let Some(on_ready) = on_ready {
         on_ready(&ready);
     }
-    wait_for_stop(&service, config_file.as_deref(), address).await?;
+    wait_for_stop(&service, &reload, address).await?;
     tracing::info!("stopping: no new requests; those under way are finished");
     let _ = stop.send(true);
     let _ = server.await;
@@ -172,7 +179,7 @@ fn ready(settings: &Settings, address: SocketAddr, base_url: String, root_finger
 
 async fn wait_for_stop(
     service: &Service,
-    config_file: Option<&Path>,
+    read_again: &Reload,
     address: SocketAddr,
 ) -> Result<(), DaemonError> {
     let system = |error: std::io::Error| DaemonError::System(format!("cannot handle signals: {error}"));
@@ -183,22 +190,18 @@ async fn wait_for_stop(
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(service, config_file, address),
+            _ = hangup.recv() => reload(service, read_again, address),
         }
     }
 }
 
 /// Puts the file's provisioners and validation rules into force; a bad file changes nothing.
-fn reload(service: &Service, config_file: Option<&Path>, address: SocketAddr) {
-    let Some(path) = config_file else {
-        tracing::warn!("SIGHUP: there is no configuration file to read again");
-        return;
-    };
-    let settings = match crate::config::load(path) {
+fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
+    let settings = match read_again() {
         Ok(settings) => settings,
         Err(problems) => {
             for problem in problems {
-                tracing::error!(file = %path.display(), %problem, "SIGHUP: the configuration is not valid");
+                tracing::error!(%problem, "SIGHUP: the configuration is not valid");
             }
             tracing::error!("SIGHUP: nothing was changed; `mayfly check-config` tells more");
             return;
@@ -229,14 +232,23 @@ fn load_issuer(settings: &Settings) -> Result<(Arc<Issuer>, Vec<Vec<u8>>), Daemo
     let mut chain = certificates(&authority.certificate)?;
     let own = chain.remove(0);
     let password = match &authority.password_file {
-        Some(path) => Some(crate::keystore::file::read_password(path).map_err(|e| file_error(path, e))?),
+        Some(path) => Some(Password::read(path).map_err(|e| file_error(path, e))?),
         None => None,
     };
-    let password = password.as_ref().map(|password| password.as_bytes());
-    let key = FileKey::load(&authority.key, password).map_err(|e| file_error(&authority.key, e))?;
+    let key = FileKey::load(&authority.key, password.as_ref()).map_err(|e| file_error(&authority.key, e))?;
     let signer: Arc<dyn Signer> = Arc::new(key);
     let issuer = Issuer::new(own, &chain, signer)?;
     Ok((Arc::new(issuer), roots))
+}
+
+fn level(level: LogLevel) -> tracing::Level {
+    match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    }
 }
 
 fn backend(engine: Engine) -> Backend {

@@ -36,6 +36,7 @@ pub mod keystore;
 pub mod provisioner;
 pub mod service;
 pub mod storage;
+pub mod telemetry;
 pub mod time;
 pub mod validation;
 pub mod wire;

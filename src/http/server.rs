@@ -49,12 +49,12 @@ pub async fn serve(
     loop {
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -76,6 +76,11 @@ pub async fn serve(
     if tokio::time::timeout(limits.drain, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("stopping with requests still under way");
     }
+}
+
+/// Waits until the server is to stop. A channel whose sender is gone says so too.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn connection(
@@ -113,7 +118,7 @@ async fn connection(
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
             served = connection.as_mut() => served,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -124,7 +129,7 @@ async fn connection(
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         tokio::select! {
             served = connection.as_mut() => served,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs as provider;
@@ -59,7 +58,7 @@ async fn fresh(service: &Service, names: &[Identifier]) -> Result<(CertifiedKey,
     let key_error = |error: &dyn std::fmt::Display| OwnCertificateError::Key(error.to_string());
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|e| key_error(&e))?;
     let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
-    let pkcs8 = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).map_err(|e| key_error(&e))?;
+    let pkcs8 = pair.to_pkcs8v1().map_err(|e| key_error(&e))?;
     let issued = service.issue_own(names, spki).await?;
     let chain = std::iter::once(issued.der.clone()).chain(service.issuer().chain().iter().cloned());
     let chain = chain.map(CertificateDer::from).collect();

@@ -38,7 +38,7 @@ pub struct CeremonyResult {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CeremonyError {
     /// The name is not usable in a certificate.
-    #[error("the CA's name must have 1 to 40 printable characters")]
+    #[error("the CA's name must have 1 to 44 printable characters")]
     Name,
     /// Anything else.
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub async fn create_hierarchy(
 ) -> Result<CeremonyResult, CeremonyError> {
     // Common names hold 64 characters at most (RFC 5280 A.1), the suffix included.
     let length = plan.name.chars().count();
-    if !(1..=40).contains(&length) || plan.name.chars().any(char::is_control) || plan.name.trim() != plan.name {
+    if !(1..=44).contains(&length) || plan.name.chars().any(char::is_control) || plan.name.trim() != plan.name {
         return Err(CeremonyError::Name);
     }
     let now = clock.now();
