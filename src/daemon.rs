@@ -17,12 +17,14 @@ use crate::acme::order::Lifetimes;
 use crate::authority::issuer::{Issuer, IssuerError};
 use crate::authority::signer::Signer;
 use crate::config::Problem;
-use crate::config::settings::{AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings};
+use crate::config::settings::{
+    AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings,
+};
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::App;
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
-use crate::http::App;
 use crate::keystore::file::FileKey;
 use crate::keystore::password::Password;
 use crate::provisioner::acme::{NameRule, Terms};
@@ -81,7 +83,9 @@ pub enum DaemonError {
     #[error("[validation]: {0}")]
     Validation(#[from] crate::validation::Error),
     /// The listener's address.
-    #[error("cannot listen on {address}: {error}; choose another [server] address, or stop what listens there")]
+    #[error(
+        "cannot listen on {address}: {error}; choose another [server] address, or stop what listens there"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -115,7 +119,10 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     if issuer.not_after() <= clock.now() {
-        return Err(file_error(&settings.authority.certificate, format!("expired at {}", issuer.not_after())));
+        return Err(file_error(
+            &settings.authority.certificate,
+            format!("expired at {}", issuer.not_after()),
+        ));
     }
     let address = settings.server.address;
     let listen_error = |error| DaemonError::Listen { address, error };
@@ -210,7 +217,10 @@ fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
     match live(&settings, address) {
         Ok(live) => {
             let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
-            tracing::info!(provisioners = names.join(","), "SIGHUP: provisioners and validation rules reloaded");
+            tracing::info!(
+                provisioners = names.join(","),
+                "SIGHUP: provisioners and validation rules reloaded"
+            );
             service.reload(live);
         }
         Err(error) => tracing::error!(%error, "SIGHUP: nothing was changed"),
@@ -223,7 +233,8 @@ fn file_error(path: &Path, problem: impl ToString) -> DaemonError {
 
 fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, DaemonError> {
     let text = std::fs::read(path).map_err(|error| file_error(path, error))?;
-    pem::parse_certificates(&text).ok_or_else(|| file_error(path, "holds no PEM certificate, or a broken one"))
+    pem::parse_certificates(&text)
+        .ok_or_else(|| file_error(path, "holds no PEM certificate, or a broken one"))
 }
 
 fn load_issuer(settings: &Settings) -> Result<(Arc<Issuer>, Vec<Vec<u8>>), DaemonError> {

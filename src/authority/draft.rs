@@ -99,7 +99,9 @@ fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
 fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
     Ok(match name {
         Identifier::Dns(_) | Identifier::Wildcard(_) => SanType::DnsName(
-            name.order_value().try_into().map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
+            name.order_value()
+                .try_into()
+                .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
         ),
         Identifier::Ip(ip) => SanType::IpAddress(*ip),
     })

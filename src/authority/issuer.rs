@@ -67,8 +67,9 @@ impl Issuer {
             Timestamp::from_secs(u64::try_from(at.timestamp()).unwrap_or(0))
         };
         let (not_before, not_after) = (time(parsed.validity().not_before), time(parsed.validity().not_after));
-        let builder = rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), Unsigned::of(&*signer))
-            .map_err(|_| IssuerError::Name)?;
+        let builder =
+            rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), Unsigned::of(&*signer))
+                .map_err(|_| IssuerError::Name)?;
         let chain: Vec<Vec<u8>> = std::iter::once(der.clone()).chain(above.iter().cloned()).collect();
         let chain_pem = chain.iter().map(|certificate| pem::certificate(certificate)).collect();
         Ok(Self { der, chain_pem, chain, key_id, subject, not_before, not_after, signer, builder })
@@ -76,7 +77,12 @@ impl Issuer {
 
     /// A root about to be made: it has a name and a key, and its certificate is what it issues
     /// first. Used by the ceremony only.
-    pub(crate) fn founding(common_name: &str, now: Timestamp, not_after: Timestamp, signer: Arc<dyn Signer>) -> Self {
+    pub(crate) fn founding(
+        common_name: &str,
+        now: Timestamp,
+        not_after: Timestamp,
+        signer: Arc<dyn Signer>,
+    ) -> Self {
         let key_id = key_identifier(signer.public_key());
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();

@@ -170,7 +170,11 @@ fn check_leaf_extension(
     }
 }
 
-fn check_ca_extension(extension: &ParsedExtension<'_>, grant: &Grant, issuer: &Issuer) -> Result<(), LintError> {
+fn check_ca_extension(
+    extension: &ParsedExtension<'_>,
+    grant: &Grant,
+    issuer: &Issuer,
+) -> Result<(), LintError> {
     match extension {
         ParsedExtension::BasicConstraints(constraints) => {
             let path = match grant.purpose() {
@@ -206,7 +210,9 @@ fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
             let identifier = Identifier::parse_dns(text).ok()?;
             (identifier.order_value() == *text).then_some(identifier)
         }
-        GeneralName::IPAddress(octets) => crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok()),
+        GeneralName::IPAddress(octets) => {
+            crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
         _ => None,
     }
 }

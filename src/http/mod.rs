@@ -40,7 +40,13 @@ pub struct App {
 
 impl App {
     /// Joins the parts; `boot` sets this run's request ids apart from the last one's.
-    pub fn new(service: Arc<Service>, base_url: String, trust: status::Trust, max_body: usize, boot: u32) -> Self {
+    pub fn new(
+        service: Arc<Service>,
+        base_url: String,
+        trust: status::Trust,
+        max_body: usize,
+        boot: u32,
+    ) -> Self {
         Self {
             service,
             base_url,

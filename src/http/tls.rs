@@ -34,13 +34,20 @@ pub struct OwnCertificate {
 
 impl OwnCertificate {
     /// Issues the first certificate.
-    pub async fn issue(service: &Service, names: &[Identifier]) -> Result<(Self, Timestamp), OwnCertificateError> {
+    pub async fn issue(
+        service: &Service,
+        names: &[Identifier],
+    ) -> Result<(Self, Timestamp), OwnCertificateError> {
         let (certified, renew_at) = fresh(service, names).await?;
         Ok((Self { current: RwLock::new(Arc::new(certified)) }, renew_at))
     }
 
     /// Replaces it; returns when to do so again.
-    pub async fn renew(&self, service: &Service, names: &[Identifier]) -> Result<Timestamp, OwnCertificateError> {
+    pub async fn renew(
+        &self,
+        service: &Service,
+        names: &[Identifier],
+    ) -> Result<Timestamp, OwnCertificateError> {
         let (certified, renew_at) = fresh(service, names).await?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
         Ok(renew_at)
@@ -54,7 +61,10 @@ impl ResolvesServerCert for OwnCertificate {
 }
 
 /// A fresh key, never written anywhere, and its certificate.
-async fn fresh(service: &Service, names: &[Identifier]) -> Result<(CertifiedKey, Timestamp), OwnCertificateError> {
+async fn fresh(
+    service: &Service,
+    names: &[Identifier],
+) -> Result<(CertifiedKey, Timestamp), OwnCertificateError> {
     let key_error = |error: &dyn std::fmt::Display| OwnCertificateError::Key(error.to_string());
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|e| key_error(&e))?;
     let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));

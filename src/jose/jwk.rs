@@ -98,7 +98,9 @@ impl Jwk {
             ("EC", Some("P-256")) => PublicKey::EcP256(point(&raw, 32)?),
             ("EC", Some("P-384")) => PublicKey::EcP384(point(&raw, 48)?),
             ("OKP", Some("Ed25519")) => PublicKey::Ed25519(member(raw.x.as_deref(), "x", Some(32))?),
-            ("RSA", _) => PublicKey::Rsa { n: number(raw.n.as_deref(), "n")?, e: number(raw.e.as_deref(), "e")? },
+            ("RSA", _) => {
+                PublicKey::Rsa { n: number(raw.n.as_deref(), "n")?, e: number(raw.e.as_deref(), "e")? }
+            }
             _ => return Err(JwkError::Unsupported),
         };
         if let PublicKey::Rsa { n, e } = &key {
@@ -223,7 +225,8 @@ mod tests {
     /// RFC 7638 §3.1.
     const RFC7638: &str = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#;
     /// RFC 8037 appendix A.
-    const RFC8037: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const RFC8037: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
     #[test]
     fn thumbprints_of_the_rfcs() {

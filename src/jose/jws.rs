@@ -100,8 +100,7 @@ impl Unverified {
 
     /// Verifies the signature and yields the payload; `None` if it does not hold.
     pub fn verify(self, key: &Jwk) -> Option<Vec<u8>> {
-        let holds =
-            key.algorithm() == self.algorithm && key.verify(&self.signing_input, &self.signature);
+        let holds = key.algorithm() == self.algorithm && key.verify(&self.signing_input, &self.signature);
         holds.then_some(self.payload)
     }
 }
@@ -252,7 +251,8 @@ mod tests {
             assert!(text.contains(part), "{header}: {text}");
         }
         // Members that mean nothing to us are skipped without recursion, however deep.
-        let deep = format!(r#"{{"alg":"ES256","url":"u","kid":"k","d":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        let deep =
+            format!(r#"{{"alg":"ES256","url":"u","kid":"k","d":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
         assert!(Unverified::parse(client.sign(&deep, "").as_bytes()).is_ok());
         let good = client.sign(r#"{"alg":"ES256","url":"u","kid":"k"}"#, "");
         let bodies = [

@@ -141,18 +141,13 @@ impl Terms {
             not_after: order.not_after,
             lifetime: self.lifetimes.default,
             longest: self.lifetimes.max,
-            requester: Requester::Acme {
-                provisioner: self.name.clone(),
-                account: order.account,
-                order: id,
-            },
+            requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
     }
 }
 
 fn check_names(csr: &Csr, ordered: &BTreeSet<Identifier>) -> Result<(), Refusal> {
-    let requested: BTreeSet<Identifier> =
-        csr.names().iter().map(identifier_of).collect::<Result<_, _>>()?;
+    let requested: BTreeSet<Identifier> = csr.names().iter().map(identifier_of).collect::<Result<_, _>>()?;
     if let Some(extra) = requested.difference(ordered).next() {
         let detail = format!("the CSR names {extra}, which the order does not");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
@@ -177,5 +172,3 @@ fn identifier_of(name: &RequestedName) -> Result<Identifier, Refusal> {
     }
     .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's names: {error}")))
 }
-
-

@@ -166,7 +166,11 @@ impl Service {
     }
 
     /// Changes contacts, or closes the account.
-    pub async fn update_account(&self, id: AccountId, update: AccountUpdate) -> Result<Arc<KnownAccount>, Error> {
+    pub async fn update_account(
+        &self,
+        id: AccountId,
+        update: AccountUpdate,
+    ) -> Result<Arc<KnownAccount>, Error> {
         if let Some(contacts) = &update.contacts {
             check_contacts(contacts)?;
         }
@@ -188,7 +192,12 @@ impl Service {
     }
 
     /// Replaces the account's key (RFC 8555 §7.3.5).
-    pub async fn change_key(&self, terms: &Terms, known: &KnownAccount, key: Jwk) -> Result<Arc<KnownAccount>, Error> {
+    pub async fn change_key(
+        &self,
+        terms: &Terms,
+        known: &KnownAccount,
+        key: Jwk,
+    ) -> Result<Arc<KnownAccount>, Error> {
         if let Some(other) = self.account_of_key(terms, &key).await? {
             return Err(Error::KeyInUse(other.account.id));
         }
@@ -221,9 +230,11 @@ impl Service {
             return Err(Refusal::unauthorized("the account is deactivated").into());
         }
         let (changed, batch) = change(&known.account)?;
-        let batch = batch
-            .expect(Table::Accounts, *id.as_bytes(), Expect::Is(known.version))
-            .put(Table::Accounts, *id.as_bytes(), changed.encode());
+        let batch = batch.expect(Table::Accounts, *id.as_bytes(), Expect::Is(known.version)).put(
+            Table::Accounts,
+            *id.as_bytes(),
+            changed.encode(),
+        );
         match self.store.commit(batch).await {
             Ok(CommitOutcome::Committed(version)) => self.cache_account(changed, version),
             Ok(CommitOutcome::Conflict) => {

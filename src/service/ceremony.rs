@@ -56,7 +56,8 @@ pub async fn create_hierarchy(
 ) -> Result<CeremonyResult, CeremonyError> {
     // Common names hold 64 characters at most (RFC 5280 A.1), the suffix included.
     let length = plan.name.chars().count();
-    if !(1..=44).contains(&length) || plan.name.chars().any(char::is_control) || plan.name.trim() != plan.name {
+    if !(1..=44).contains(&length) || plan.name.chars().any(char::is_control) || plan.name.trim() != plan.name
+    {
         return Err(CeremonyError::Name);
     }
     let now = clock.now();

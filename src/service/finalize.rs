@@ -80,7 +80,12 @@ impl Service {
     }
 
     /// Signs and commits; the order's lock is held.
-    async fn issue_order(&self, terms: &Terms, loaded: &LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+    async fn issue_order(
+        &self,
+        terms: &Terms,
+        loaded: &LoadedOrder,
+        csr: &Csr,
+    ) -> Result<LoadedOrder, Error> {
         let (id, order) = (loaded.id, &loaded.order);
         let now = self.now();
         self.check_held(order).await?;
@@ -89,9 +94,11 @@ impl Service {
         let mut finished = order.clone();
         let also = |issued: &crate::authority::sign::Issued| {
             finished.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            Batch::new()
-                .expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version))
-                .put(Table::Orders, *id.as_bytes(), finished.encode())
+            Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version)).put(
+                Table::Orders,
+                *id.as_bytes(),
+                finished.encode(),
+            )
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
@@ -120,7 +127,8 @@ impl Service {
                 Err(error) => return Err(error.clone()),
             };
             if !valid {
-                let detail = format!("the authorization for {identifier} is no longer valid: open a new order");
+                let detail =
+                    format!("the authorization for {identifier} is no longer valid: open a new order");
                 return Err(Refusal::unauthorized(detail).into());
             }
         }
@@ -137,9 +145,11 @@ impl Service {
             batch = audited(batch, self.now(), event);
         }
         order.finish = finish;
-        let batch = batch
-            .expect(Table::Orders, key, Expect::Is(loaded.version))
-            .put(Table::Orders, key, order.encode());
+        let batch = batch.expect(Table::Orders, key, Expect::Is(loaded.version)).put(
+            Table::Orders,
+            key,
+            order.encode(),
+        );
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(_) => Ok(()),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),

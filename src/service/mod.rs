@@ -206,4 +206,3 @@ impl Drop for Claim {
         self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
     }
 }
-

@@ -40,7 +40,12 @@ pub(super) fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
 
 impl Service {
     /// Opens an order.
-    pub async fn new_order(&self, terms: &Terms, account: AccountId, ask: NewOrder) -> Result<LoadedOrder, Error> {
+    pub async fn new_order(
+        &self,
+        terms: &Terms,
+        account: AccountId,
+        ask: NewOrder,
+    ) -> Result<LoadedOrder, Error> {
         let now = self.now();
         let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
@@ -78,9 +83,11 @@ impl Service {
             slots,
             finish: Finish::Open,
         };
-        let batch = Batch::new()
-            .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
-            .put(Table::Orders, *id.as_bytes(), order.encode());
+        let batch = Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Absent).put(
+            Table::Orders,
+            *id.as_bytes(),
+            order.encode(),
+        );
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
             CommitOutcome::Conflict => Err(Error::Internal("a fresh order id was taken".into())),

@@ -53,7 +53,12 @@ impl Service {
     }
 
     /// An order of the account's. A finalization that a crash cut short goes on.
-    pub async fn order(self: &Arc<Self>, terms: &Terms, account: AccountId, id: OrderId) -> Result<LoadedOrder, Error> {
+    pub async fn order(
+        self: &Arc<Self>,
+        terms: &Terms,
+        account: AccountId,
+        id: OrderId,
+    ) -> Result<LoadedOrder, Error> {
         let loaded = self.load_own_order(terms, account, id).await?;
         if matches!(loaded.order.finish, Finish::Processing(_)) {
             self.resume_finalize(id);

@@ -104,7 +104,8 @@ impl Service {
     ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
         let Target { order, index, kind, .. } = target;
         // One validation of an authorization at a time, whichever challenge it goes by.
-        let busy = |(other, _): &(ChallengeKind, &str)| self.running.has(Work::Validate(order, index, *other));
+        let busy =
+            |(other, _): &(ChallengeKind, &str)| self.running.has(Work::Validate(order, index, *other));
         if ChallengeKind::TABLE.iter().any(busy) {
             return Ok(None);
         }
@@ -207,9 +208,11 @@ impl Service {
             return Ok(());
         }
         let key = *target.order.as_bytes();
-        let batch = Batch::new()
-            .expect(Table::Orders, key, Expect::Is(loaded.version))
-            .put(Table::Orders, key, loaded.order.encode());
+        let batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
+            Table::Orders,
+            key,
+            loaded.order.encode(),
+        );
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(_) => Ok(()),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
@@ -243,9 +246,11 @@ impl Service {
             }
             _ => {}
         }
-        let batch = batch
-            .expect(Table::Orders, *order.as_bytes(), Expect::Is(loaded.version))
-            .put(Table::Orders, *order.as_bytes(), loaded.order.encode());
+        let batch = batch.expect(Table::Orders, *order.as_bytes(), Expect::Is(loaded.version)).put(
+            Table::Orders,
+            *order.as_bytes(),
+            loaded.order.encode(),
+        );
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(_) => Ok(()),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
@@ -267,9 +272,11 @@ impl Service {
         let (identifier, status) = (before.identifier.clone(), before.status(now));
         loaded.order.deactivate(index, now)?;
         let key = *order.as_bytes();
-        let mut batch = Batch::new()
-            .expect(Table::Orders, key, Expect::Is(loaded.version))
-            .put(Table::Orders, key, loaded.order.encode());
+        let mut batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
+            Table::Orders,
+            key,
+            loaded.order.encode(),
+        );
         if status == AuthorizationStatus::Valid {
             let row = held_row(account, &identifier);
             if let Some(found) = self.store.get(Table::Grants, &row).await? {
@@ -302,4 +309,3 @@ fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
     };
     StoredProblem { kind, detail: failure.detail, identifier: Some(ask.identifier.clone()) }
 }
-

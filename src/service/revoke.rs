@@ -65,9 +65,11 @@ impl Service {
         }
         record.revocation = Some(Revocation { at: now, reason, by: by.clone() });
         let key = *serial.as_bytes();
-        let batch = Batch::new()
-            .expect(Table::Certificates, key, Expect::Is(row.version))
-            .put(Table::Certificates, key, record.encode());
+        let batch = Batch::new().expect(Table::Certificates, key, Expect::Is(row.version)).put(
+            Table::Certificates,
+            key,
+            record.encode(),
+        );
         let event = Event::CertificateRevoked { serial, by: by.clone(), reason };
         match self.store.commit(audited(batch, now, event)).await? {
             CommitOutcome::Committed(_) => {
@@ -92,7 +94,9 @@ impl Service {
         let owner = match &record.requester {
             Requester::Acme { account, provisioner, .. } if *provisioner == terms.name => *account,
             Requester::Acme { .. } | Requester::Own | Requester::Ceremony => {
-                return Err(Refusal::unauthorized("the certificate was not issued by this provisioner").into());
+                return Err(
+                    Refusal::unauthorized("the certificate was not issued by this provisioner").into()
+                );
             }
         };
         match asker {
@@ -143,7 +147,9 @@ fn read(der: &[u8]) -> Result<(Option<Serial>, Parsed), Refusal> {
 fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
     match name {
         GeneralName::DNSName(text) => Identifier::parse_dns(text).ok(),
-        GeneralName::IPAddress(octets) => crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok()),
+        GeneralName::IPAddress(octets) => {
+            crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
         _ => None,
     }
 }

@@ -76,7 +76,12 @@ impl Service {
     }
 
     /// Where a held authorization is kept goes with the order that keeps it.
-    async fn forget_authorizations(&self, mut batch: Batch, id: OrderId, value: &[u8]) -> Result<Batch, Error> {
+    async fn forget_authorizations(
+        &self,
+        mut batch: Batch,
+        id: OrderId,
+        value: &[u8],
+    ) -> Result<Batch, Error> {
         let Ok(order) = Order::decode(value) else { return Ok(batch) };
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };

@@ -84,4 +84,3 @@ impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
     const VERSION: u8 = 1;
 }
-

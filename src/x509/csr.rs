@@ -184,7 +184,9 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<BTreeSet<Re
 fn requested_name(name: &GeneralName<'_>) -> Result<RequestedName, CsrError> {
     match name {
         GeneralName::DNSName(text) => Ok(RequestedName::Dns(text.to_ascii_lowercase())),
-        GeneralName::IPAddress(octets) => super::ip_of(octets).map(RequestedName::Ip).ok_or(CsrError::NameMalformed),
+        GeneralName::IPAddress(octets) => {
+            super::ip_of(octets).map(RequestedName::Ip).ok_or(CsrError::NameMalformed)
+        }
         GeneralName::OtherName(..) => Err(CsrError::NameKind("otherName")),
         GeneralName::RFC822Name(_) => Err(CsrError::NameKind("rfc822Name")),
         GeneralName::X400Address(_) => Err(CsrError::NameKind("x400Address")),

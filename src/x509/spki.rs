@@ -174,7 +174,8 @@ fn read(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, SpkiError> {
         }
         Ok(PublicKey::Ed25519(raw.to_vec()))
     } else if is(OID_RSA) {
-        let (rest, rsa) = x509_parser::public_key::RSAPublicKey::from_der(raw).map_err(|_| SpkiError::Malformed)?;
+        let (rest, rsa) =
+            x509_parser::public_key::RSAPublicKey::from_der(raw).map_err(|_| SpkiError::Malformed)?;
         if !rest.is_empty() {
             return Err(SpkiError::Malformed);
         }

@@ -56,7 +56,12 @@ impl Verified {
 }
 
 /// Reads and verifies a POST.
-pub(super) async fn open<B>(app: &App, terms: &Terms, links: &Links, request: Request<B>) -> Result<Verified, Failure>
+pub(super) async fn open<B>(
+    app: &App,
+    terms: &Terms,
+    links: &Links,
+    request: Request<B>,
+) -> Result<Verified, Failure>
 where
     B: hyper::body::Body + Send + Unpin,
     B::Data: Send,

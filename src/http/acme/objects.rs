@@ -110,7 +110,12 @@ fn challenge_status(challenge: &Challenge) -> &'static str {
     }
 }
 
-fn wire_challenge<'a>(links: &Links, order: OrderId, index: u16, challenge: &'a Challenge) -> wire::Challenge<'a> {
+fn wire_challenge<'a>(
+    links: &Links,
+    order: OrderId,
+    index: u16,
+    challenge: &'a Challenge,
+) -> wire::Challenge<'a> {
     wire::Challenge {
         kind: challenge.kind.name(),
         url: links.challenge(order, index, challenge.kind),
@@ -137,7 +142,9 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
     let status = authorization.status(now);
     // A settled authorization shows the challenge that settled it (RFC 8555 §7.1.4).
     let shown = |challenge: &&Challenge| match status {
-        AuthorizationStatus::Pending | AuthorizationStatus::Deactivated | AuthorizationStatus::Expired => true,
+        AuthorizationStatus::Pending | AuthorizationStatus::Deactivated | AuthorizationStatus::Expired => {
+            true
+        }
         AuthorizationStatus::Valid => matches!(challenge.state, ChallengeState::Valid(_)),
         AuthorizationStatus::Invalid => matches!(challenge.state, ChallengeState::Invalid(_)),
     };

@@ -52,7 +52,9 @@ where
         Resource::Order(id) => order(app, terms, links, id, verified).await,
         Resource::Finalize(id) => finalize(app, terms, links, id, verified).await,
         Resource::Authorization(id, index) => authorization(app, terms, links, (id, index), verified).await,
-        Resource::Challenge(id, index, kind) => challenge(app, terms, links, (id, index), kind, verified).await,
+        Resource::Challenge(id, index, kind) => {
+            challenge(app, terms, links, (id, index), kind, verified).await
+        }
         Resource::Certificate(serial) => certificate(app, serial, verified).await,
     }
 }
@@ -76,10 +78,16 @@ fn no_payload(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 fn base64(text: &str, field: &'static str) -> Result<Vec<u8>, Refusal> {
-    from_base64url(text).ok_or_else(|| Refusal::malformed(format!("{field}: is not base64url without padding")))
+    from_base64url(text)
+        .ok_or_else(|| Refusal::malformed(format!("{field}: is not base64url without padding")))
 }
 
-async fn new_account(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+async fn new_account(
+    app: &App,
+    terms: &Terms,
+    links: &Links,
+    verified: Verified,
+) -> Result<Response, Failure> {
     let (key, bytes) = verified.key()?;
     let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing } = payload(&bytes)?;
     let ask = NewAccount {
@@ -114,7 +122,12 @@ async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) ->
 }
 
 /// RFC 8555 §7.3.5: the outer JWS is the old key's, the inner one the new key's.
-async fn key_change(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+async fn key_change(
+    app: &App,
+    terms: &Terms,
+    links: &Links,
+    verified: Verified,
+) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     let inner = Unverified::parse(&bytes)?;
     if inner.url != links.key_change() {
@@ -166,7 +179,13 @@ fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Re
     .transpose()
 }
 
-async fn order(app: &App, terms: &Terms, links: &Links, id: OrderId, verified: Verified) -> Result<Response, Failure> {
+async fn order(
+    app: &App,
+    terms: &Terms,
+    links: &Links,
+    id: OrderId,
+    verified: Verified,
+) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     no_payload(&bytes)?;
     let loaded = app.service.order(terms, known.account.id, id).await?;

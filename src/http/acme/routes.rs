@@ -85,7 +85,14 @@ mod tests {
         for (url, resource) in rows {
             let path = url.strip_prefix("https://ca.test/acme/acme/").unwrap();
             assert_eq!(parse(path), Some(resource), "{url}");
-            for bad in [format!("{path}/"), format!("/{path}"), format!("./{path}"), format!("{path}/../{path}"), format!("{path}%2f"), path.to_uppercase()] {
+            for bad in [
+                format!("{path}/"),
+                format!("/{path}"),
+                format!("./{path}"),
+                format!("{path}/../{path}"),
+                format!("{path}%2f"),
+                path.to_uppercase(),
+            ] {
                 assert_ne!(parse(&bad), Some(resource), "{bad}");
             }
         }
