@@ -39,6 +39,9 @@ use crate::x509::pem;
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
 
+/// Hears once that the server answers.
+pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
+
 /// What to run.
 pub struct Launch {
     /// On these settings.
@@ -46,7 +49,7 @@ pub struct Launch {
     /// Reads them again, on SIGHUP.
     pub reload: Reload,
     /// Called once, when requests are answered.
-    pub on_ready: Option<Box<dyn FnOnce(&Ready) + Send>>,
+    pub on_ready: Option<OnReady>,
 }
 
 /// A server that answers.

@@ -86,7 +86,7 @@ async fn issue(
     now: Timestamp,
 ) -> Result<Issued, Error> {
     match gate::issue(store, entropy, issuer, grant, now, |_| Batch::new()).await? {
-        Gated::Issued(issued) => Ok(issued),
+        Gated::Issued(issued) => Ok(*issued),
         Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
     }
 }

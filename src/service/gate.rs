@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 #[must_use]
 pub enum Gated {
     /// Signed and durable.
-    Issued(Issued),
+    Issued(Box<Issued>),
     /// A record that the batch depends on changed meanwhile; nothing happened.
     Conflict,
 }
@@ -58,7 +58,7 @@ pub async fn issue(
         .expect(Table::Certificates, key.clone(), Expect::Absent)
         .put(Table::Certificates, key, issued.record(now).encode());
     match store.commit(batch).await? {
-        CommitOutcome::Committed(_) => Ok(Gated::Issued(issued)),
+        CommitOutcome::Committed(_) => Ok(Gated::Issued(Box::new(issued))),
         CommitOutcome::Conflict => Ok(Gated::Conflict),
     }
 }

@@ -14,7 +14,7 @@ impl Service {
         let now = self.now();
         let grant = own::grant(names, key);
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, |_| Batch::new()).await? {
-            Gated::Issued(issued) => Ok(issued),
+            Gated::Issued(issued) => Ok(*issued),
             Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
         }
     }

@@ -53,7 +53,7 @@ fn residue(n: &BigUint, modulus: u32) -> u32 {
 }
 
 fn has_small_factor(n: &BigUint) -> bool {
-    let composite_free = |p: &u32| (2..*p).take_while(|d| d * d <= *p).all(|d| p % d != 0);
+    let composite_free = |p: &u32| (2..*p).take_while(|d| d * d <= *p).all(|d| !p.is_multiple_of(d));
     !n.bit(0) || (3..752u32).step_by(2).filter(composite_free).any(|p| residue(n, p) == 0)
 }
 
