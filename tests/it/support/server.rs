@@ -1,0 +1,245 @@
+//! The server under test, as a process with a directory, ports and a DNS server of its own.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::dns::Dns;
+use super::https::Https;
+use super::ports;
+use super::process::{self, Running, until};
+
+/// Time enough on a busy machine; nothing waits for it when all is well.
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// The binary under test: `MAYFLY_BIN` (the release build, from `tests/run`) or Cargo's own build.
+pub fn binary() -> PathBuf {
+    env::var_os("MAYFLY_BIN").map_or_else(|| env!("CARGO_BIN_EXE_mayfly").into(), PathBuf::from)
+}
+
+/// A server; `stop` expects it to end well, drop kills it.
+pub struct Server {
+    pub port: u16,
+    /// Where http-01 and tls-alpn-01 validation connects.
+    pub http_port: u16,
+    pub tls_alpn_port: u16,
+    pub dns: Dns,
+    home: tempfile::TempDir,
+    running: Option<Running>,
+}
+
+impl Server {
+    /// A fresh CA, serving, that validates afresh for every order.
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// A fresh CA whose `mayfly.toml` is edited before it serves.
+    pub fn start_with(edit: impl FnOnce(&mut toml::Table)) -> Self {
+        let mut server = Self::init(edit);
+        server.serve();
+        server
+    }
+
+    fn init(edit: impl FnOnce(&mut toml::Table)) -> Self {
+        let server = Self {
+            port: ports::free(),
+            http_port: ports::free(),
+            tls_alpn_port: ports::free(),
+            dns: Dns::start(),
+            home: tempfile::tempdir().unwrap(),
+            running: None,
+        };
+        if pebble() {
+            server.init_pebble();
+            return server;
+        }
+        let address = format!("127.0.0.1:{}", server.port);
+        process::output(
+            Command::new(binary()).arg("init").arg("--dir").arg(server.dir()).args([
+                "--name",
+                "Mayfly Test",
+                "--dns",
+                "localhost",
+                "--address",
+                &address,
+                "--acme",
+                "acme",
+            ]),
+        );
+        let mut config: toml::Table = fs::read_to_string(server.config()).unwrap().parse().unwrap();
+        server.point_at_loopback(&mut config);
+        edit(&mut config);
+        fs::write(server.config(), toml::to_string(&config).unwrap()).unwrap();
+        server
+    }
+
+    /// Validation of the tests' names ends at the tests' own responders.
+    fn point_at_loopback(&self, config: &mut toml::Table) {
+        let validation = section(config, "validation");
+        validation.insert("resolvers".into(), vec![format!("127.0.0.1:{}", self.dns.port)].into());
+        validation.insert("http_port".into(), i64::from(self.http_port).into());
+        validation.insert("tls_alpn_port".into(), i64::from(self.tls_alpn_port).into());
+        validation.insert("allow".into(), vec!["127.0.0.0/8", "::1/128"].into());
+        // No reuse: each client's challenge is to be seen at work.
+        provisioner(config).insert("authorization_ttl".into(), "0s".into());
+    }
+
+    /// Starts the process on the directory as it is and waits until it says it is ready.
+    pub fn serve(&mut self) {
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--config").arg(self.config()).current_dir(self.home.path());
+        if pebble() {
+            command = self.pebble_command();
+        }
+        let mut running = Running::start(&mut command, &self.home.path().join("server.log"));
+        until("the server's readiness", START, || {
+            if let Some(status) = running.ended() {
+                panic!("the server ended, {status}:\n{}", running.output());
+            }
+            let reply = self.https().get(if pebble() { "/dir" } else { "/readyz" }).ok()?;
+            (reply.status == 200).then_some(())
+        });
+        if pebble() {
+            self.fetch_pebble_roots();
+        }
+        self.running = Some(running);
+    }
+
+    /// SIGTERM; the server drains and exits with code 0.
+    pub fn stop(&mut self) {
+        let mut running = self.running.take().expect("a running server");
+        running.signal("TERM");
+        let status = running.wait(STOP);
+        assert!(pebble() || status.success(), "after SIGTERM: {status}\n{}", running.output());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.running.take().expect("a running server").kill();
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// The CA's directory, as `mayfly init` laid it out.
+    pub fn dir(&self) -> PathBuf {
+        self.home.path().join("ca")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir().join("mayfly.toml")
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.dir().join("certs/root_ca.crt")
+    }
+
+    pub fn intermediate(&self) -> PathBuf {
+        self.dir().join("certs/intermediate_ca.crt")
+    }
+
+    /// The roots a client needs to trust the server's own certificate.
+    pub fn trust(&self) -> PathBuf {
+        if pebble() { self.home.path().join("tls.pem") } else { self.root() }
+    }
+
+    /// A directory for a client of this server, made on first use.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        let dir = self.home.path().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.port)
+    }
+
+    /// The ACME directory's URL.
+    pub fn directory(&self) -> String {
+        self.url(if pebble() { "/dir" } else { "/acme/acme/directory" })
+    }
+
+    pub fn https(&self) -> Https {
+        Https::new(self.port, &self.trust())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The log of a failed test is worth more than the process's.
+        if std::thread::panicking() {
+            eprintln!("--- server log\n{}--- end", tail(&self.log(), 12_000));
+        }
+    }
+}
+
+fn tail(text: &str, max: usize) -> &str {
+    let from = text.len().saturating_sub(max);
+    text.get((from..text.len()).find(|&i| text.is_char_boundary(i)).unwrap_or(0)..).unwrap_or(text)
+}
+
+/// A section of the configuration, made if missing.
+pub fn section<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {
+    config.entry(name).or_insert_with(|| toml::Table::new().into()).as_table_mut().unwrap()
+}
+
+/// The only provisioner that `init` has written.
+pub fn provisioner(config: &mut toml::Table) -> &mut toml::Table {
+    config["provisioner"].as_array_mut().unwrap()[0].as_table_mut().unwrap()
+}
+
+// --- the development flavour ---
+
+fn pebble() -> bool {
+    env::var_os("E2E_PEBBLE").is_some()
+}
+
+impl Server {
+    fn init_pebble(&self) {
+        let d = self.home.path();
+        fs::create_dir_all(self.dir().join("certs")).unwrap();
+        let sh = |s: &str| process::output(Command::new("sh").arg("-c").arg(s).current_dir(d));
+        sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out tls.pem -subj /CN=ca -days 2 2>/dev/null
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj /CN=localhost 2>/dev/null
+            printf 'subjectAltName=DNS:localhost\n' > ext
+            openssl x509 -req -in tls.csr -CA tls.pem -CAkey ca.key -CAcreateserial -days 1 -extfile ext -out tls.crt 2>/dev/null");
+        let mgmt = ports::free();
+        fs::write(d.join("mgmt"), mgmt.to_string()).unwrap();
+        fs::write(
+            d.join("pebble.json"),
+            format!(
+                r#"{{"pebble":{{"listenAddress":"127.0.0.1:{}","managementListenAddress":"127.0.0.1:{mgmt}","certificate":"tls.crt","privateKey":"tls.key","httpPort":{},"tlsPort":{},"ocspResponderURL":"","externalAccountBindingRequired":false,"certificateValidityPeriod":86400}}}}"#,
+                self.port, self.http_port, self.tls_alpn_port
+            ),
+        )
+        .unwrap();
+    }
+
+    fn pebble_command(&self) -> Command {
+        let mut c = Command::new("pebble");
+        c.args(["-config", "pebble.json", "-dnsserver", &format!("127.0.0.1:{}", self.dns.port)])
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .env("PEBBLE_WFE_NONCEREJECT", "0")
+            .env("PEBBLE_AUTHZREUSE", "0")
+            .current_dir(self.home.path());
+        c
+    }
+
+    fn fetch_pebble_roots(&self) {
+        let mgmt = fs::read_to_string(self.home.path().join("mgmt")).unwrap().parse().unwrap();
+        let mut h = Https::new(mgmt, &self.trust());
+        fs::write(self.root(), h.get("/roots/0").unwrap().body).unwrap();
+        fs::write(self.intermediate(), h.get("/intermediates/0").unwrap().body).unwrap();
+    }
+}
+
+/// The path of a file beside this one.
+pub fn support_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support").join(name)
+}
