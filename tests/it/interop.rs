@@ -27,7 +27,7 @@ fn certbot_life(client: &Certbot, server: &Server) {
     assert_ne!(second.serial(), serial);
 
     client.revoke();
-    
+
     let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
     let wildcard = client.issue(ask);
     check(server, &wildcard, ask);
@@ -78,15 +78,6 @@ fn lego_tls_alpn() {
 #[test]
 fn lego_dns_wildcard() {
     lego_life(Ask::new(WILDCARD, Challenge::Dns, KeyKind::Ecdsa));
-}
-
-#[test]
-fn lego_for_addresses() {
-    let server = Server::start();
-    for challenge in [Challenge::Http, Challenge::TlsAlpn] {
-        let ask = Ask::new(&["127.0.0.1"], challenge, KeyKind::Ecdsa);
-        check(&server, &Lego::new(&server).issue(ask), ask);
-    }
 }
 
 #[test]

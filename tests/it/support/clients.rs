@@ -164,6 +164,9 @@ impl<'a> Lego<'a> {
         command
             .env("LEGO_CA_CERTIFICATES", server.trust())
             .env("EXEC_PATH", hook())
+            // Its pause between two names of one order is a minute by default.
+            .env("EXEC_SEQUENCE_INTERVAL", "1")
+            .env("EXEC_POLLING_INTERVAL", "1")
             .args(["--server", &server.directory(), "--accept-tos", "--email", "test@example.test"])
             .args(["--key-type", if ask.key == KeyKind::Rsa { "rsa2048" } else { "ec256" }])
             .arg("--path")
@@ -197,7 +200,7 @@ impl<'a> Lego<'a> {
 
     /// `lego renew`: a day's certificate is always within the 30 days asked for.
     pub fn renew(&self, ask: Ask) -> Certificate {
-        self.run(ask, &["renew", "--days", "30"]);
+        self.run(ask, &["renew", "--days", "30", "--no-random-sleep"]);
         self.certificate(ask)
     }
 
@@ -446,6 +449,7 @@ fn find(dir: &Path, name: &str) -> Option<PathBuf> {
 pub struct Apache<'a> {
     server: &'a Server,
     dir: PathBuf,
+    key: KeyKind,
     running: Option<Running>,
 }
 
@@ -462,7 +466,7 @@ impl<'a> Apache<'a> {
             Challenge::TlsAlpn => ("tls-alpn-01", "Protocols http/1.1 acme-tls/1\n".to_owned()),
             Challenge::Dns => ("dns-01", format!("MDChallengeDns01 {}\n", hook())),
         };
-        let key = if ask.key == KeyKind::Rsa { "RSA 2048" } else { "P256" };
+        let key = if ask.key == KeyKind::Rsa { "RSA 2048" } else { "secp256r1" };
         let config = format!(
             "{modules}ServerRoot {dir}\nPidFile {dir}/pid\nErrorLog {dir}/error.log\nLogLevel warn md:debug\n\
              ServerName {first}\nListen 127.0.0.1:{http}\nListen 127.0.0.1:{https} https\n\
@@ -481,7 +485,7 @@ impl<'a> Apache<'a> {
             trust = server.trust().display(),
         );
         fs::write(dir.join("apache.conf"), config).unwrap();
-        let mut apache = Self { server, dir, running: None };
+        let mut apache = Self { server, dir, key: ask.key, running: None };
         apache.start();
         apache
     }
@@ -516,6 +520,8 @@ impl<'a> Apache<'a> {
             said.success().then_some(())
         });
         let dir = self.dir.join("md/domains").join(name);
-        Certificate::new(dir.join("pubcert.pem"), dir.join("privkey.pem"))
+        // Files of other than RSA keys carry the kind in their names.
+        let kind = if self.key == KeyKind::Rsa { "" } else { ".secp256r1" };
+        Certificate::new(dir.join(format!("pubcert{kind}.pem")), dir.join(format!("privkey{kind}.pem")))
     }
 }
