@@ -8,7 +8,7 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, into: &mut [u8]);
 }
 
-impl dyn Entropy {
+impl dyn Entropy + '_ {
     /// `N` fresh bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];

@@ -23,11 +23,21 @@
 //! `service` (one snapshot in) → core (a decision) → `storage` (one batch out, durable) → reply.
 
 pub mod acme;
+pub mod audit;
 pub mod authority;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod entropy;
+pub mod http;
+pub mod id;
+pub mod jose;
 pub mod keystore;
+pub mod provisioner;
+pub mod service;
 pub mod storage;
+pub mod telemetry;
 pub mod time;
 pub mod validation;
+pub mod wire;
 pub mod x509;

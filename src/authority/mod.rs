@@ -1,3 +1,14 @@
 //! The pure issuing core: what a certificate looks like, whether it may exist, and its signature.
+//!
+//! The one way to a signature: [`crate::provisioner::Grant`] → [`draft::draft`] (the complete
+//! to-be-signed certificate) → [`lint::lint`] (profile, policy and form, over those very bytes,
+//! read by a parser that is not the builder) → [`sign::sign`], which takes a [`lint::Linted`] and
+//! nothing else.
 
+pub mod certificate;
+pub mod draft;
+pub mod issuer;
+pub mod lint;
+pub mod policy;
+pub mod sign;
 pub mod signer;

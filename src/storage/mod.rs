@@ -3,7 +3,23 @@
 //! A [`Store`] reads single records and bounded ranges, and commits [`Batch`]es. A batch is atomic
 //! across tables, checks the versions it expects, and is **durable when [`Store::commit`] returns**.
 //! A lost race is a value ([`CommitOutcome::Conflict`]), not an error. The embedded engines share
-//! one group-commit writer ([`group`]); every backend passes one behaviour suite ([`conformance`]).
+//! one group-commit writer ([`group`]); every backend passes one behaviour suite
+//! (`conformance.rs`).
+
+pub mod embedded;
+pub mod engine;
+pub mod group;
+pub mod limits;
+pub mod memory;
+mod open;
+mod record;
+
+#[cfg(test)]
+mod conformance;
+
+pub use self::open::{Backend, open};
+
+pub mod codec;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -43,7 +59,8 @@ tables! {
     Certificates = "certificates",
     /// Sequence number → audit event; append-only.
     Audit = "audit",
-    /// Small facts about the store itself, its format version first of all.
+    /// Small facts about the authority as a whole. What the store notes about itself (its format, the
+    /// last version) lies in a space that no batch can reach.
     Meta = "meta",
 }
 
@@ -77,7 +94,9 @@ pub enum Op {
     Put(Table, Vec<u8>, Vec<u8>),
     /// Remove; no error if absent.
     Delete(Table, Vec<u8>),
-    /// Add under the table's next sequence number (8 bytes big-endian, from 1, without gaps).
+    /// Add under the table's next sequence number (8 bytes big-endian, from 1, without gaps; the
+    /// count goes on after a delete). A table that is appended to is not put to as well: the numbers
+    /// do not look at keys put by hand.
     Append(Table, Vec<u8>),
 }
 
@@ -141,8 +160,8 @@ pub enum StoreError {
     /// Too little free space for new data; nothing was applied.
     #[error("the store refuses writes: {0}")]
     NoSpace(String),
-    /// The engine failed; whether the batch was applied is unknown, and the store answers no more
-    /// until it is opened again.
+    /// The engine failed or is closed; whether the batch was applied is unknown, and the store
+    /// answers no more until it is opened again. Also: why a store does not open.
     #[error("the store has failed: {0}")]
     Failed(String),
     /// A record does not read as what was written.
@@ -169,7 +188,8 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Row>, StoreError>>;
 
-    /// Applies a batch; durable when it returns `Committed`.
+    /// Applies a batch; durable when it returns `Committed`. A caller that stops waiting leaves it
+    /// open whether the batch is applied, never applied by half.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<CommitOutcome, StoreError>>;
 
     /// Proves that the store can still write durably (commits a small record), for `/readyz`.

@@ -1,0 +1,55 @@
+//! Audit events: every change of standing is recorded in the very commit that makes it.
+//!
+//! Opening an order is not recorded: it decides nothing, and a client could fill the log with it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::error::ErrorKind;
+use crate::acme::identifier::Identifier;
+use crate::authority::certificate::Revoker;
+use crate::id::{AccountId, OrderId};
+use crate::provisioner::Requester;
+use crate::time::Timestamp;
+use crate::x509::serial::Serial;
+
+/// One event, as kept under its sequence number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: Event,
+}
+
+/// What can happen. The order of variants is part of the record format: add at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields carry the names of what they hold")]
+pub enum Event {
+    /// An account was created.
+    AccountCreated { provisioner: String, account: AccountId, thumbprint: [u8; 32] },
+    /// Its contacts or its agreement changed.
+    AccountUpdated { account: AccountId },
+    /// Its key changed.
+    AccountKeyChanged { account: AccountId, thumbprint: [u8; 32] },
+    /// Its owner closed it.
+    AccountDeactivated { account: AccountId },
+    /// Control of an identifier was proved.
+    AuthorizationValid { account: AccountId, order: OrderId, identifier: Identifier, by: ChallengeKind },
+    /// Control of an identifier was not proved.
+    AuthorizationInvalid {
+        account: AccountId,
+        order: OrderId,
+        identifier: Identifier,
+        by: ChallengeKind,
+        error: ErrorKind,
+    },
+    /// Its owner gave an authorization up.
+    AuthorizationDeactivated { account: AccountId, order: OrderId, identifier: Identifier },
+    /// A certificate was signed; its content is in the inventory under the serial.
+    CertificateIssued { serial: Serial, requester: Requester },
+    /// An order was refused after its CSR had been accepted.
+    IssuanceRefused { account: AccountId, order: OrderId, error: ErrorKind },
+    /// A certificate was revoked.
+    CertificateRevoked { serial: Serial, by: Revoker, reason: Option<u8> },
+}

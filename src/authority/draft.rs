@@ -1,0 +1,127 @@
+//! Drafts: complete to-be-signed certificates by profile; nothing is signed here.
+//!
+//! Nothing is taken from a certification request but its key and the names that the grant
+//! approved. Times are whole seconds. A leaf is backdated a little, since clocks differ, and never
+//! outlives its issuer.
+
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+};
+
+use super::issuer::{Issuer, SubjectKey, key_identifier};
+use crate::acme::identifier::Identifier;
+use crate::provisioner::{Grant, Purpose};
+use crate::time::Timestamp;
+use crate::x509::serial::Serial;
+use crate::x509::spki::PublicKey;
+
+/// How far notBefore lies before the moment of issuance.
+pub const BACKDATE: Duration = Duration::from_secs(60);
+
+/// A certificate that is complete but for its signature; unchecked.
+#[derive(Debug)]
+#[must_use]
+pub struct Draft {
+    /// The whole certificate with an empty signature.
+    pub(super) unsigned: Vec<u8>,
+    pub(super) serial: Serial,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) grant: Grant,
+}
+
+/// Why no certificate can be drafted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DraftError {
+    /// The end that was asked for has come, or lies before the beginning.
+    #[error("the validity asked for has passed")]
+    Passed,
+    /// The end that was asked for lies beyond the issuer's.
+    #[error("the validity asked for ends after the issuer's own, at {0}")]
+    OutlivesIssuer(Timestamp),
+    /// The issuer has expired or begins in the future.
+    #[error("the issuer's certificate is not valid now")]
+    IssuerNotValid,
+    /// The builder refused.
+    #[error("the certificate cannot be built: {0}")]
+    Build(String),
+}
+
+/// Drafts the certificate that `grant` permits. `random` becomes the serial's random part.
+pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) -> Result<Draft, DraftError> {
+    let (not_before, not_after) = validity(&grant, issuer, now)?;
+    let serial = Serial::new(not_after, random);
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+    params.not_before = not_before.to_utc();
+    params.not_after = not_after.to_utc();
+    params.distinguished_name = DistinguishedName::new();
+    params.use_authority_key_identifier_extension = true;
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(grant.key()).to_vec());
+    match grant.purpose() {
+        Purpose::Leaf(names) => {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = leaf_key_usage(grant.key().key());
+            params.extended_key_usages =
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
+        }
+        Purpose::Root(common_name) => ca_profile(&mut params, common_name, BasicConstraints::Unconstrained),
+        Purpose::Intermediate(common_name) => {
+            ca_profile(&mut params, common_name, BasicConstraints::Constrained(0));
+        }
+    }
+    let built = params
+        .signed_by(&SubjectKey::of(grant.key()), issuer.builder())
+        .map_err(|error| DraftError::Build(error.to_string()))?;
+    Ok(Draft { unsigned: built.der().to_vec(), serial, not_before, not_after, grant })
+}
+
+fn ca_profile(params: &mut CertificateParams, common_name: &str, constraints: BasicConstraints) {
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+}
+
+/// RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2: RSA keys may also transport keys in TLS 1.2.
+fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
+    match key {
+        PublicKey::Rsa { .. } => vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment],
+        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => {
+            vec![KeyUsagePurpose::DigitalSignature]
+        }
+    }
+}
+
+fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
+    Ok(match name {
+        Identifier::Dns(_) | Identifier::Wildcard(_) => SanType::DnsName(
+            name.order_value()
+                .try_into()
+                .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
+        ),
+        Identifier::Ip(ip) => SanType::IpAddress(*ip),
+    })
+}
+
+fn validity(grant: &Grant, issuer: &Issuer, now: Timestamp) -> Result<(Timestamp, Timestamp), DraftError> {
+    if now < issuer.not_before() || now >= issuer.not_after() {
+        return Err(DraftError::IssuerNotValid);
+    }
+    let start = grant.not_before().unwrap_or(now);
+    let not_before = grant.not_before().unwrap_or(now - BACKDATE).whole_seconds().max(issuer.not_before());
+    let not_after = match grant.not_after() {
+        Some(end) if end > issuer.not_after() => {
+            return Err(DraftError::OutlivesIssuer(issuer.not_after()));
+        }
+        Some(end) => end.whole_seconds(),
+        None => (start + grant.lifetime()).whole_seconds().min(issuer.not_after()),
+    };
+    if not_after <= now || not_after <= not_before {
+        return Err(DraftError::Passed);
+    }
+    Ok((not_before, not_after))
+}

@@ -1,0 +1,223 @@
+//! An issuing certificate with its key, ready to issue under.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rcgen::{CertificateParams, PublicKeyData, SigningKey};
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::signer::{SignatureAlgorithm, Signer};
+use crate::time::Timestamp;
+use crate::x509::pem;
+use crate::x509::spki::{PublicKey, Spki};
+
+/// An issuer: its certificate, the chain above it, and its key.
+pub struct Issuer {
+    der: Vec<u8>,
+    chain_pem: String,
+    chain: Vec<Vec<u8>>,
+    key_id: [u8; 20],
+    subject: Vec<u8>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    signer: Arc<dyn Signer>,
+    builder: rcgen::Issuer<'static, Unsigned>,
+}
+
+/// Why a certificate and a key do not make an issuer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerError {
+    /// Not a certificate.
+    #[error("the issuer certificate is malformed")]
+    Malformed,
+    /// The key is another one's.
+    #[error("the private key does not belong to the issuer certificate")]
+    KeyMismatch,
+    /// No CA certificate.
+    #[error("the issuer certificate may not sign certificates (basicConstraints, keyUsage)")]
+    NotCa,
+    /// Without the extension that leaves refer to.
+    #[error("the issuer certificate has no 20-byte subject key identifier")]
+    NoKeyIdentifier,
+    /// The builder cannot reproduce its name.
+    #[error("the issuer certificate's subject uses a form of name that is not supported")]
+    Name,
+}
+
+impl Issuer {
+    /// Joins a certificate and its key. `above` are the certificates over it that clients need,
+    /// nearest first, without the root.
+    pub fn new(der: Vec<u8>, above: &[Vec<u8>], signer: Arc<dyn Signer>) -> Result<Self, IssuerError> {
+        let (rest, parsed) = X509Certificate::from_der(&der).map_err(|_| IssuerError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(IssuerError::Malformed);
+        }
+        if parsed.public_key().raw != signer.public_key().der() {
+            return Err(IssuerError::KeyMismatch);
+        }
+        let signs = parsed.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
+        if !parsed.is_ca() || !signs {
+            return Err(IssuerError::NotCa);
+        }
+        let key_id = subject_key_id(&parsed).ok_or(IssuerError::NoKeyIdentifier)?;
+        let subject = parsed.subject().as_raw().to_vec();
+        let time = |at: x509_parser::time::ASN1Time| {
+            Timestamp::from_secs(u64::try_from(at.timestamp()).unwrap_or(0))
+        };
+        let (not_before, not_after) = (time(parsed.validity().not_before), time(parsed.validity().not_after));
+        let builder =
+            rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), Unsigned::of(&*signer))
+                .map_err(|_| IssuerError::Name)?;
+        let chain: Vec<Vec<u8>> = std::iter::once(der.clone()).chain(above.iter().cloned()).collect();
+        let chain_pem = chain.iter().map(|certificate| pem::certificate(certificate)).collect();
+        Ok(Self { der, chain_pem, chain, key_id, subject, not_before, not_after, signer, builder })
+    }
+
+    /// A root about to be made: it has a name and a key, and its certificate is what it issues
+    /// first. Used by the ceremony only.
+    pub(crate) fn founding(
+        common_name: &str,
+        now: Timestamp,
+        not_after: Timestamp,
+        signer: Arc<dyn Signer>,
+    ) -> Self {
+        let key_id = key_identifier(signer.public_key());
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(key_id.to_vec());
+        Self {
+            der: Vec::new(),
+            chain_pem: String::new(),
+            chain: Vec::new(),
+            key_id,
+            subject: Vec::new(),
+            not_before: now,
+            not_after,
+            builder: rcgen::Issuer::new(params, Unsigned::of(&*signer)),
+            signer,
+        }
+    }
+
+    /// Its certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+    /// Itself and what is above it, without the root: what follows a leaf in a chain.
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+    /// The same as PEM text.
+    pub fn chain_pem(&self) -> &str {
+        &self.chain_pem
+    }
+    /// Its subject key identifier.
+    pub fn key_id(&self) -> &[u8; 20] {
+        &self.key_id
+    }
+    /// Its subject name, DER; empty for a root in the making.
+    pub fn subject(&self) -> &[u8] {
+        &self.subject
+    }
+    /// No certificate may begin before.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+    /// No certificate may outlive it.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+    /// Its key.
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.signer
+    }
+    pub(super) fn builder(&self) -> &rcgen::Issuer<'static, Unsigned> {
+        &self.builder
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Issuer({:02x?})", self.key_id)
+    }
+}
+
+fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => id.0.try_into().ok(),
+        _ => None,
+    })
+}
+
+/// The key identifier of a key: the first 20 bytes of the SHA-256 of its SubjectPublicKeyInfo
+/// (RFC 7093 §2).
+pub fn key_identifier(key: &Spki) -> [u8; 20] {
+    let mut out = [0; 20];
+    out.copy_from_slice(&digest(&SHA256, key.der()).as_ref()[..20]);
+    out
+}
+
+/// Stands where the builder wants a signing key, and signs nothing: the builder's work ends with
+/// the to-be-signed bytes.
+pub(super) struct Unsigned {
+    key: Spki,
+    algorithm: SignatureAlgorithm,
+}
+
+impl Unsigned {
+    fn of(signer: &dyn Signer) -> Self {
+        Self { key: signer.public_key().clone(), algorithm: signer.algorithm() }
+    }
+}
+
+impl PublicKeyData for Unsigned {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.der()
+    }
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        match self.algorithm {
+            SignatureAlgorithm::EcdsaP256Sha256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            SignatureAlgorithm::EcdsaP384Sha384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            SignatureAlgorithm::Ed25519 => &rcgen::PKCS_ED25519,
+            SignatureAlgorithm::RsaPkcs1Sha256 => &rcgen::PKCS_RSA_SHA256,
+        }
+    }
+}
+
+impl SigningKey for Unsigned {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(Vec::new())
+    }
+}
+
+/// A subject's key in the form the builder wants.
+pub(super) struct SubjectKey<'a> {
+    pub(super) raw: std::borrow::Cow<'a, [u8]>,
+    pub(super) algorithm: &'static rcgen::SignatureAlgorithm,
+}
+
+impl<'a> SubjectKey<'a> {
+    pub(super) fn of(key: &'a Spki) -> Self {
+        let (raw, algorithm): (std::borrow::Cow<'a, [u8]>, _) = match key.key() {
+            PublicKey::EcP256(point) => (point.into(), &rcgen::PKCS_ECDSA_P256_SHA256),
+            PublicKey::EcP384(point) => (point.into(), &rcgen::PKCS_ECDSA_P384_SHA384),
+            PublicKey::EcP521(point) => (point.into(), &rcgen::PKCS_ECDSA_P521_SHA512),
+            PublicKey::Ed25519(raw) => (raw.into(), &rcgen::PKCS_ED25519),
+            PublicKey::Rsa { n, e } => {
+                (crate::x509::spki::rsa_public_key(n, e).into(), &rcgen::PKCS_RSA_SHA256)
+            }
+        };
+        Self { raw, algorithm }
+    }
+}
+
+impl PublicKeyData for SubjectKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.raw
+    }
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        self.algorithm
+    }
+}

@@ -1,0 +1,244 @@
+//! The last look before the key: the to-be-signed bytes, read back by a parser that is not the
+//! builder, must be exactly what the grant, the profile and RFC 5280 allow.
+//!
+//! Since the check is over the final bytes, whatever is in a signed certificate was approved, no
+//! matter what the builder, or a change of configuration on the way, did.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Version;
+
+use super::draft::{BACKDATE, Draft};
+use super::issuer::{Issuer, key_identifier};
+use super::policy;
+use super::signer::SignatureAlgorithm;
+use crate::acme::identifier::Identifier;
+use crate::provisioner::{Grant, Purpose};
+use crate::time::Timestamp;
+use crate::x509::serial::Serial;
+use crate::x509::spki::PublicKey;
+
+/// A to-be-signed certificate that passed. Made here only, used up by [`super::sign::sign`].
+#[derive(Debug)]
+#[must_use]
+pub struct Linted {
+    pub(super) tbs: Vec<u8>,
+    pub(super) algorithm: Vec<u8>,
+    pub(super) serial: Serial,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    pub(super) grant: Grant,
+}
+
+/// Which rule a draft broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LintError {
+    /// The key may not be certified; the client's to mend.
+    #[error("{0}")]
+    Key(#[from] policy::KeyRefusal),
+    /// Anything else is our own fault.
+    #[error("the drafted certificate breaks a rule: {0}")]
+    Rule(&'static str),
+}
+
+fn require(holds: bool, rule: &'static str) -> Result<(), LintError> {
+    if holds { Ok(()) } else { Err(LintError::Rule(rule)) }
+}
+
+/// Checks a draft.
+pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
+    let Draft { unsigned, serial, not_before, not_after, grant } = draft;
+    policy::check_key(grant.key().key())?;
+    let (rest, parsed) =
+        X509Certificate::from_der(&unsigned).map_err(|_| LintError::Rule("it parses as a certificate"))?;
+    require(rest.is_empty(), "nothing follows it")?;
+    check_frame(&parsed, serial, not_before, not_after, issuer)?;
+    check_lifetime(&grant, not_before, not_after)?;
+    require(parsed.public_key().raw == grant.key().der(), "its key is the granted key")?;
+    let critical = |name: &str| matches!(name, "2.5.29.15" | "2.5.29.19");
+    let extensions = parsed.extensions();
+    let oids: BTreeSet<String> = extensions.iter().map(|e| e.oid.to_id_string()).collect();
+    require(oids.len() == extensions.len(), "no extension is doubled")?;
+    match grant.purpose() {
+        Purpose::Leaf(names) => {
+            require(parsed.subject().iter_rdn().next().is_none(), "a leaf's subject is empty")?;
+            let expected = ["2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.35", "2.5.29.37"];
+            require(oids.iter().eq(expected.iter()), "a leaf has the six extensions of its profile")?;
+            // RFC 5280 §4.2.1.6: critical since the subject is empty.
+            let well_marked = |e: &X509Extension<'_>| {
+                let oid = e.oid.to_id_string();
+                e.critical == (critical(&oid) || oid == "2.5.29.17")
+            };
+            require(extensions.iter().all(well_marked), "criticality is as profiled")?;
+            for extension in extensions {
+                check_leaf_extension(extension.parsed_extension(), names, &grant, issuer)?;
+            }
+        }
+        Purpose::Root(common_name) | Purpose::Intermediate(common_name) => {
+            let mut names = parsed.subject().iter_common_name();
+            let named = names.next().and_then(|cn| cn.as_str().ok()) == Some(common_name.as_str());
+            require(named && names.next().is_none(), "a CA's subject is its common name")?;
+            let expected = ["2.5.29.14", "2.5.29.15", "2.5.29.19", "2.5.29.35"];
+            require(oids.iter().eq(expected.iter()), "a CA has the four extensions of its profile")?;
+            let well_marked = |e: &X509Extension<'_>| e.critical == critical(&e.oid.to_id_string());
+            require(extensions.iter().all(well_marked), "criticality is as profiled")?;
+            for extension in extensions {
+                check_ca_extension(extension.parsed_extension(), &grant, issuer)?;
+            }
+        }
+    }
+    let tbs = parsed.tbs_certificate.as_ref().to_vec();
+    let algorithm = algorithm_der(issuer.signer().algorithm()).to_vec();
+    // The builder ends with this algorithm and an empty BIT STRING.
+    let before_signature = unsigned.strip_suffix(&[0x03, 0x01, 0x00]).unwrap_or_default();
+    require(before_signature.ends_with(&algorithm), "its algorithm is the issuer's, byte for byte")?;
+    Ok(Linted { tbs, algorithm, serial, not_before, not_after, grant })
+}
+
+fn check_frame(
+    parsed: &X509Certificate<'_>,
+    serial: Serial,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    issuer: &Issuer,
+) -> Result<(), LintError> {
+    require(parsed.version() == X509Version::V3, "it is version 3")?;
+    require(parsed.raw_serial() == serial.as_bytes(), "its serial is the drawn one")?;
+    require(parsed.raw_serial()[0] & 0x80 == 0, "its serial is positive")?;
+    let founding = issuer.subject().is_empty();
+    let wanted = if founding { parsed.subject().as_raw() } else { issuer.subject() };
+    require(parsed.issuer().as_raw() == wanted, "its issuer is the issuer's subject, byte for byte")?;
+    let at = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+    require(at(parsed.validity().not_before) == not_before.as_secs(), "notBefore is the drafted one")?;
+    require(at(parsed.validity().not_after) == not_after.as_secs(), "notAfter is the drafted one")?;
+    require(not_before < not_after, "it begins before it ends")?;
+    require(not_before >= issuer.not_before(), "it does not begin before its issuer")?;
+    require(not_after <= issuer.not_after(), "it does not outlive its issuer")?;
+    let oid = oid_of(issuer.signer().algorithm());
+    require(
+        parsed.tbs_certificate.signature.algorithm.to_id_string() == oid
+            && parsed.signature_algorithm.algorithm.to_id_string() == oid,
+        "its signature algorithm is the issuer's",
+    )
+}
+
+fn check_lifetime(grant: &Grant, not_before: Timestamp, not_after: Timestamp) -> Result<(), LintError> {
+    // A requested notBefore may lie in the past by as much as newOrder tolerates.
+    let slack = BACKDATE.max(crate::acme::order::PAST_NOT_BEFORE) + Duration::from_secs(1);
+    require(not_after.since(not_before) <= grant.longest() + slack, "it does not live longer than granted")
+}
+
+fn check_leaf_extension(
+    extension: &ParsedExtension<'_>,
+    names: &BTreeSet<Identifier>,
+    grant: &Grant,
+    issuer: &Issuer,
+) -> Result<(), LintError> {
+    match extension {
+        ParsedExtension::SubjectAlternativeName(san) => {
+            let found = san.general_names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
+            let found = found.ok_or(LintError::Rule("every name is a DNS name or an address"))?;
+            require(found.len() == names.len(), "no name is missing or doubled")?;
+            require(found.iter().all(|name| names.contains(name)), "every name was granted")
+        }
+        ParsedExtension::BasicConstraints(constraints) => {
+            require(!constraints.ca && constraints.path_len_constraint.is_none(), "a leaf is no CA")
+        }
+        ParsedExtension::KeyUsage(usage) => {
+            // Bit 0 digitalSignature, bit 2 keyEncipherment.
+            let wanted = match grant.key().key() {
+                PublicKey::Rsa { .. } => 0b101,
+                _ => 0b001,
+            };
+            require(usage.flags == wanted, "key usage fits the key")
+        }
+        ParsedExtension::ExtendedKeyUsage(usage) => require(
+            usage.server_auth
+                && usage.client_auth
+                && !usage.any
+                && !usage.code_signing
+                && !usage.email_protection
+                && !usage.time_stamping
+                && !usage.ocsp_signing
+                && usage.other.is_empty(),
+            "extended key usage is serverAuth and clientAuth",
+        ),
+        other => check_key_ids(other, grant, issuer),
+    }
+}
+
+fn check_ca_extension(
+    extension: &ParsedExtension<'_>,
+    grant: &Grant,
+    issuer: &Issuer,
+) -> Result<(), LintError> {
+    match extension {
+        ParsedExtension::BasicConstraints(constraints) => {
+            let path = match grant.purpose() {
+                Purpose::Root(_) => None,
+                Purpose::Intermediate(_) | Purpose::Leaf(_) => Some(0),
+            };
+            require(constraints.ca && constraints.path_len_constraint == path, "path length is as profiled")
+        }
+        // Bit 5 keyCertSign, bit 6 cRLSign.
+        ParsedExtension::KeyUsage(usage) => require(usage.flags == 0b110_0000, "a CA signs only"),
+        other => check_key_ids(other, grant, issuer),
+    }
+}
+
+fn check_key_ids(extension: &ParsedExtension<'_>, grant: &Grant, issuer: &Issuer) -> Result<(), LintError> {
+    match extension {
+        ParsedExtension::SubjectKeyIdentifier(id) => {
+            require(id.0 == key_identifier(grant.key()), "the subject key identifier is the key's")
+        }
+        ParsedExtension::AuthorityKeyIdentifier(id) => require(
+            id.key_identifier.as_ref().is_some_and(|key| key.0 == issuer.key_id())
+                && id.authority_cert_issuer.is_none()
+                && id.authority_cert_serial.is_none(),
+            "the authority key identifier is the issuer's",
+        ),
+        _ => Err(LintError::Rule("every extension is one of the profile's")),
+    }
+}
+
+fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
+    match name {
+        GeneralName::DNSName(text) => {
+            let identifier = Identifier::parse_dns(text).ok()?;
+            (identifier.order_value() == *text).then_some(identifier)
+        }
+        GeneralName::IPAddress(octets) => {
+            crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
+        _ => None,
+    }
+}
+
+fn oid_of(algorithm: SignatureAlgorithm) -> &'static str {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => "1.2.840.10045.4.3.2",
+        SignatureAlgorithm::EcdsaP384Sha384 => "1.2.840.10045.4.3.3",
+        SignatureAlgorithm::Ed25519 => "1.3.101.112",
+        SignatureAlgorithm::RsaPkcs1Sha256 => "1.2.840.113549.1.1.11",
+    }
+}
+
+/// AlgorithmIdentifier as it stands in the certificate; RSA alone has (NULL) parameters
+/// (RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5).
+fn algorithm_der(algorithm: SignatureAlgorithm) -> &'static [u8] {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => {
+            &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]
+        }
+        SignatureAlgorithm::EcdsaP384Sha384 => {
+            &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03]
+        }
+        SignatureAlgorithm::Ed25519 => &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70],
+        SignatureAlgorithm::RsaPkcs1Sha256 => {
+            &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00]
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The signature: takes a [`Linted`] certificate and nothing else.
+
+use aws_lc_rs::signature::{self, VerificationAlgorithm};
+
+use super::certificate::CertificateRecord;
+use super::issuer::Issuer;
+use super::lint::Linted;
+use super::signer::{Cost, SignError, SignatureAlgorithm};
+use crate::provisioner::Grant;
+use crate::time::Timestamp;
+use crate::x509::der;
+use crate::x509::serial::Serial;
+
+/// A signed certificate that has not left yet: it must be committed first.
+#[derive(Debug)]
+#[must_use]
+pub struct Issued {
+    /// Its serial number.
+    pub serial: Serial,
+    /// The certificate.
+    pub der: Vec<u8>,
+    /// When it begins.
+    pub not_before: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+    grant: Grant,
+    issuer: [u8; 20],
+}
+
+impl Issued {
+    /// What it was granted for.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Its row of the inventory.
+    pub fn record(&self, now: Timestamp) -> CertificateRecord {
+        CertificateRecord {
+            der: self.der.clone(),
+            issuer: self.issuer,
+            requester: self.grant.requester().clone(),
+            issued: now,
+            not_after: self.not_after,
+            revocation: None,
+        }
+    }
+}
+
+/// Signs. Blocks for as long as the signer takes ([`super::signer::Signer::cost`]).
+pub fn sign(linted: Linted, issuer: &Issuer) -> Result<Issued, SignError> {
+    let signer = issuer.signer();
+    let signature = signer.sign(&linted.tbs)?;
+    // A signer out of process may hand back anything, and an RSA fault gives the key away; a
+    // quick one in process would pay three times its own cost for this.
+    if signer.cost() == Cost::Slow {
+        check_signature(issuer, &linted.tbs, &signature)?;
+    }
+    let der = der::sequence(&[&linted.tbs, &linted.algorithm, &der::bit_string(&signature)]);
+    Ok(Issued {
+        serial: linted.serial,
+        der,
+        not_before: linted.not_before,
+        not_after: linted.not_after,
+        grant: linted.grant,
+        issuer: *issuer.key_id(),
+    })
+}
+
+/// Proves that the signer answers and that its key is the issuer's, for `/readyz`. What it signs
+/// is text that can be no certificate.
+pub fn self_test(issuer: &Issuer) -> Result<(), SignError> {
+    const TEXT: &[u8] = b"mayfly signer self-test; this is no certificate";
+    let signature = issuer.signer().sign(TEXT)?;
+    check_signature(issuer, TEXT, &signature)
+}
+
+fn check_signature(issuer: &Issuer, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
+    let verification: &'static dyn VerificationAlgorithm = match issuer.signer().algorithm() {
+        SignatureAlgorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+        SignatureAlgorithm::Ed25519 => &signature::ED25519,
+        SignatureAlgorithm::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+    };
+    let key = issuer.signer().public_key().parsed(verification);
+    match key.map(|key| key.verify_sig(message, signature)) {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(SignError("the signature does not verify with the issuer's public key".into())),
+    }
+}

@@ -1,0 +1,134 @@
+//! `mayfly check-config`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::CliError;
+use crate::config::settings::{AcmeProvisioner, Engine, Provisioner, Settings};
+use crate::config::units::format_duration;
+use crate::config::{self, Problem};
+use crate::keystore::file::FileKey;
+use crate::keystore::password::Password;
+
+const AFTER_HELP: &str = "\
+Prints `FILE: ok` and a summary, or every error as `FILE:LINE: key: message` with exit code 1. \
+Looks at the files that FILE names, and opens the key; starts nothing, changes nothing.
+
+Example:
+  mayfly check-config /etc/mayfly/mayfly.toml";
+
+/// Arguments of `mayfly check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The mayfly.toml to check
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Checks the file, prints what it says.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    let file = &args.file;
+    let report = config::check(file);
+    let settings = report.settings.and_then(|settings| match open_key(&settings) {
+        Some(problem) => Err(vec![problem]),
+        None => Ok(settings),
+    });
+    match settings {
+        Ok(settings) => {
+            writeln!(out, "{}: ok", file.display())?;
+            summary(&settings, out)?;
+            notes(file, &report.notes, out)
+        }
+        Err(problems) => {
+            notes(file, &report.notes, out)?;
+            Err(CliError::Config { file: file.clone(), problems })
+        }
+    }
+}
+
+fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliError> {
+    for note in notes {
+        writeln!(out, "note: {}", note.render(file))?;
+    }
+    Ok(())
+}
+
+/// Whether the key opens; the one error a start would meet that the file alone does not show.
+fn open_key(settings: &Settings) -> Option<Problem> {
+    let authority = &settings.authority;
+    let problem = |key: &str, error: &dyn std::fmt::Display| {
+        Some(Problem { line: None, key: format!("authority.{key}"), message: error.to_string() })
+    };
+    let password = match authority.password_file.as_deref().map(Password::read).transpose() {
+        Ok(password) => password,
+        Err(error) => return problem("password_file", &error),
+    };
+    match FileKey::load(&authority.key, password.as_ref()) {
+        Ok(_) => None,
+        Err(error) => problem("key", &error),
+    }
+}
+
+/// One screen of what the settings mean.
+fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    let Settings { server, store, validation, authority, provisioners, log } = settings;
+    let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
+    row("serves", format!("{} on {}", server.base_url, server.address))?;
+    row("its names", list(&server.dns_names))?;
+    row(
+        "store",
+        match store.engine {
+            Engine::Fjall => format!("fjall in {}", store.path.display()),
+            Engine::Sled => format!("sled in {}", store.path.display()),
+            Engine::Memory => "memory: nothing is kept".to_owned(),
+        },
+    )?;
+    row("issues as", authority.certificate.display().to_string())?;
+    let resolvers = match validation.resolvers.as_slice() {
+        [] => "the system's DNS".to_owned(),
+        given => format!("DNS {}", list(given)),
+    };
+    row(
+        "validates by",
+        format!(
+            "{resolvers}; http-01 on port {}, tls-alpn-01 on {}; {} attempts of {}",
+            validation.http_port,
+            validation.tls_alpn_port,
+            validation.attempts,
+            format_duration(validation.timeout),
+        ),
+    )?;
+    for (name, nets) in [("allows", &validation.allow), ("denies", &validation.deny)] {
+        if !nets.is_empty() {
+            row(name, list(nets))?;
+        }
+    }
+    for Provisioner::Acme(acme) in provisioners {
+        row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;
+        row("", provisioner(acme))?;
+    }
+    row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
+    Ok(())
+}
+
+fn provisioner(acme: &AcmeProvisioner) -> String {
+    let challenges: Vec<_> = acme.challenges.iter().map(|kind| kind.name()).collect();
+    let names = match acme.allow_names.len() {
+        0 => "any name".to_owned(),
+        1 => "names of 1 rule".to_owned(),
+        n => format!("names of {n} rules"),
+    };
+    format!(
+        "{}; {names}{}; {} ({} to {})",
+        challenges.join(", "),
+        if acme.wildcards { ", wildcards" } else { "" },
+        format_duration(acme.default_ttl),
+        format_duration(acme.min_ttl),
+        format_duration(acme.max_ttl),
+    )
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

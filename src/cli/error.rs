@@ -1,0 +1,108 @@
+//! How a command fails.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::Problem;
+use crate::daemon::DaemonError;
+use crate::keystore::file::{KeyFileError, shell_word};
+use crate::service::ceremony::CeremonyError;
+use crate::storage::StoreError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A configuration file cannot be used; [`CliError::report`] lists all that is wrong.
+    #[error("{} has {} error{}", file.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// A new CA would mix with what is there.
+    #[error("{} is not empty: it holds {found}", dir.display())]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// `mayfly dev` was pointed at something else.
+    #[error("{} is not a mayfly directory: it has no mayfly.toml, but {found}", dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there.
+        found: String,
+        /// Whether it is nothing but parts of a CA.
+        cut_off: bool,
+    },
+    /// A file or directory could not be made or read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A path cannot stand in a configuration file.
+    #[error("the path {} is not UTF-8", .0.display())]
+    PathText(PathBuf),
+    /// A key or password file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ceremony.
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyError),
+    /// The server.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The async runtime could not be started.
+    #[error("the runtime could not be started: {0}")]
+    Runtime(io::Error),
+    /// A message could not be printed.
+    #[error("the output could not be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CliError {
+    /// What to do about it, where there is something to say that the message itself does not.
+    fn next_step(&self) -> Option<String> {
+        Some(match self {
+            // Nothing to mend in a file that could not even be read; the message says what to do.
+            Self::Config { problems, .. }
+                if problems.iter().all(|p| p.line.is_none() && p.key.is_empty()) =>
+            {
+                return None;
+            }
+            Self::Config { file, .. } => {
+                format!("mend the lines above, then run: mayfly check-config {}", shell_word(file))
+            }
+            Self::Occupied { .. } => {
+                "give --dir a directory that is empty or does not exist; nothing was changed".to_owned()
+            }
+            Self::Foreign { dir, cut_off: true, .. } => format!(
+                "this looks like a start that was cut off before it was done; if so, remove {} and start again",
+                dir.display()
+            ),
+            Self::Foreign { .. } => "give --dir a directory that is empty or does not exist".to_owned(),
+            Self::Store(_) => "is another mayfly running on the same directory? Only one may".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// The whole text for standard error: what was found, `error: …`, what to do next.
+    pub fn report(&self) -> String {
+        let mut lines = Vec::new();
+        if let Self::Config { file, problems } = self {
+            lines.extend(problems.iter().map(|problem| problem.render(file)));
+        }
+        lines.push(format!("error: {self}"));
+        lines.extend(self.next_step().map(|next| format!("  next: {next}")));
+        lines.join("\n")
+    }
+}

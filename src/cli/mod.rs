@@ -1,0 +1,66 @@
+//! The command line: one file per command.
+
+pub mod check_config;
+pub mod dev;
+mod error;
+mod founding;
+pub mod init;
+pub mod serve;
+mod template;
+pub mod version;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+pub use error::CliError;
+
+const AFTER_HELP: &str = "\
+Examples:
+  mayfly dev                                     try it: a CA at https://localhost:9443
+  mayfly init --dir /etc/mayfly --name 'Team CA' --dns ca.example.internal
+  mayfly check-config /etc/mayfly/mayfly.toml
+  mayfly serve --config /etc/mayfly/mayfly.toml
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// A private certificate authority for certificates that live a day.
+///
+/// Mayfly speaks ACME (RFC 8555), so certbot, Caddy, Traefik, lego and the like get their
+/// certificates from it as they are.
+#[derive(Debug, Parser)]
+#[command(name = "mayfly", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try it: create a CA in a directory if there is none, and serve it on this machine
+    Dev(dev::Args),
+    /// Create a CA: keys, certificates and a mayfly.toml to edit
+    Init(init::Args),
+    /// Serve a CA until SIGTERM; SIGHUP reloads
+    Serve(serve::Args),
+    /// Check a mayfly.toml and report every error in it
+    CheckConfig(check_config::Args),
+    /// Print the version and what is built in
+    Version,
+}
+
+/// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
+pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
+    match cli.command {
+        Command::Dev(args) => dev::run(&args, out),
+        Command::Init(args) => init::run(&args, out),
+        Command::Serve(args) => serve::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args, out),
+        Command::Version => version::run(out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! The file's raw shape: sections and keys with their places, read one by one so that every
+//! mistake is found, not only the first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::problem::{Findings, nearest};
+use super::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+
+/// Every section and its keys; anything else in a file is refused.
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    (
+        "server",
+        &[
+            "address",
+            "dns_names",
+            "base_url",
+            "max_body",
+            "max_connections",
+            "request_timeout",
+            "drain_timeout",
+        ],
+    ),
+    ("store", &["engine", "path", "retention"]),
+    ("authority", &["root", "certificate", "key", "password_file"]),
+    ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
+    (
+        "provisioner",
+        &[
+            "type",
+            "name",
+            "challenges",
+            "default_ttl",
+            "max_ttl",
+            "min_ttl",
+            "allow_names",
+            "deny_names",
+            "wildcards",
+            "max_names",
+            "order_ttl",
+            "authorization_ttl",
+            "terms_of_service",
+            "website",
+        ],
+    ),
+    ("log", &["level", "format"]),
+];
+
+/// The keys of a section.
+pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
+    SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+}
+
+/// Where the lines of a text begin, to turn byte offsets into lines.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(ends).collect())
+    }
+}
+
+/// The text and its lines.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub text: &'a str,
+    pub lines: &'a Lines,
+}
+
+impl Source<'_> {
+    /// The line, from 1, of a byte offset.
+    pub(super) fn line(self, offset: usize) -> usize {
+        self.lines.0.partition_point(|start| *start <= offset)
+    }
+
+    /// The column, from 1, of a byte offset.
+    fn column(self, offset: usize) -> usize {
+        let start = self.lines.0.get(self.line(offset) - 1).copied().unwrap_or_default();
+        1 + self.text.get(start..offset).map_or(0, |before| before.chars().count())
+    }
+}
+
+/// Parses TOML; reports every syntax error and then returns `None`.
+pub(super) fn parse<'a>(source: Source<'a>, findings: &mut Findings) -> Option<Spanned<DeTable<'a>>> {
+    let (document, errors) = DeTable::parse_recoverable(source.text);
+    if errors.is_empty() {
+        return Some(document);
+    }
+    let mut last = None;
+    for error in errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = source.line(offset);
+        // The parser trips over the rest of a broken line again and again; the first is the cause.
+        if last.replace(line) != Some(line) {
+            let message = error.message().trim();
+            let column = source.column(offset);
+            findings.error(Some(line), "", format!("TOML syntax, column {column}: {message}"));
+        }
+    }
+    None
+}
+
+/// One table of the file.
+pub(super) struct Section<'a> {
+    source: Source<'a>,
+    /// Its path, such as `server` or `provisioner[1]`.
+    pub path: String,
+    /// The line it begins at; `None` if the file does not have it.
+    pub line: Option<usize>,
+    table: Option<&'a DeTable<'a>>,
+    keys: &'static [&'static str],
+}
+
+impl<'a> Section<'a> {
+    /// A section called `name` at `value`, or an absent one. Unknown keys are reported here.
+    pub(super) fn new(
+        source: Source<'a>,
+        name: &str,
+        path: String,
+        value: Option<&'a Spanned<DeValue<'a>>>,
+        findings: &mut Findings,
+    ) -> Self {
+        let line = value.map(|v| source.line(v.span().start));
+        let table = value.and_then(|v| v.get_ref().as_table());
+        if let Some(value) = value
+            && table.is_none()
+        {
+            let found = value.get_ref().type_str();
+            findings.error(line, &path, format!("is {}; write a section [{name}]", article(found)));
+        }
+        let section = Self { source, path, line, table, keys: keys_of(name) };
+        section.refuse_unknown(name, findings);
+        section
+    }
+
+    fn refuse_unknown(&self, name: &str, findings: &mut Findings) {
+        for (key, _) in self.table.into_iter().flatten() {
+            let typed: &str = key.get_ref();
+            if self.keys.contains(&typed) {
+                continue;
+            }
+            let elsewhere = SECTIONS.iter().find(|(other, keys)| *other != name && keys.contains(&typed));
+            let hint = match (nearest(typed, self.keys.iter().copied()), elsewhere) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, Some((other, _))) => format!("it belongs in [{other}]"),
+                (None, None) => format!("[{name}] has {}", self.keys.join(", ")),
+            };
+            let line = self.source.line(key.span().start);
+            findings.error(
+                Some(line),
+                &format!("{}.{}", self.path, shorten(typed)),
+                format!("unknown key; {hint}"),
+            );
+        }
+    }
+
+    /// The path of a key in this section.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        format!("{}.{key}", self.path)
+    }
+
+    /// The key's value, if the file has it.
+    pub(super) fn get(&self, key: &'static str) -> Option<Field<'a>> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        Some(Field {
+            source: self.source,
+            path: self.path_of(key),
+            line: self.source.line(value.span().start),
+            value: value.get_ref(),
+        })
+    }
+
+    /// The key's value; absence is an error that quotes `example`.
+    pub(super) fn require(
+        &self,
+        key: &'static str,
+        example: &str,
+        findings: &mut Findings,
+    ) -> Option<Field<'a>> {
+        let field = self.get(key);
+        if field.is_none() {
+            let message = format!("is required; write for example `{key} = {example}`");
+            findings.error(self.line, &self.path_of(key), message);
+        }
+        field
+    }
+
+    /// A duration within `least..=most`, or `default`.
+    pub(super) fn duration(
+        &self,
+        key: &'static str,
+        default: Duration,
+        range: (Duration, Duration),
+        findings: &mut Findings,
+    ) -> Duration {
+        self.get(key).and_then(|field| field.duration(range, findings)).unwrap_or(default)
+    }
+
+    /// A whole number within `least..=most`, or `default`.
+    pub(super) fn integer(
+        &self,
+        key: &'static str,
+        default: u64,
+        range: (u64, u64),
+        findings: &mut Findings,
+    ) -> u64 {
+        self.get(key).and_then(|field| field.integer(range, findings)).unwrap_or(default)
+    }
+
+    /// A path, relative to `base`, or `default` there.
+    pub(super) fn file(
+        &self,
+        key: &'static str,
+        default: &str,
+        base: &Path,
+        findings: &mut Findings,
+    ) -> std::path::PathBuf {
+        let given = self.get(key).and_then(|field| field.non_empty(findings));
+        base.join(given.unwrap_or(default))
+    }
+}
+
+/// One value of the file.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    source: Source<'a>,
+    /// The path of its key.
+    pub path: String,
+    /// The line it begins at.
+    pub line: usize,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Field<'a> {
+    /// Reports something about this value.
+    pub(super) fn error(&self, findings: &mut Findings, message: impl Into<String>) {
+        findings.error(Some(self.line), &self.path, message);
+    }
+
+    fn wrong_type(&self, wanted: &str, findings: &mut Findings) {
+        let found = article(self.value.type_str());
+        self.error(findings, format!("is {found}; write {wanted}"));
+    }
+
+    /// A string.
+    pub(super) fn string(&self, findings: &mut Findings) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.wrong_type("a string in quotes", findings);
+        }
+        text
+    }
+
+    /// A string with something in it and no control characters.
+    pub(super) fn non_empty(&self, findings: &mut Findings) -> Option<&'a str> {
+        let text = self.string(findings)?;
+        if text.trim().is_empty() || text.chars().any(char::is_control) {
+            self.error(findings, "is empty or has control characters; give a value or leave the key out");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, findings: &mut Findings) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.wrong_type("true or false, without quotes", findings);
+        }
+        value
+    }
+
+    /// The fields of an array, each with its own place.
+    pub(super) fn array(&self, findings: &mut Findings) -> Vec<Field<'a>> {
+        let Some(items) = self.value.as_array() else {
+            self.wrong_type("a list in brackets, such as [\"…\", \"…\"]", findings);
+            return Vec::new();
+        };
+        self.items(items)
+    }
+
+    fn items(&self, items: &'a DeArray<'a>) -> Vec<Field<'a>> {
+        let field = |(i, item): (usize, &'a Spanned<DeValue<'a>>)| Field {
+            source: self.source,
+            path: format!("{}[{i}]", self.path),
+            line: self.source.line(item.span().start),
+            value: item.get_ref(),
+        };
+        items.iter().enumerate().map(field).collect()
+    }
+
+    /// A duration with units.
+    fn duration(&self, (least, most): (Duration, Duration), findings: &mut Findings) -> Option<Duration> {
+        if let Some(number) = self.value.as_integer() {
+            let text = number.as_str();
+            self.error(findings, format!("{text} has no unit; write a duration such as \"{text}s\""));
+            return None;
+        }
+        let text = self.unit_text("\"90s\", \"24h\" or \"1h30m\"", findings)?;
+        match parse_duration(text) {
+            Ok(value) if (least..=most).contains(&value) => Some(value),
+            Ok(value) => {
+                let given = format_duration(value);
+                self.out_of_range(&given, &format_duration(least), &format_duration(most), findings);
+                None
+            }
+            Err(error) => self.bad_unit(&error, "a duration such as \"90s\", \"24h\" or \"1h30m\"", findings),
+        }
+    }
+
+    /// A size with a unit, in bytes.
+    pub(super) fn size(&self, (least, most): (u64, u64), findings: &mut Findings) -> Option<u64> {
+        if let Some(number) = self.value.as_integer() {
+            let text = number.as_str();
+            self.error(findings, format!("{text} has no unit; write a size such as \"{text}KiB\""));
+            return None;
+        }
+        let text = self.unit_text("\"64KiB\" or \"1MiB\"", findings)?;
+        match parse_size(text) {
+            Ok(value) if (least..=most).contains(&value) => Some(value),
+            Ok(value) => {
+                self.out_of_range(&format_size(value), &format_size(least), &format_size(most), findings);
+                None
+            }
+            Err(error) => self.bad_unit(&error, "a size such as \"64KiB\" or \"1MiB\"", findings),
+        }
+    }
+
+    fn unit_text(&self, examples: &str, findings: &mut Findings) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.wrong_type(&format!("a string with a unit, such as {examples}"), findings);
+        }
+        text
+    }
+
+    fn bad_unit<T>(&self, error: &UnitError, wanted: &str, findings: &mut Findings) -> Option<T> {
+        self.error(findings, format!("{error}; write {wanted}"));
+        None
+    }
+
+    fn out_of_range(&self, given: &str, least: &str, most: &str, findings: &mut Findings) {
+        let zero = given.bytes().next() == Some(b'0');
+        let why = if zero { "zero does not switch a limit off here" } else { "is out of range" };
+        self.error(findings, format!("{given}: {why}; give {least} to {most}"));
+    }
+
+    /// A whole number.
+    pub(super) fn integer(&self, (least, most): (u64, u64), findings: &mut Findings) -> Option<u64> {
+        let Some(number) = self.value.as_integer() else {
+            self.wrong_type("a whole number without quotes", findings);
+            return None;
+        };
+        let value = u64::from_str_radix(number.as_str(), number.radix()).ok();
+        match value {
+            Some(value) if (least..=most).contains(&value) => Some(value),
+            _ => {
+                let given = value.map_or_else(|| number.as_str().to_owned(), |v| v.to_string());
+                self.out_of_range(&shorten(&given), &least.to_string(), &most.to_string(), findings);
+                None
+            }
+        }
+    }
+}
+
+/// A type's name as a sentence has it.
+fn article(found: &str) -> String {
+    let an = matches!(found.bytes().next(), Some(b'a' | b'i'));
+    format!("{} {found}", if an { "an" } else { "a" })
+}
+
+/// At most a few dozen characters of what a file holds, without control characters.
+pub(super) fn shorten(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut out: String = text.chars().take(60).map(clean).collect();
+    if text.chars().nth(60).is_some() {
+        out.push('…');
+    }
+    out
+}

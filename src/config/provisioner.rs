@@ -1,0 +1,248 @@
+//! The rules of `[[provisioner]]`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::check::{DAY, HOUR, MINUTE, one_of, parse_network};
+use super::file::{Field, Section, Source, shorten};
+use super::problem::Findings;
+use super::settings::{AcmeProvisioner, NameRule, Provisioner};
+use super::units::format_duration;
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::identifier::DnsName;
+
+/// The longest lifetime of a leaf: what clients that follow the Baseline Requirements' old ceiling
+/// still accept. A certificate that lives longer wants another CA.
+pub const LONGEST_TTL: Duration = Duration::from_secs(398 * 86_400);
+
+/// The shortest lifetime: less than the clocks of two machines may differ by helps nobody.
+const SHORTEST_TTL: Duration = MINUTE;
+
+const MOST_PROVISIONERS: usize = 1000;
+
+pub(super) fn all<'a>(
+    source: Source<'a>,
+    value: Option<&'a Spanned<DeValue<'a>>>,
+    findings: &mut Findings,
+) -> Vec<Provisioner> {
+    let Some(value) = value else {
+        let message = "there is none, so nobody could ask for a certificate; add `[[provisioner]]` with \
+                       `type = \"acme\"` and a `name`";
+        findings.error(None, "provisioner", message);
+        return Vec::new();
+    };
+    let Some(items) = value.get_ref().as_array() else {
+        let line = Some(source.line(value.span().start));
+        findings.error(line, "provisioner", "write [[provisioner]], with two brackets on each side");
+        return Vec::new();
+    };
+    if items.is_empty() {
+        findings.error(Some(source.line(value.span().start)), "provisioner", "is empty; give at least one");
+    }
+    if items.len() > MOST_PROVISIONERS {
+        let message = format!("there are {}; give at most {MOST_PROVISIONERS}", items.len());
+        findings.error(Some(source.line(value.span().start)), "provisioner", message);
+    }
+    let mut provisioners: Vec<Provisioner> = Vec::new();
+    for (i, item) in items.iter().enumerate().take(MOST_PROVISIONERS) {
+        let section = Section::new(source, "provisioner", format!("provisioner[{i}]"), Some(item), findings);
+        if let Some(field) = section.require("type", "\"acme\"", findings) {
+            one_of(&field, &[("acme", ())], findings);
+        }
+        let provisioner = acme(&section, findings);
+        let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
+        if !provisioner.name.is_empty() && provisioners.iter().any(same) {
+            let line = section.get("name").map(|f| f.line);
+            let message = format!("{:?} is taken by an earlier provisioner; give another", provisioner.name);
+            findings.error(line, &section.path_of("name"), message);
+        }
+        provisioners.push(Provisioner::Acme(provisioner));
+    }
+    provisioners
+}
+
+fn acme(section: &Section<'_>, findings: &mut Findings) -> AcmeProvisioner {
+    let name = section
+        .require("name", "\"acme\"", findings)
+        .and_then(|field| name(&field, findings))
+        .unwrap_or_default();
+    let challenges = challenges(section, findings);
+    let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(true);
+    if wildcards && !challenges.contains(&ChallengeKind::Dns01) {
+        let message = "wildcards need dns-01, which this provisioner does not offer: orders for one will be \
+                       refused; write `wildcards = false` or add \"dns-01\"";
+        findings.note(section.line, &section.path_of("challenges"), message);
+    }
+    let ttls = lifetimes(section, findings);
+    let max_names = section.integer("max_names", 100, (1, 1000), findings);
+    AcmeProvisioner {
+        name,
+        challenges,
+        default_ttl: ttls.default,
+        max_ttl: ttls.max,
+        min_ttl: ttls.min,
+        allow_names: rules(section, "allow_names", findings),
+        deny_names: rules(section, "deny_names", findings),
+        wildcards,
+        max_names: usize::try_from(max_names).unwrap_or(usize::MAX),
+        order_ttl: section.duration("order_ttl", 2 * HOUR, (MINUTE, 30 * DAY), findings),
+        authorization_ttl: section.duration(
+            "authorization_ttl",
+            8 * HOUR,
+            (Duration::ZERO, 365 * DAY),
+            findings,
+        ),
+        terms_of_service: section.get("terms_of_service").and_then(|f| link(&f, findings)),
+        website: section.get("website").and_then(|f| link(&f, findings)),
+    }
+}
+
+/// 1 to 64 of `a-z 0-9 - _`: it stands in URLs.
+pub fn is_provisioner_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn name(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+    let text = field.string(findings)?;
+    if is_provisioner_name(text) {
+        return Some(text.to_owned());
+    }
+    let message =
+        format!("{:?} cannot stand in a URL; give 1 to 64 of a-z, 0-9, hyphen, underscore", shorten(text));
+    field.error(findings, message);
+    None
+}
+
+fn challenges(section: &Section<'_>, findings: &mut Findings) -> Vec<ChallengeKind> {
+    let all = || ChallengeKind::TABLE.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    let Some(field) = section.get("challenges") else { return all() };
+    let table: Vec<_> = ChallengeKind::TABLE.iter().map(|(kind, name)| (*name, *kind)).collect();
+    let before = findings.errors.len();
+    let items = field.array(findings);
+    if items.is_empty() && findings.errors.len() == before {
+        field.error(findings, "is empty, so nothing could be proved; leave it out to offer all three");
+    }
+    let mut kinds = Vec::new();
+    for item in items {
+        let Some(kind) = one_of(&item, &table, findings) else { continue };
+        if kinds.contains(&kind) {
+            item.error(findings, format!("{} is there twice; remove one", kind.name()));
+        } else {
+            kinds.push(kind);
+        }
+    }
+    if findings.errors.len() > before { all() } else { kinds }
+}
+
+struct Lifetimes {
+    min: Duration,
+    default: Duration,
+    max: Duration,
+}
+
+fn lifetimes(section: &Section<'_>, findings: &mut Findings) -> Lifetimes {
+    let before = findings.errors.len();
+    let mut ttl = |key, default| section.duration(key, default, (SHORTEST_TTL, LONGEST_TTL), findings);
+    let ttls = Lifetimes {
+        min: ttl("min_ttl", 5 * MINUTE),
+        default: ttl("default_ttl", DAY),
+        max: ttl("max_ttl", DAY),
+    };
+    if findings.errors.len() > before {
+        return ttls;
+    }
+    let line = |key| section.get(key).map(|f| f.line).or(section.line);
+    let defaulted = |key| if section.get(key).is_none() { " (its default)" } else { "" };
+    let mut compare = |low_key, low: Duration, high_key, high: Duration| {
+        if low > high {
+            let message = format!(
+                "{}{} is longer than {high_key}, {}{}; raise {high_key} or shorten {low_key}",
+                format_duration(low),
+                defaulted(low_key),
+                format_duration(high),
+                defaulted(high_key),
+            );
+            findings.error(line(low_key), &section.path_of(low_key), message);
+        }
+    };
+    compare("min_ttl", ttls.min, "default_ttl", ttls.default);
+    compare("default_ttl", ttls.default, "max_ttl", ttls.max);
+    ttls
+}
+
+fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<NameRule> {
+    let Some(field) = section.get(key) else { return Vec::new() };
+    let before = findings.errors.len();
+    let items = field.array(findings);
+    if key == "allow_names" && items.is_empty() && findings.errors.len() == before {
+        // An empty list reads as "none", but the absent key means "any".
+        field.error(findings, "is empty; leave it out to allow any name, or list the names allowed");
+    }
+    let mut rules = Vec::new();
+    for item in items {
+        let Some(text) = item.string(findings) else { continue };
+        match parse_rule(text) {
+            Ok(rule) => rules.push(rule),
+            Err(why) => item.error(findings, why),
+        }
+    }
+    rules
+}
+
+fn parse_rule(text: &str) -> Result<NameRule, String> {
+    if text.contains('/') || text.parse::<IpAddr>().is_ok() {
+        return parse_network(text).map(NameRule::Net);
+    }
+    let under = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
+    let name = DnsName::parse(under.unwrap_or(text)).map_err(|error| {
+        format!(
+            "{:?}: {error}; write a name, \"*.example.internal\" for all names under one, or a network",
+            shorten(text)
+        )
+    })?;
+    let name = name.as_str().to_owned();
+    Ok(if under.is_some() { NameRule::Under(name) } else { NameRule::Exact(name) })
+}
+
+fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+    let text = field.string(findings)?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let clean =
+        text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+    if clean && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+        return Some(text.to_owned());
+    }
+    field.error(findings, format!("{:?} is not an http or https URL", shorten(text)));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_rules() {
+        let rows = [
+            ("example.internal", Ok(NameRule::Exact("example.internal".into()))),
+            ("*.Example.internal", Ok(NameRule::Under("example.internal".into()))),
+            (".example.internal", Ok(NameRule::Under("example.internal".into()))),
+            ("10.0.0.0/8", Ok(NameRule::Net("10.0.0.0/8".parse().unwrap()))),
+            ("10.0.0.1", Ok(NameRule::Net("10.0.0.1/32".parse().unwrap()))),
+            ("10.0.0.1/8", Err("\"10.0.0.0/8\"")),
+            ("*", Err("wildcard")),
+            ("", Err("empty")),
+            ("*.*.a", Err("wildcard")),
+        ];
+        for (text, want) in rows {
+            match (parse_rule(text), want) {
+                (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
+                (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
+                (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
+            }
+        }
+    }
+}

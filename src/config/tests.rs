@@ -1,0 +1,462 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::settings::*;
+use super::*;
+use crate::acme::challenge::ChallengeKind;
+
+const MINIMAL: &str = r#"
+[server]
+address = "127.0.0.1:9443"
+dns_names = ["ca.test", "10.0.0.1"]
+
+[[provisioner]]
+type = "acme"
+name = "acme"
+"#;
+
+fn good(text: &str) -> Settings {
+    parse(text, Path::new("/etc/mayfly")).settings.unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn errors(text: &str) -> Vec<Problem> {
+    parse(text, Path::new("/etc/mayfly")).settings.expect_err(text)
+}
+
+#[test]
+fn the_least_file_has_the_documented_defaults() {
+    let settings = good(MINIMAL);
+    assert_eq!(settings.server.base_url, "https://ca.test:9443");
+    assert_eq!(settings.server.max_body, 65_536);
+    assert_eq!(settings.store.engine, Engine::Fjall);
+    assert_eq!(settings.store.path, Path::new("/etc/mayfly/db"));
+    assert_eq!(settings.authority.key, Path::new("/etc/mayfly/secrets/intermediate_ca_key"));
+    assert_eq!(settings.authority.root, Path::new("/etc/mayfly/certs/root_ca.crt"));
+    assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
+    assert_eq!(settings.validation.timeout, Duration::from_secs(10));
+    assert_eq!(settings.validation.attempts, 4);
+    assert_eq!(settings.log, Log { level: LogLevel::Info, json: false });
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    assert_eq!(acme.challenges, [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01]);
+    assert_eq!(acme.default_ttl, Duration::from_secs(86_400));
+    assert_eq!(acme.max_ttl, Duration::from_secs(86_400));
+    assert_eq!(acme.min_ttl, Duration::from_secs(300));
+    assert_eq!(acme.order_ttl, Duration::from_secs(7200));
+    assert_eq!(acme.authorization_ttl, Duration::from_secs(28_800));
+    assert!(acme.wildcards && acme.max_names == 100);
+}
+
+#[test]
+fn base_urls() {
+    let rows = [
+        ("https://ca.test", Ok("https://ca.test")),
+        ("https://CA.test:443", Ok("https://ca.test")),
+        ("https://ca.test:8443", Ok("https://ca.test:8443")),
+        ("https://10.0.0.1", Ok("https://10.0.0.1")),
+        ("https://[fd00::1]:8443", Ok("https://[fd00::1]:8443")),
+        ("https://[fd00::1]", Ok("https://[fd00::1]")),
+        ("http://ca.test", Err("https://")),
+        ("https://ca.test/", Err("slash")),
+        ("https://ca.test/acme", Err("more than a host")),
+        ("https://ca.test?x", Err("more than a host")),
+        ("https://me@ca.test", Err("more than a host")),
+        ("https://ca.test:0", Err("port")),
+        ("https://ca.test:", Err("port")),
+        ("https://ca.test:+1", Err("port")),
+        ("https://ca.test:70000", Err("port")),
+        ("https://fd00::1", Err("brackets")),
+        ("https://", Err("host")),
+        ("https://*.ca.test", Err("wildcard")),
+    ];
+    for (url, want) in rows {
+        let text = MINIMAL.replace("[server]", &format!("[server]\nbase_url = {url:?}"));
+        match want {
+            Ok(want) => assert_eq!(good(&text).server.base_url, want, "{url}"),
+            Err(want) => {
+                let found = errors(&text);
+                assert_eq!(found.len(), 1, "{url}: {found:?}");
+                assert_eq!((found[0].line, found[0].key.as_str()), (Some(3), "server.base_url"));
+                assert!(found[0].message.contains(want), "{url}: {}", found[0].message);
+            }
+        }
+    }
+}
+
+/// One bad line in an otherwise good file: section, line, key reported, words of the message.
+const BAD_LINES: &[(&str, &str, &str, &str)] = &[
+    ("[server]", "adress = \"x\"", "server.adress", "did you mean `address`?"),
+    ("[server]", "http_port = 80", "server.http_port", "belongs in [validation]"),
+    ("[server]", "colour = 1", "server.colour", "[server] has address"),
+    ("[server]", "max_body = 65536", "server.max_body", "has no unit; write a size"),
+    ("[server]", "max_body = \"65536\"", "server.max_body", "has no unit"),
+    ("[server]", "max_body = \"64KB\"", "server.max_body", "\"KB\" is not a unit"),
+    ("[server]", "max_body = \"0B\"", "server.max_body", "zero does not switch a limit off"),
+    ("[server]", "max_body = \"1GiB\"", "server.max_body", "give 4KiB to 16MiB"),
+    ("[server]", "max_body = true", "server.max_body", "is a boolean"),
+    ("[server]", "max_connections = 0", "server.max_connections", "zero does not switch"),
+    ("[server]", "max_connections = -1", "server.max_connections", "out of range"),
+    ("[server]", "max_connections = \"9\"", "server.max_connections", "whole number without quotes"),
+    ("[server]", "request_timeout = 30", "server.request_timeout", "write a duration such as \"30s\""),
+    ("[server]", "request_timeout = \"0s\"", "server.request_timeout", "zero does not switch"),
+    ("[server]", "drain_timeout = \"2d\"", "server.drain_timeout", "give 1s to 1h"),
+    ("[store]", "engine = \"postgres\"", "store.engine", "write one of \"fjall\""),
+    ("[store]", "engine = \"fjal\"", "store.engine", "did you mean \"fjall\"?"),
+    ("[store]", "path = \"\"", "store.path", "is empty"),
+    ("[store]", "path = 3", "store.path", "is an integer"),
+    ("[store]", "retention = \"0h\"", "store.retention", "zero does not"),
+    ("[authority]", "password_file = \"\"", "authority.password_file", "is empty"),
+    ("[authority]", "passwordfile = \"x\"", "authority.passwordfile", "`password_file`"),
+    ("[validation]", "http_port = 0", "validation.http_port", "give 1 to 65535"),
+    ("[validation]", "tls_alpn_port = 65536", "validation.tls_alpn_port", "out of range"),
+    ("[validation]", "resolvers = [\"dns.test\"]", "validation.resolvers[0]", "is not IP:PORT"),
+    ("[validation]", "resolvers = [\"10.0.0.1:0\"]", "validation.resolvers[0]", "port 0"),
+    ("[validation]", "resolvers = \"10.0.0.1:53\"", "validation.resolvers", "write a list"),
+    ("[validation]", "allow = [\"10.0.0.1/8\"]", "validation.allow[0]", "write \"10.0.0.0/8\""),
+    ("[validation]", "deny = [\"::/129\"]", "validation.deny[0]", "is not a network"),
+    ("[validation]", "timeout = \"0s\"", "validation.timeout", "zero does not"),
+    ("[validation]", "attempts = 0", "validation.attempts", "give 1 to 20"),
+    ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
+    ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
+    ("[[provisioner]]", "default_ttl = \"0s\"", "provisioner[0].default_ttl", "zero does not"),
+    (
+        "[[provisioner]]",
+        "default_ttl = \"2d\"",
+        "provisioner[0].default_ttl",
+        "longer than max_ttl, 1d (its default)",
+    ),
+    ("[[provisioner]]", "max_ttl = \"399d\"", "provisioner[0].max_ttl", "give 1m to 398d"),
+    ("[[provisioner]]", "max_ttl = \"1h\"", "provisioner[0].default_ttl", "raise max_ttl"),
+    ("[[provisioner]]", "min_ttl = \"25h\"", "provisioner[0].min_ttl", "longer than default_ttl"),
+    ("[[provisioner]]", "challenges = []", "provisioner[0].challenges", "is empty"),
+    ("[[provisioner]]", "challenges = [\"http01\"]", "provisioner[0].challenges[0]", "\"http-01\""),
+    ("[[provisioner]]", "challenges = [\"dns-01\", \"dns-01\"]", "provisioner[0].challenges[1]", "twice"),
+    ("[[provisioner]]", "wildcards = \"no\"", "provisioner[0].wildcards", "true or false"),
+    ("[[provisioner]]", "max_names = 0", "provisioner[0].max_names", "zero does not"),
+    ("[[provisioner]]", "allow_names = []", "provisioner[0].allow_names", "leave it out"),
+    ("[[provisioner]]", "allow_names = [\"a_b\"]", "provisioner[0].allow_names[0]", "character"),
+    ("[[provisioner]]", "order_ttl = \"0s\"", "provisioner[0].order_ttl", "zero does not"),
+    ("[[provisioner]]", "authorization_ttl = 8", "provisioner[0].authorization_ttl", "no unit"),
+    ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
+    ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
+];
+
+#[test]
+fn every_rule_names_its_line_and_key() {
+    for (section, line, key, words) in BAD_LINES {
+        let text = if MINIMAL.contains(section) {
+            MINIMAL.replace(section, &format!("{section}\n{line}"))
+        } else {
+            format!("{MINIMAL}{section}\n{line}\n")
+        };
+        let found = errors(&text);
+        assert_eq!(found.len(), 1, "{line}: {found:#?}");
+        assert_eq!(found[0].key, *key, "{line}: {}", found[0]);
+        assert!(found[0].message.contains(words), "{line}: {}", found[0]);
+        if !key.ends_with("default_ttl") || line.starts_with("default_ttl") {
+            let at = text.lines().position(|l| l == *line).unwrap() + 1;
+            assert_eq!(found[0].line, Some(at), "{line}");
+        }
+    }
+}
+
+#[test]
+fn whole_files() {
+    let rows: &[(&str, &[&str])] = &[
+        ("", &["provisioner: there is none", "server.address: is required", "server.dns_names: is required"]),
+        ("address = \"x\"", &["it belongs in [server]"]),
+        ("[sever]\n[server]", &["did you mean [server]?"]),
+        ("server = 3", &["server: is an integer; write a section [server]"]),
+        ("[provisioner]\nname = \"a\"", &["two brackets"]),
+        ("[[provisioner]]", &["provisioner[0].type: is required", "provisioner[0].name: is required"]),
+        ("[[provisioner]]\ntype = \"jwk\"", &["line 2: provisioner[0].type: \"jwk\" is not known"]),
+        ("[[provisioner]]\nname = \"A b\"", &["line 2: provisioner[0].name: \"A b\" cannot stand in a URL"]),
+        ("[server]\ndns_names = []", &["line 2: server.dns_names: is empty"]),
+        ("[server]\ndns_names = [\"*.a.test\"]", &["not by a wildcard"]),
+        (
+            "[server]\ndns_names = [\n \"a.test\",\n \"A.test\"]",
+            &["line 4: server.dns_names[1]: a.test is there twice"],
+        ),
+        ("[server]\naddress = \"localhost:1\"", &["line 2: server.address: \"localhost:1\" is not IP:PORT"]),
+        ("a = \nb = = 2\n", &["line 1: TOML syntax, column", "line 2: TOML syntax, column"]),
+        ("[server]\naddress = \"a\"\naddress = \"b\"", &["line 3: TOML syntax, column 1: duplicate key"]),
+    ];
+    for (text, wants) in rows {
+        let found: Vec<_> = errors(text).iter().map(ToString::to_string).collect();
+        for want in *wants {
+            assert!(found.iter().any(|f| f.contains(want)), "{text:?}: {want:?} not in {found:#?}");
+        }
+    }
+}
+
+#[test]
+fn hostile_files_are_answered_soon() {
+    let many = |line: &dyn Fn(usize) -> String, n: usize| (0..n).map(line).collect::<String>();
+    let files = [
+        format!("a = {}", "[".repeat(500_000)),
+        format!("a = {}", "{a=".repeat(300_000)),
+        format!("a{} = 1", ".a".repeat(300_000)),
+        many(&|_| "= =\n".into(), 200_000),
+        format!("[server]\n{}", many(&|n| format!("k{n} = 1\n"), 80_000)),
+        many(&|n| format!("[[provisioner]]\nname = \"p{n}\"\n"), 25_000),
+        format!("[server]\ndns_names = [{}]", many(&|n| format!("\"h{n}\","), 100_000)),
+    ];
+    for text in files {
+        assert!(!errors(&text).is_empty());
+    }
+}
+
+#[test]
+fn errors_are_all_reported_in_the_order_of_lines() {
+    let mut text = String::from(MINIMAL.trim_start());
+    text = text.replace("name = \"acme\"", "name = \"acme\"\nmax_ttl = 5\nwebsite = 1");
+    text.push_str(
+        "[[provisioner]]\ntype = \"acme\"\nname = \"acme\"\n[validation]\nport = 1\nhttp_port = 0\n",
+    );
+    let found: Vec<_> = errors(&text).into_iter().map(|p| (p.line.unwrap(), p.key)).collect();
+    let want = [
+        (8, "provisioner[0].max_ttl"),
+        (9, "provisioner[0].website"),
+        (12, "provisioner[1].name"),
+        (14, "validation.port"),
+        (15, "validation.http_port"),
+    ];
+    assert_eq!(found, want.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn notes_do_not_keep_from_running() {
+    let text = format!(
+        "{MINIMAL}challenges = [\"http-01\"]\n[validation]\nallow = [\"0.0.0.0/0\"]\n[store]\nengine = \"memory\"\n"
+    );
+    let report = parse(&text, Path::new("."));
+    assert!(report.settings.is_ok());
+    let keys: Vec<_> = report.notes.iter().map(|n| n.key.as_str()).collect();
+    assert_eq!(keys, ["provisioner[0].challenges", "validation.allow", "store.engine"]);
+}
+
+#[cfg(not(feature = "sled"))]
+#[test]
+fn an_engine_not_built_in_is_an_error() {
+    let found = errors(&format!("{MINIMAL}[store]\nengine = \"sled\"\n"));
+    assert!(found[0].message.contains("--features sled"), "{}", found[0]);
+}
+
+#[test]
+fn files_that_do_not_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mayfly.toml");
+    let missing = load(&path).unwrap_err();
+    assert!(missing[0].message.contains("mayfly init"), "{}", missing[0]);
+
+    std::fs::write(&path, format!("{MINIMAL}[authority]\nkey = \"k\"\npassword_file = \"p\"\n")).unwrap();
+    let keys: Vec<_> = load(&path).unwrap_err().into_iter().map(|p| (p.line, p.key)).collect();
+    let key = |line, name: &str| (Some(line), format!("authority.{name}"));
+    assert_eq!(keys, [key(9, "root"), key(9, "certificate"), key(10, "key"), key(11, "password_file")]);
+
+    std::fs::create_dir(dir.path().join("certs")).unwrap();
+    for name in ["k", "p", "certs/root_ca.crt", "certs/intermediate_ca.crt", "db"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let found = load(&path).unwrap_err();
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "store.path"));
+    std::fs::remove_file(dir.path().join("db")).unwrap();
+    assert_eq!(load(&path).unwrap().authority.key, dir.path().join("k"));
+
+    std::fs::write(&path, b"# fine\n\xff").unwrap();
+    assert_eq!(load(&path).unwrap_err()[0].line, Some(2));
+    assert!(load(dir.path()).unwrap_err()[0].message.contains("not a file"));
+}
+
+/// No limit of these settings is switched off.
+fn limits_hold(settings: &Settings) -> bool {
+    let Settings { server, store, validation, provisioners, .. } = settings;
+    let provisioner = |Provisioner::Acme(p): &Provisioner| {
+        !p.min_ttl.is_zero()
+            && p.min_ttl <= p.default_ttl
+            && p.default_ttl <= p.max_ttl
+            && p.max_ttl <= LONGEST_TTL
+            && p.max_names > 0
+            && !p.order_ttl.is_zero()
+            && !p.challenges.is_empty()
+            && is_provisioner_name(&p.name)
+    };
+    server.max_body > 0
+        && server.max_connections > 0
+        && server.address.port() > 0
+        && !server.dns_names.is_empty()
+        && server.base_url.starts_with("https://")
+        && ![server.request_timeout, server.drain_timeout, store.retention, validation.timeout]
+            .contains(&Duration::ZERO)
+        && validation.attempts > 0
+        && validation.http_port > 0
+        && validation.tls_alpn_port > 0
+        && !provisioners.is_empty()
+        && provisioners.iter().all(provisioner)
+}
+
+/// Values of every type, many of them zero or close to right.
+fn value() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "\"0s\"",
+        "\"0B\"",
+        "0",
+        "-0",
+        "0.0",
+        "\"0h0m0s\"",
+        "\"24h\"",
+        "\"1h30m\"",
+        "\"64KiB\"",
+        "\"1GiB\"",
+        "true",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"ca.test\"",
+        "[\"ca.test\"]",
+        "\"10.0.0.1:1\"",
+        "\"10.0.0.1:0\"",
+        "[\"10.0.0.0/8\"]",
+        "\"https://a.test\"",
+        "\"json\"",
+        "\"acme\"",
+        "[\"dns-01\"]",
+        "1",
+        "80",
+        "1979-05-27",
+        "0xff",
+        "99999999999999999999",
+        "nan",
+        "[[1]]",
+        "\"memory\"",
+        "{ a = 1 }",
+    ]);
+    prop_oneof![8 => words.prop_map(str::to_owned), 1 => ".*", 1 => "\"[a-z0-9.:/]{0,12}\""]
+}
+
+/// A file built from known sections and keys, with a few that are not.
+fn document() -> impl Strategy<Value = String> {
+    let sections = || prop::sample::select((0..file::SECTIONS.len()).collect::<Vec<_>>());
+    let line = (any::<prop::sample::Index>(), value(), 0..20_u8);
+    let section = (sections(), prop::collection::vec(line, 0..6)).prop_map(|(at, lines)| {
+        let (name, keys) = file::SECTIONS[at];
+        let mut out = if name == "provisioner" { "[[provisioner]]\n".into() } else { format!("[{name}]\n") };
+        for (key, value, odd) in lines {
+            let key = keys[key.index(keys.len())];
+            let key = if odd == 0 { format!("{key}x") } else { key.to_owned() };
+            out.push_str(&format!("{key} = {value}\n"));
+        }
+        out
+    });
+    prop::collection::vec(section, 0..4).prop_map(|sections| sections.concat())
+}
+
+/// The least file with one more line in a section.
+fn minimal_with(section: &str, line: &str) -> String {
+    let header = if section == "provisioner" { "[[provisioner]]".into() } else { format!("[{section}]") };
+    match MINIMAL.contains(&header) {
+        true => MINIMAL.replace(&header, &format!("{header}\n{line}")),
+        false => format!("{MINIMAL}{header}\n{line}\n"),
+    }
+}
+
+#[test]
+fn nothing_like_zero_switches_a_limit_off() {
+    let zeros = ["0", "-0", "0.0", "false", "[]", "{}", "\"\"", "\"0\"", "\"0s\"", "\"0h0m\"", "\"0B\""];
+    let mut accepted = Vec::new();
+    for (section, keys) in file::SECTIONS {
+        for (key, zero) in keys.iter().flat_map(|key| zeros.map(|zero| (key, zero))) {
+            let line = format!("{key} = {zero}");
+            if let Ok(settings) = parse(&minimal_with(section, &line), Path::new(".")).settings {
+                assert!(limits_hold(&settings), "{line}");
+                accepted.push(line);
+            }
+        }
+    }
+    // File names apart, only these mean something: no more of what the defaults have, and "never".
+    let files = ["path", "root", "certificate", "key", "password_file"];
+    accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
+    let want = [
+        "resolvers = []",
+        "allow = []",
+        "deny = []",
+        "deny_names = []",
+        "wildcards = false",
+        "authorization_ttl = \"0s\"",
+        "authorization_ttl = \"0h0m\"",
+    ];
+    assert_eq!(accepted, want);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "(?s).*") {
+        let _ = parse(&text, Path::new("."));
+    }
+
+    #[test]
+    fn any_document_is_answered_and_no_limit_is_off(text in document(), minimal in any::<bool>()) {
+        let text = if minimal { format!("{MINIMAL}{text}") } else { text };
+        let report = parse(&text, Path::new("."));
+        if let Ok(settings) = &report.settings {
+            prop_assert!(limits_hold(settings), "{text}");
+        }
+        if let Err(problems) = &report.settings {
+            prop_assert!(!problems.is_empty());
+            let lines = text.lines().count().max(1) + 1;
+            prop_assert!(problems.iter().all(|p| p.line.is_none_or(|l| (1..=lines).contains(&l))));
+        }
+    }
+
+    #[test]
+    fn one_changed_value_never_switches_a_limit_off(
+        at in any::<prop::sample::Index>(), key in any::<prop::sample::Index>(), value in value()
+    ) {
+        let (name, keys) = file::SECTIONS[at.index(file::SECTIONS.len())];
+        let line = format!("{} = {value}", keys[key.index(keys.len())]);
+        let text = minimal_with(name, &line);
+        if let Ok(settings) = parse(&text, Path::new(".")).settings {
+            prop_assert!(limits_hold(&settings), "{line}");
+        }
+    }
+}
+
+/// The annotated samples, which users copy.
+const SAMPLES: &[(&str, &str)] = &[
+    ("dev.toml", include_str!("../../config/dev.toml")),
+    ("team.toml", include_str!("../../config/team.toml")),
+    ("company.toml", include_str!("../../config/company.toml")),
+];
+
+#[test]
+fn every_sample_parses_without_a_note() {
+    for (name, text) in SAMPLES {
+        let report = parse(text, Path::new("/etc/mayfly"));
+        assert!(report.settings.is_ok(), "{name}: {:#?}", report.settings);
+        assert!(report.notes.is_empty(), "{name}: {:#?}", report.notes);
+    }
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let mut listed: Vec<_> = SAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    listed.sort();
+    assert_eq!(files, listed, "every file in config/ is in SAMPLES");
+}
+
+/// A line of a sample that is commented out is one that a reader will uncomment.
+#[test]
+fn the_commented_out_settings_of_samples_are_right_too() {
+    for (name, text) in SAMPLES {
+        let is_setting = |line: &str| {
+            line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        };
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| is_setting(line)) {
+            let on = text.lines().enumerate().map(|(i, l)| if i == at { &l[1..] } else { l });
+            let report = parse(&on.collect::<Vec<_>>().join("\n"), Path::new("/etc/mayfly"));
+            assert!(report.settings.is_ok(), "{name}: {line}: {:#?}", report.settings);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The composition root: settings in, a running server out. The only namer of concrete adapters.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::acme::identifier::Identifier;
+use crate::acme::order::Lifetimes;
+use crate::authority::issuer::{Issuer, IssuerError};
+use crate::authority::signer::Signer;
+use crate::config::Problem;
+use crate::config::settings::{
+    AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings,
+};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::App;
+use crate::http::server::{self, Limits};
+use crate::http::status::{Trust, fingerprint};
+use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
+use crate::keystore::file::FileKey;
+use crate::keystore::password::Password;
+use crate::provisioner::acme::{NameRule, Terms};
+use crate::service::sweep::Cursors;
+use crate::service::{Live, Prove, Service};
+use crate::storage::{self, Backend, BoxFuture, StoreError};
+use crate::telemetry;
+use crate::time::{Clock, SystemClock, Timestamp};
+use crate::validation::{Ask, Outcome, Rules, Validator};
+use crate::x509::pem;
+
+/// Reads the settings again, with whatever the command line puts over the file.
+pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
+
+/// Hears once that the server answers.
+pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
+
+/// What to run.
+pub struct Launch {
+    /// On these settings.
+    pub settings: Settings,
+    /// Reads them again, on SIGHUP.
+    pub reload: Reload,
+    /// Called once, when requests are answered.
+    pub on_ready: Option<OnReady>,
+}
+
+/// A server that answers.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How its URLs begin.
+    pub base_url: String,
+    /// Provisioner and directory URL.
+    pub directories: Vec<(String, String)>,
+    /// Hex SHA-256 of the root.
+    pub root_fingerprint: String,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A file that the settings name.
+    #[error("{path}: {problem}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Certificate and key do not make an issuer.
+    #[error("{0}")]
+    Issuer(#[from] IssuerError),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The validator.
+    #[error("[validation]: {0}")]
+    Validation(#[from] crate::validation::Error),
+    /// The listener's address.
+    #[error(
+        "cannot listen on {address}: {error}; choose another [server] address, or stop what listens there"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its certificate.
+    #[error("{0}")]
+    OwnCertificate(#[from] OwnCertificateError),
+    /// Anything of the operating system.
+    #[error("{0}")]
+    System(String),
+}
+
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners and validation rules of the
+/// configuration file into force.
+pub fn run(launch: Launch) -> Result<(), DaemonError> {
+    telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| DaemonError::System(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(serve(launch));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+async fn serve(launch: Launch) -> Result<(), DaemonError> {
+    let Launch { settings, reload, on_ready } = launch;
+    let (issuer, roots) = load_issuer(&settings)?;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if issuer.not_after() <= clock.now() {
+        return Err(file_error(
+            &settings.authority.certificate,
+            format!("expired at {}", issuer.not_after()),
+        ));
+    }
+    let address = settings.server.address;
+    let listen_error = |error| DaemonError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
+    let live = live(&settings, address)?;
+    let trust = Trust::new(&roots, issuer.chain());
+    let root_fingerprint = roots.first().map(|root| fingerprint(root)).unwrap_or_default();
+    let service = Arc::new(Service::new(store.clone(), clock, entropy.clone(), issuer, live));
+    let names = settings.server.dns_names.clone();
+    let (own, renew_at) = OwnCertificate::issue(&service, &names).await?;
+    let own = Arc::new(own);
+    let config = tls::server_config(own.clone()).map_err(|e| DaemonError::System(e.to_string()))?;
+    let boot = u32::from_be_bytes(entropy.bytes());
+    let base_url = settings.server.base_url.clone();
+    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, settings.server.max_body, boot));
+
+    let (stop, stopping) = watch::channel(false);
+    let background = [
+        tokio::spawn(renew_own(service.clone(), own, names, renew_at)),
+        tokio::spawn(sweep(service.clone(), settings.store.retention)),
+    ];
+    let server = tokio::spawn(listen(listener, config, app, &settings, stopping));
+    let ready = ready(&settings, address, base_url, root_fingerprint);
+    tracing::info!(%address, directories = ?ready.directories, "serving");
+    if let Some(on_ready) = on_ready {
+        on_ready(&ready);
+    }
+    wait_for_stop(&service, &reload, address).await?;
+    tracing::info!("stopping: no new requests; those under way are finished");
+    let _ = stop.send(true);
+    let _ = server.await;
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen(
+    listener: TcpListener,
+    config: ServerConfig,
+    app: Arc<App>,
+    settings: &Settings,
+    stopping: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let limits = Limits {
+        connections: settings.server.max_connections,
+        request: settings.server.request_timeout,
+        drain: settings.server.drain_timeout,
+    };
+    server::serve(listener, TlsAcceptor::from(Arc::new(config)), app, limits, stopping)
+}
+
+fn ready(settings: &Settings, address: SocketAddr, base_url: String, root_fingerprint: String) -> Ready {
+    let directories = settings.provisioners.iter().map(|Provisioner::Acme(acme)| {
+        (acme.name.clone(), format!("{base_url}/acme/{}/directory", acme.name))
+    });
+    Ready { address, directories: directories.collect(), base_url: base_url.clone(), root_fingerprint }
+}
+
+async fn wait_for_stop(
+    service: &Service,
+    read_again: &Reload,
+    address: SocketAddr,
+) -> Result<(), DaemonError> {
+    let system = |error: std::io::Error| DaemonError::System(format!("cannot handle signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(service, read_again, address),
+        }
+    }
+}
+
+/// Puts the file's provisioners and validation rules into force; a bad file changes nothing.
+fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
+    let settings = match read_again() {
+        Ok(settings) => settings,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(%problem, "SIGHUP: the configuration is not valid");
+            }
+            tracing::error!("SIGHUP: nothing was changed; `mayfly check-config` tells more");
+            return;
+        }
+    };
+    match live(&settings, address) {
+        Ok(live) => {
+            let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
+            tracing::info!(
+                provisioners = names.join(","),
+                "SIGHUP: provisioners and validation rules reloaded"
+            );
+            service.reload(live);
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP: nothing was changed"),
+    }
+}
+
+fn file_error(path: &Path, problem: impl ToString) -> DaemonError {
+    DaemonError::File { path: path.to_owned(), problem: problem.to_string() }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, DaemonError> {
+    let text = std::fs::read(path).map_err(|error| file_error(path, error))?;
+    pem::parse_certificates(&text)
+        .ok_or_else(|| file_error(path, "holds no PEM certificate, or a broken one"))
+}
+
+fn load_issuer(settings: &Settings) -> Result<(Arc<Issuer>, Vec<Vec<u8>>), DaemonError> {
+    let authority = &settings.authority;
+    let roots = certificates(&authority.root)?;
+    let mut chain = certificates(&authority.certificate)?;
+    let own = chain.remove(0);
+    let password = match &authority.password_file {
+        Some(path) => Some(Password::read(path).map_err(|e| file_error(path, e))?),
+        None => None,
+    };
+    let key = FileKey::load(&authority.key, password.as_ref()).map_err(|e| file_error(&authority.key, e))?;
+    let signer: Arc<dyn Signer> = Arc::new(key);
+    let issuer = Issuer::new(own, &chain, signer)?;
+    Ok((Arc::new(issuer), roots))
+}
+
+fn level(level: LogLevel) -> tracing::Level {
+    match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    }
+}
+
+fn backend(engine: Engine) -> Backend {
+    match engine {
+        Engine::Fjall => Backend::Fjall,
+        Engine::Sled => Backend::Sled,
+        Engine::Memory => Backend::Memory,
+    }
+}
+
+impl Prove for Validator {
+    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.validate(ask))
+    }
+}
+
+fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
+    let validation = &settings.validation;
+    let prover = Validator::new(Rules {
+        resolvers: validation.resolvers.clone(),
+        http_port: validation.http_port,
+        tls_alpn_port: validation.tls_alpn_port,
+        allow: validation.allow.clone(),
+        deny: validation.deny.clone(),
+        own_listeners: vec![address],
+        timeout: validation.timeout,
+    })?;
+    let provisioners: HashMap<String, Arc<Terms>> = settings
+        .provisioners
+        .iter()
+        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(terms(acme))))
+        .collect();
+    Ok(Live { provisioners, prover: Arc::new(prover), attempts: validation.attempts })
+}
+
+fn terms(acme: &AcmeProvisioner) -> Terms {
+    let rules = |from: &[RuleSetting]| {
+        let rule = |rule: &RuleSetting| match rule {
+            RuleSetting::Exact(name) => NameRule::Exact(name.clone()),
+            RuleSetting::Under(name) => NameRule::Under(name.clone()),
+            RuleSetting::Net(net) => NameRule::Net(*net),
+        };
+        from.iter().map(rule).collect()
+    };
+    Terms {
+        name: acme.name.clone(),
+        challenges: acme.challenges.clone(),
+        lifetimes: Lifetimes { default: acme.default_ttl, min: acme.min_ttl, max: acme.max_ttl },
+        allow: rules(&acme.allow_names),
+        deny: rules(&acme.deny_names),
+        wildcards: acme.wildcards,
+        max_names: acme.max_names,
+        order_ttl: acme.order_ttl,
+        authorization_ttl: acme.authorization_ttl,
+        terms_of_service: acme.terms_of_service.clone(),
+        website: acme.website.clone(),
+    }
+}
+
+/// Renews the listener's certificate at two thirds of its life.
+async fn renew_own(
+    service: Arc<Service>,
+    own: Arc<OwnCertificate>,
+    names: Vec<Identifier>,
+    mut renew_at: Timestamp,
+) {
+    // Short steps: a machine that slept, or a clock that was set, is noticed soon.
+    const STEP: Duration = Duration::from_secs(30);
+    loop {
+        tokio::time::sleep(STEP).await;
+        if service.now() < renew_at {
+            continue;
+        }
+        match own.renew(&service, &names).await {
+            Ok(next) => {
+                tracing::info!(next = %next, "the server's own certificate was renewed");
+                renew_at = next;
+            }
+            Err(error) => tracing::error!(%error, "the server's own certificate was not renewed; trying on"),
+        }
+    }
+}
+
+/// Sweeps in bounded steps, with pauses so that requests go first.
+async fn sweep(service: Arc<Service>, retention: Duration) {
+    const IDLE: Duration = Duration::from_secs(10);
+    const BUSY: Duration = Duration::from_millis(20);
+    let mut cursors = Cursors::default();
+    loop {
+        let pause = match service.sweep(&mut cursors, retention).await {
+            Ok(swept) if swept.more => BUSY,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "sweeping expired data failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! The JWS gate (RFC 8555 §6.2 to §6.5): bytes in, a verified request or a failure out. No handler
+//! sees an unverified body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{Request, header};
+
+use super::super::App;
+use super::super::problem::Failure;
+use super::links::Links;
+use crate::acme::account::AccountStatus;
+use crate::acme::error::Refusal;
+use crate::jose::jwk::Jwk;
+use crate::jose::jws::{KeyRef, Unverified};
+use crate::provisioner::acme::Terms;
+use crate::service::account::KnownAccount;
+
+/// A request whose signature, nonce and url were verified.
+pub(super) struct Verified {
+    /// By whom.
+    pub(super) signer: Signer,
+    /// The signed payload.
+    pub(super) payload: Vec<u8>,
+}
+
+/// Who signed.
+pub(super) enum Signer {
+    /// An account in good standing.
+    Account(Arc<KnownAccount>),
+    /// A bare key.
+    Key(Box<Jwk>),
+}
+
+impl Verified {
+    /// The account; refuses a bare key.
+    pub(super) fn account(self) -> Result<(Arc<KnownAccount>, Vec<u8>), Failure> {
+        match self.signer {
+            Signer::Account(known) => Ok((known, self.payload)),
+            Signer::Key(_) => {
+                Err(Refusal::malformed("protected header: this resource takes kid, not jwk").into())
+            }
+        }
+    }
+
+    /// The bare key; refuses an account.
+    pub(super) fn key(self) -> Result<(Jwk, Vec<u8>), Failure> {
+        match self.signer {
+            Signer::Key(key) => Ok((*key, self.payload)),
+            Signer::Account(_) => {
+                Err(Refusal::malformed("protected header: this resource takes jwk, not kid").into())
+            }
+        }
+    }
+}
+
+/// Reads and verifies a POST.
+pub(super) async fn open<B>(
+    app: &App,
+    terms: &Terms,
+    links: &Links,
+    request: Request<B>,
+) -> Result<Verified, Failure>
+where
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    if !is_jose(request.headers()) {
+        return Err(Failure::ContentType);
+    }
+    let url = format!("{}{}", app.base_url, request.uri().path_and_query().map_or("", |path| path.as_str()));
+    let body = collect(request.into_body(), app.max_body).await?;
+    let jws = Unverified::parse(&body)?;
+    if jws.url != url {
+        return Err(Failure::Url);
+    }
+    // Before the signature: a nonce of ours costs less to check, and using it up harms nobody but
+    // its holder.
+    match &jws.nonce {
+        Some(nonce) if app.service.nonces().redeem(nonce) => {}
+        Some(_) | None => return Err(Failure::Nonce),
+    }
+    match jws.key.clone() {
+        KeyRef::Jwk(key) => {
+            let payload = jws.verify(&key).ok_or(Failure::Signature)?;
+            Ok(Verified { signer: Signer::Key(key), payload })
+        }
+        KeyRef::Kid(kid) => {
+            let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;
+            let known = app.service.account(terms, id).await?.ok_or(Failure::NoAccount)?;
+            let payload = jws.verify(&known.key).ok_or(Failure::Signature)?;
+            match known.account.status {
+                AccountStatus::Valid => Ok(Verified { signer: Signer::Account(known), payload }),
+                AccountStatus::Deactivated => Err(Failure::Deactivated),
+            }
+        }
+    }
+}
+
+/// `application/jose+json`, once, with or without parameters (RFC 8555 §6.2).
+fn is_jose(headers: &header::HeaderMap) -> bool {
+    let mut found = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (found.next(), found.next()) else { return false };
+    let Ok(text) = only.to_str() else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/jose+json")
+}
+
+async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Failure>
+where
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    // `Limited` wants errors that box; ours need to tell one from the others only.
+    let body = body.map_err(|error| std::io::Error::other(error.to_string()));
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(limit)),
+        Err(error) => Err(Failure::Body(error.to_string())),
+    }
+}

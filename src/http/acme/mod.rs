@@ -1,0 +1,65 @@
+//! The ACME front end (RFC 8555).
+//!
+//! Departures from the RFC, each on purpose:
+//! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
+//! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
+//! - §7.4.2 one chain is offered.
+
+mod envelope;
+mod links;
+mod objects;
+mod resources;
+mod routes;
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use super::problem::{self, Failure};
+use super::{App, Response, reply};
+use links::Links;
+use routes::Resource;
+
+/// Answers a request under `/acme/`; `rest` is the path after that.
+pub(super) async fn answer<B>(app: &App, rest: &str, request: Request<B>, id: &str) -> Response
+where
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    let found = rest.split_once('/').and_then(|(name, path)| {
+        let terms = app.service.provisioner(name)?;
+        Some((terms, routes::parse(path)?))
+    });
+    let Some((terms, resource)) = found else {
+        return problem::render(&Failure::NoSuchResource, id);
+    };
+    let links = Links::new(&app.base_url, &terms.name);
+    let method = request.method().clone();
+    let outcome = match (&method, &resource) {
+        (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
+        (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
+        (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
+        (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD")),
+        (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
+        (_, _) => Err(Failure::Method("POST")),
+    };
+    let directory = matches!(resource, Resource::Directory);
+    let nonce = method == Method::POST || matches!(resource, Resource::NewNonce);
+    let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
+    let headers = response.headers_mut();
+    if !directory && let Ok(link) = HeaderValue::from_str(&format!("<{}>;rel=\"index\"", links.directory())) {
+        headers.append(header::LINK, link);
+    }
+    if nonce {
+        if let Ok(nonce) = HeaderValue::from_str(&app.service.nonces().issue()) {
+            headers.insert("replay-nonce", nonce);
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// A JSON response.
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    reply(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
+}

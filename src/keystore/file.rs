@@ -1,0 +1,402 @@
+//! Keys in PKCS#8 PEM files, plain or encrypted; see [`FileKey`].
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{
+    self as sig, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+    UnparsedPublicKey,
+};
+use pkcs8::der::Decode;
+use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use zeroize::Zeroizing;
+
+use super::password::Password;
+use super::pbes2::{self, DecryptError};
+use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
+use crate::entropy::Entropy;
+use crate::x509::spki::{PublicKey, Spki};
+
+const PLAIN: &str = "PRIVATE KEY";
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+
+/// The largest key file read; RSA-4096 encrypted takes 3.5 kB.
+const LARGEST_FILE: u64 = 64 * 1024;
+
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// What went wrong with a key or password file.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The file could not be written; nothing is left of it.
+    #[error("{} could not be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Others than the owner may read or write the file.
+    #[error("{} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display(), shell_word(path))]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not PKCS#8 PEM, or not intact.
+    #[error("{} is not a private key in PKCS#8 PEM: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The key is encrypted and no password was given.
+    #[error("{} is encrypted: give its password with authority.password_file or --password-file", path.display())]
+    NeedsPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The password does not open the key (or the file is damaged: the two look the same).
+    #[error("the password does not open {}, or the file is damaged", path.display())]
+    WrongPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Encrypted in a way that we do not read.
+    #[error(
+        "{} is encrypted with {what}, which is not supported; write it anew: openssl pkcs8 -topk8 \
+         -v2 aes-256-cbc -v2prf hmacWithSHA256 -iter 600000 -in {} -out NEW", path.display(), shell_word(path)
+    )]
+    UnsupportedEncryption {
+        /// The file.
+        path: PathBuf,
+        /// The scheme.
+        what: String,
+    },
+    /// Not a kind of key that this CA signs with.
+    #[error("{} holds {what}; this CA signs with P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits", path.display())]
+    UnsupportedKind {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        what: String,
+    },
+    /// The password file has no usable password.
+    #[error("the password file {} cannot be used: {reason}", path.display())]
+    BadPasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The cryptographic library refused; no fault of the file.
+    #[error("the cryptographic library failed: {0}")]
+    Crypto(String),
+}
+
+/// Kinds of keys that we generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// NIST P-256.
+    P256,
+    /// NIST P-384.
+    P384,
+}
+
+impl KeyKind {
+    fn algorithm(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &sig::ECDSA_P256_SHA256_ASN1_SIGNING,
+            Self::P384 => &sig::ECDSA_P384_SHA384_ASN1_SIGNING,
+        }
+    }
+}
+
+enum Pair {
+    Ec(KeyKind, EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
+}
+
+/// A private key from a file, held in memory.
+///
+/// The key's randomness is the cryptographic library's own; salts come from [`Entropy`].
+pub struct FileKey {
+    pair: Pair,
+    spki: Spki,
+}
+
+impl fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileKey").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
+impl FileKey {
+    /// Generates a key and writes it to a file that must not exist yet, mode 0600, encrypted if a
+    /// password is given. The file and its directory entry are on disk when this returns.
+    pub fn generate(
+        path: &Path,
+        kind: KeyKind,
+        password: Option<&Password>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyFileError> {
+        let crypto = |_| KeyFileError::Crypto("no key could be generated".to_owned());
+        let pair = EcdsaKeyPair::generate(kind.algorithm()).map_err(crypto)?;
+        let plain = pair.to_pkcs8v1().map_err(crypto)?;
+        let pem = match password {
+            None => encode(PLAIN, plain.as_ref()),
+            Some(password) => {
+                let der = pbes2::encrypt(plain.as_ref(), password, entropy).map_err(KeyFileError::Crypto)?;
+                encode(ENCRYPTED, &der)
+            }
+        }?;
+        write_secret(path, pem.as_bytes())?;
+        Ok(Self::from_pair(Pair::Ec(kind, pair)))
+    }
+
+    /// Loads a key; the password is used only if the file is encrypted. Fails if others than the
+    /// owner may read the file, or if the key's halves do not belong together.
+    pub fn load(path: &Path, password: Option<&Password>) -> Result<Self, KeyFileError> {
+        let text = read_secret(path)?;
+        let malformed = |reason: String| KeyFileError::Malformed { path: path.to_owned(), reason };
+        let (label, der) = pem_rfc7468::decode_vec(&text).map_err(|error| malformed(error.to_string()))?;
+        let der = Zeroizing::new(der);
+        match label {
+            PLAIN => parse(&der).map_err(|error| match error {
+                ParseError::Malformed(reason) => malformed(reason),
+                ParseError::Unsupported(what) => {
+                    KeyFileError::UnsupportedKind { path: path.to_owned(), what }
+                }
+            }),
+            ENCRYPTED => Self::open(path, &der, password),
+            "EC PRIVATE KEY" | "RSA PRIVATE KEY" | "DSA PRIVATE KEY" => Err(malformed(format!(
+                "it is a {label}, an older form; convert it: openssl pkcs8 -topk8 -nocrypt -in {} -out NEW",
+                shell_word(path)
+            ))),
+            other => Err(malformed(format!("it is a {other}"))),
+        }
+    }
+
+    fn open(path: &Path, der: &[u8], password: Option<&Password>) -> Result<Self, KeyFileError> {
+        let path = path.to_owned();
+        let Some(password) = password else { return Err(KeyFileError::NeedsPassword { path }) };
+        let plain = match pbes2::decrypt(der, password) {
+            Ok(plain) => plain,
+            Err(DecryptError::WrongPassword) => return Err(KeyFileError::WrongPassword { path }),
+            Err(DecryptError::Malformed(reason)) => return Err(KeyFileError::Malformed { path, reason }),
+            Err(DecryptError::Unsupported(what)) => {
+                return Err(KeyFileError::UnsupportedEncryption { path, what });
+            }
+        };
+        parse(&plain).map_err(|error| match error {
+            // A wrong password whose padding happened to fit leaves noise.
+            ParseError::Malformed(_) => KeyFileError::WrongPassword { path },
+            ParseError::Unsupported(what) => KeyFileError::UnsupportedKind { path, what },
+        })
+    }
+
+    fn from_pair(pair: Pair) -> Self {
+        let key = match &pair {
+            Pair::Ec(KeyKind::P256, pair) => PublicKey::EcP256(pair.public_key().as_ref().to_vec()),
+            Pair::Ec(KeyKind::P384, pair) => PublicKey::EcP384(pair.public_key().as_ref().to_vec()),
+            Pair::Ed25519(pair) => PublicKey::Ed25519(pair.public_key().as_ref().to_vec()),
+            Pair::Rsa(pair) => {
+                let [n, e] = rsa_numbers(pair.public_key().as_ref(), false).unwrap_or_default();
+                PublicKey::Rsa { n, e }
+            }
+        };
+        Self { pair, spki: Spki::from_key(key) }
+    }
+
+    /// Signs and verifies, so that a damaged key is found now and not by a client.
+    fn halves_match(&self) -> bool {
+        let message = b"mayfly: do the halves of this key belong together?";
+        let Ok(signature) = self.sign(message) else { return false };
+        let algorithm: &dyn sig::VerificationAlgorithm = match &self.pair {
+            Pair::Ec(KeyKind::P256, _) => &sig::ECDSA_P256_SHA256_ASN1,
+            Pair::Ec(KeyKind::P384, _) => &sig::ECDSA_P384_SHA384_ASN1,
+            Pair::Ed25519(_) => &sig::ED25519,
+            Pair::Rsa(_) => &sig::RSA_PKCS1_2048_8192_SHA256,
+        };
+        let public = match &self.pair {
+            Pair::Ec(_, pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+        };
+        UnparsedPublicKey::new(algorithm, public).verify(message, &signature).is_ok()
+    }
+}
+
+impl Signer for FileKey {
+    fn public_key(&self) -> &Spki {
+        &self.spki
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match &self.pair {
+            Pair::Ec(KeyKind::P256, _) => SignatureAlgorithm::EcdsaP256Sha256,
+            Pair::Ec(KeyKind::P384, _) => SignatureAlgorithm::EcdsaP384Sha384,
+            Pair::Ed25519(_) => SignatureAlgorithm::Ed25519,
+            Pair::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha256,
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        match &self.pair {
+            Pair::Rsa(_) => Cost::Slow,
+            Pair::Ec(..) | Pair::Ed25519(_) => Cost::Quick,
+        }
+    }
+
+    fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        let failed = |_| SignError("the cryptographic library refused".to_owned());
+        // The generator argument is for ring's sake: AWS-LC draws the nonce itself.
+        let rng = SystemRandom::new();
+        match &self.pair {
+            Pair::Ec(_, pair) => pair.sign(&rng, tbs).map(|s| s.as_ref().to_vec()).map_err(failed),
+            Pair::Ed25519(pair) => pair.try_sign(tbs).map(|s| s.as_ref().to_vec()).map_err(failed),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&sig::RSA_PKCS1_SHA256, &rng, tbs, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+        }
+    }
+}
+
+enum ParseError {
+    Malformed(String),
+    Unsupported(String),
+}
+
+/// Parses a PrivateKeyInfo.
+fn parse(der: &[u8]) -> Result<FileKey, ParseError> {
+    let malformed = |reason: &dyn fmt::Display| ParseError::Malformed(reason.to_string());
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|error| malformed(&error))?;
+    let pair = match info.algorithm.oid {
+        EC_PUBLIC_KEY => {
+            let curve = info.algorithm.parameters_oid().map_err(|error| malformed(&error))?;
+            let kind = match curve {
+                P256 => KeyKind::P256,
+                P384 => KeyKind::P384,
+                other => return Err(ParseError::Unsupported(format!("a key on curve {other}"))),
+            };
+            let pair = EcdsaKeyPair::from_pkcs8(kind.algorithm(), der).map_err(|e| malformed(&e))?;
+            Pair::Ec(kind, pair)
+        }
+        ED25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|e| malformed(&e))?),
+        RSA => {
+            let bits = rsa_bits(info.private_key.as_bytes());
+            if bits.is_some_and(|bits| !(2048..=4096).contains(&bits)) {
+                return Err(ParseError::Unsupported(format!("RSA of {} bits", bits.unwrap_or_default())));
+            }
+            Pair::Rsa(rsa::KeyPair::from_pkcs8(der).map_err(|e| malformed(&e))?)
+        }
+        other => return Err(ParseError::Unsupported(format!("a key of algorithm {other}"))),
+    };
+    let key = FileKey::from_pair(pair);
+    match key.halves_match() {
+        true => Ok(key),
+        false => Err(ParseError::Malformed("its private and public halves do not match".to_owned())),
+    }
+}
+
+/// Modulus and exponent of an RSAPublicKey, or of an RSAPrivateKey, which has a version in front
+/// (RFC 8017 §A.1); without leading zeros.
+fn rsa_numbers(der: &[u8], private: bool) -> Option<[Vec<u8>; 2]> {
+    use pkcs8::der::asn1::{AnyRef, UintRef};
+    use pkcs8::der::{Reader, SliceReader};
+    let body = AnyRef::from_der(der).ok()?;
+    let mut reader = SliceReader::new(body.value()).ok()?;
+    if private {
+        let _version: u8 = reader.decode().ok()?;
+    }
+    let n: UintRef<'_> = reader.decode().ok()?;
+    let e: UintRef<'_> = reader.decode().ok()?;
+    Some([n.as_bytes().to_vec(), e.as_bytes().to_vec()])
+}
+
+/// The modulus' length of an RSAPrivateKey: read before the library parses, which refuses small
+/// keys without saying why.
+fn rsa_bits(der: &[u8]) -> Option<usize> {
+    let [n, _] = rsa_numbers(der, true)?;
+    Some(n.len() * 8 - n.first()?.leading_zeros() as usize)
+}
+
+fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, KeyFileError> {
+    pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der)
+        .map(Zeroizing::new)
+        .map_err(|error| KeyFileError::Crypto(error.to_string()))
+}
+
+/// Reads a small file that only its owner may read.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let failed = |source| KeyFileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // Of the open file, so that it is the file that is read whose mode is checked.
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
+    }
+    if meta.mode() & 0o077 != 0 {
+        return Err(KeyFileError::TooOpen { path: path.to_owned(), mode: meta.mode() & 0o7777 });
+    }
+    if meta.len() > LARGEST_FILE {
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB")));
+    }
+    // Sized beforehand, so that growing leaves no copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1));
+    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes a file that must not exist yet, mode 0600; removes what it began if it fails.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(path);
+        failed(source)
+    })
+}
+
+/// Makes a new directory entry durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+/// A path as a shell reads it.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

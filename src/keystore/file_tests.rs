@@ -1,0 +1,301 @@
+//! The openssl command line is a requirement of these tests: keys must pass between the two.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::entropy::{SeededEntropy, SystemEntropy};
+
+struct Dir(TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+    /// Runs openssl in the directory; returns what it printed.
+    fn openssl(&self, line: &str) -> Vec<u8> {
+        let out = Command::new("openssl")
+            .args(line.split_whitespace())
+            .current_dir(self.0.path())
+            .output()
+            .expect("these tests need the openssl command");
+        assert!(out.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
+    }
+    fn own(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+}
+
+fn password(text: &str) -> Password {
+    Password::new(text).unwrap()
+}
+
+/// A signature of `key` verifies in openssl under the public key that openssl reads from `file`.
+fn openssl_verifies(dir: &Dir, key: &FileKey, file: &str, passin: &str) {
+    dir.openssl(&format!("pkey -in {file} {passin} -pubout -out pub.pem"));
+    dir.write("tbs", b"to be signed");
+    dir.write("sig", key.sign(b"to be signed").unwrap());
+    let line = match key.algorithm() {
+        SignatureAlgorithm::EcdsaP256Sha256 | SignatureAlgorithm::RsaPkcs1Sha256 => "-digest sha256",
+        SignatureAlgorithm::EcdsaP384Sha384 => "-digest sha384",
+        SignatureAlgorithm::Ed25519 => "",
+    };
+    dir.openssl(&format!("pkeyutl -verify -pubin -inkey pub.pem -rawin {line} -in tbs -sigfile sig"));
+}
+
+/// The key inside the SubjectPublicKeyInfo that openssl prints ends it.
+fn openssl_has_public(dir: &Dir, key: &FileKey, file: &str, passin: &str) {
+    let der = dir.openssl(&format!("pkey -in {file} {passin} -pubout -outform DER"));
+    let raw = match key.public_key().key() {
+        PublicKey::EcP256(raw) | PublicKey::EcP384(raw) | PublicKey::Ed25519(raw) => raw.clone(),
+        PublicKey::Rsa { n, e } => {
+            assert_eq!(e, &[1, 0, 1]);
+            // The exponent follows as INTEGER: tag, length, 65537.
+            [n.as_slice(), &[2, 3, 1, 0, 1]].concat()
+        }
+        PublicKey::EcP521(_) => panic!("not a kind we load"),
+    };
+    assert!(der.ends_with(&raw));
+}
+
+#[test]
+fn generated_keys_load_again_and_openssl_reads_them() {
+    let dir = Dir::new();
+    let secret = password("correct horse");
+    for kind in [KeyKind::P256, KeyKind::P384] {
+        for given in [None, Some(&secret)] {
+            let name = format!("{kind:?}{}", given.is_some());
+            let path = dir.path(&name);
+            let made = FileKey::generate(&path, kind, given, &SystemEntropy::default()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+            let loaded = FileKey::load(&path, given).unwrap();
+            assert_eq!(made.public_key(), loaded.public_key());
+            assert_eq!(loaded.cost(), Cost::Quick);
+            dir.write("pw", "correct horse\n");
+            let passin = if given.is_some() { "-passin file:pw" } else { "" };
+            openssl_verifies(&dir, &loaded, &name, passin);
+            openssl_has_public(&dir, &loaded, &name, passin);
+        }
+    }
+    let text = fs::read_to_string(dir.path("P256true")).unwrap();
+    assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+    let shown = String::from_utf8(dir.openssl("asn1parse -in P256true")).unwrap();
+    for want in ["PBES2", "PBKDF2", "hmacWithSHA256", "aes-256-cbc", ":0927C0"] {
+        assert!(shown.contains(want), "{want} (0x0927C0 is 600000): {shown}");
+    }
+}
+
+#[test]
+fn keys_of_openssl_load() {
+    let dir = Dir::new();
+    let rows = [
+        ("EC -pkeyopt ec_paramgen_curve:P-256", SignatureAlgorithm::EcdsaP256Sha256, Cost::Quick),
+        ("EC -pkeyopt ec_paramgen_curve:P-384", SignatureAlgorithm::EcdsaP384Sha384, Cost::Quick),
+        ("ED25519", SignatureAlgorithm::Ed25519, Cost::Quick),
+        ("RSA -pkeyopt rsa_keygen_bits:2048", SignatureAlgorithm::RsaPkcs1Sha256, Cost::Slow),
+        ("RSA -pkeyopt rsa_keygen_bits:3072", SignatureAlgorithm::RsaPkcs1Sha256, Cost::Slow),
+    ];
+    for (spec, algorithm, cost) in rows {
+        dir.openssl(&format!("genpkey -algorithm {spec} -out plain"));
+        let plain = FileKey::load(&dir.own("plain"), None).unwrap();
+        assert_eq!((plain.algorithm(), plain.cost()), (algorithm, cost), "{spec}");
+        openssl_verifies(&dir, &plain, "plain", "");
+        openssl_has_public(&dir, &plain, "plain", "");
+
+        dir.openssl("pkcs8 -topk8 -v2 aes-256-cbc -in plain -out enc -passout pass:tiger");
+        let opened = FileKey::load(&dir.own("enc"), Some(&password("tiger"))).unwrap();
+        assert_eq!(opened.public_key(), plain.public_key(), "{spec}");
+    }
+}
+
+#[test]
+fn encryption_schemes_of_openssl() {
+    let dir = Dir::new();
+    dir.openssl("genpkey -algorithm ED25519 -out plain");
+    let plain = FileKey::load(&dir.own("plain"), None).unwrap();
+    let good = [
+        "-v2 aes-128-cbc",
+        "-v2 aes-192-cbc",
+        "-v2 aes-256-cbc",
+        "-v2 aes-256-cbc -v2prf hmacWithSHA1",
+        "-v2 aes-128-cbc -v2prf hmacWithSHA512",
+        "-v2 aes-256-cbc -v2prf hmacWithSHA384 -iter 1",
+    ];
+    for scheme in good {
+        dir.openssl(&format!("pkcs8 -topk8 {scheme} -in plain -out enc -passout pass:tiger"));
+        let opened = FileKey::load(&dir.own("enc"), Some(&password("tiger"))).expect(scheme);
+        assert_eq!(opened.public_key(), plain.public_key(), "{scheme}");
+    }
+    for (scheme, want) in [
+        ("-scrypt", "scrypt"),
+        ("-v2 des3", "1.2.840.113549.3.7"),
+        ("-v2 aes-256-cbc -v2prf hmacWithSHA224", "PRF"),
+        ("-v1 PBE-SHA1-3DES", "1.2.840.113549.1.12.1.3"),
+    ] {
+        dir.openssl(&format!("pkcs8 -topk8 {scheme} -in plain -out enc -passout pass:tiger"));
+        let error = FileKey::load(&dir.own("enc"), Some(&password("tiger"))).unwrap_err();
+        assert!(matches!(error, KeyFileError::UnsupportedEncryption { .. }), "{scheme}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(want) && text.contains("openssl pkcs8 -topk8"), "{scheme}: {text}");
+    }
+}
+
+#[test]
+fn unsupported_kinds_say_what_they_are() {
+    let dir = Dir::new();
+    let rows = [
+        ("EC -pkeyopt ec_paramgen_curve:secp256k1", "curve 1.3.132.0.10"),
+        ("EC -pkeyopt ec_paramgen_curve:P-521", "curve 1.3.132.0.35"),
+        ("RSA -pkeyopt rsa_keygen_bits:1024", "RSA of 1024 bits"),
+        ("RSA -pkeyopt rsa_keygen_bits:4104", "RSA of 4104 bits"),
+        ("RSA-PSS -pkeyopt rsa_keygen_bits:2048", "algorithm 1.2.840.113549.1.1.10"),
+        ("X25519", "algorithm 1.3.101.110"),
+    ];
+    for (spec, want) in rows {
+        dir.openssl(&format!("genpkey -algorithm {spec} -out key"));
+        let error = FileKey::load(&dir.own("key"), None).unwrap_err();
+        assert!(matches!(error, KeyFileError::UnsupportedKind { .. }), "{spec}: {error}");
+        assert!(error.to_string().contains(want), "{spec}: {error}");
+    }
+    dir.openssl("ecparam -name prime256v1 -genkey -noout -out key");
+    let error = FileKey::load(&dir.own("key"), None).unwrap_err().to_string();
+    assert!(error.contains("EC PRIVATE KEY") && error.contains("-nocrypt"), "{error}");
+}
+
+#[test]
+fn passwords() {
+    let dir = Dir::new();
+    let path = dir.path("key");
+    let entropy = SeededEntropy::new(1);
+    FileKey::generate(&path, KeyKind::P256, Some(&password("right")), &entropy).unwrap();
+    assert!(matches!(FileKey::load(&path, None), Err(KeyFileError::NeedsPassword { .. })));
+    for wrong in ["wrong", "Right", "right ", "righ"] {
+        let error = FileKey::load(&path, Some(&password(wrong))).unwrap_err();
+        assert!(matches!(error, KeyFileError::WrongPassword { .. }), "{wrong}: {error}");
+    }
+    // A plain key has no use for a password, and does not mind one.
+    let plain = dir.path("plain");
+    FileKey::generate(&plain, KeyKind::P256, None, &entropy).unwrap();
+    assert!(FileKey::load(&plain, Some(&password("right"))).is_ok());
+}
+
+/// With one round a thousand wrong passwords are tried quickly: a few have fitting padding.
+#[test]
+fn a_wrong_password_is_never_anything_else() {
+    let dir = Dir::new();
+    dir.openssl("genpkey -algorithm ED25519 -out plain");
+    dir.openssl("pkcs8 -topk8 -v2 aes-256-cbc -iter 1 -in plain -out enc -passout pass:tiger");
+    let path = dir.own("enc");
+    for n in 0..1000 {
+        let error = FileKey::load(&path, Some(&password(&n.to_string()))).unwrap_err();
+        assert!(matches!(error, KeyFileError::WrongPassword { .. }), "{n}: {error}");
+    }
+}
+
+#[test]
+fn password_files() {
+    let dir = Dir::new();
+    let key = dir.path("key");
+    let long = "x".repeat(1025);
+    let rows: &[(&str, bool)] = &[
+        ("right", true),
+        ("right\n", true),
+        ("right\r\nsecond line\n", true),
+        ("", false),
+        ("\nright", false),
+        (&long, false),
+    ];
+    FileKey::generate(&key, KeyKind::P256, Some(&password("right")), &SeededEntropy::new(2)).unwrap();
+    for (text, good) in rows {
+        let read = Password::read(&dir.write("pw", text));
+        match (read, good) {
+            (Ok(read), true) => assert!(FileKey::load(&key, Some(&read)).is_ok(), "{text:?}"),
+            (Err(KeyFileError::BadPasswordFile { .. }), false) => {}
+            (other, _) => panic!("{text:?}: {other:?}"),
+        }
+    }
+    let open = dir.write("pw", "right");
+    fs::set_permissions(&open, Permissions::from_mode(0o604)).unwrap();
+    assert!(matches!(Password::read(&open), Err(KeyFileError::TooOpen { mode: 0o604, .. })));
+    assert!(matches!(Password::read(&dir.path("none")), Err(KeyFileError::Read { .. })));
+    assert!(Password::new("").is_none());
+}
+
+#[test]
+fn a_file_open_to_others_is_refused_with_the_remedy() {
+    let dir = Dir::new();
+    let path = dir.path("a key");
+    FileKey::generate(&path, KeyKind::P256, None, &SeededEntropy::new(3)).unwrap();
+    for mode in [0o640, 0o604, 0o660, 0o644, 0o601, 0o620] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let error = FileKey::load(&path, None).unwrap_err();
+        assert!(matches!(error, KeyFileError::TooOpen { .. }), "{mode:o}: {error}");
+        assert!(error.to_string().contains(&format!("chmod 600 '{}'", path.display())), "{error}");
+    }
+    for mode in [0o600, 0o400] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        assert!(FileKey::load(&path, None).is_ok(), "{mode:o}");
+    }
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let dir = Dir::new();
+    let path = dir.write("key", "precious");
+    let error = FileKey::generate(&path, KeyKind::P256, None, &SeededEntropy::new(4)).unwrap_err();
+    assert!(matches!(error, KeyFileError::Write { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+}
+
+/// A flipped bit is an error, or the key is the same key; never a panic, never another key.
+#[test]
+fn flipped_bits() {
+    let dir = Dir::new();
+    for encrypted in [false, true] {
+        let scheme = if encrypted { "-v2 aes-256-cbc -iter 1 -passout pass:tiger" } else { "-nocrypt" };
+        dir.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out plain");
+        dir.openssl(&format!("pkcs8 -topk8 {scheme} -in plain -outform DER -out der"));
+        let label = if encrypted { ENCRYPTED } else { PLAIN };
+        let der = fs::read(dir.path("der")).unwrap();
+        let secret = password("tiger");
+        let load = |bytes: &[u8]| {
+            let pem = pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, bytes).unwrap();
+            FileKey::load(&dir.write("flipped", pem), Some(&secret))
+        };
+        let good = load(&der).unwrap();
+        for bit in 0..der.len() * 8 {
+            let mut bad = der.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            // A flipped high bit of the iteration count would only cost time.
+            if let Ok(key) = load(&bad) {
+                assert_eq!(key.public_key(), good.public_key(), "bit {bit}");
+            }
+        }
+        for length in 0..der.len() {
+            assert!(load(&der[..length]).is_err(), "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let dir = Dir::new();
+    let key = FileKey::generate(&dir.path("key"), KeyKind::P384, None, &SeededEntropy::new(5)).unwrap();
+    assert_eq!(format!("{key:?}"), "FileKey { algorithm: EcdsaP384Sha384, .. }");
+    assert_eq!(format!("{:?}", password("hunter2")), "Password(…)");
+}

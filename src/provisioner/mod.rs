@@ -1,0 +1,92 @@
+//! Who may ask, for what: provisioners turn a request that met their conditions into a [`Grant`].
+//!
+//! A grant is the only thing the issuing core accepts. Its fields are private and it has one
+//! constructor per kind of provisioner, each in its own file and each demanding the proof that this
+//! kind stands for; so a credential of one kind can never reach the signer through another.
+
+pub mod acme;
+pub mod ceremony;
+pub mod own;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::acme::identifier::Identifier;
+use crate::id::{AccountId, OrderId};
+use crate::time::Timestamp;
+use crate::x509::spki::Spki;
+
+/// In whose name a certificate is asked for; kept with the certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Requester {
+    /// An ACME account, by an order.
+    Acme {
+        /// The provisioner's name.
+        provisioner: String,
+        /// The account.
+        account: AccountId,
+        /// The order.
+        order: OrderId,
+    },
+    /// This server, for its own listener.
+    Own,
+    /// The founding of the hierarchy.
+    Ceremony,
+}
+
+/// What kind of certificate a grant is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A TLS certificate for names and addresses.
+    Leaf(BTreeSet<Identifier>),
+    /// A self-signed root with this common name.
+    Root(String),
+    /// An intermediate with this common name that issues leaves only.
+    Intermediate(String),
+}
+
+/// Permission to have one certificate signed.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Grant {
+    purpose: Purpose,
+    key: Spki,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    lifetime: Duration,
+    longest: Duration,
+    requester: Requester,
+}
+
+impl Grant {
+    /// What for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+    /// For which key.
+    pub fn key(&self) -> &Spki {
+        &self.key
+    }
+    /// The start that was asked for.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.not_before
+    }
+    /// The end that was asked for.
+    pub fn not_after(&self) -> Option<Timestamp> {
+        self.not_after
+    }
+    /// The lifetime when no end was asked for.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+    /// The longest lifetime permitted.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+    /// In whose name.
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+}

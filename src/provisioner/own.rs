@@ -1,0 +1,23 @@
+//! The server's own listener: the names come from its configuration, the key from its memory.
+
+use std::time::Duration;
+
+use super::{Grant, Purpose, Requester};
+use crate::acme::identifier::Identifier;
+use crate::x509::spki::Spki;
+
+/// Lifetime of the listener's certificate; renewed at two thirds of it.
+pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The grant for the listener's certificate.
+pub fn grant(names: &[Identifier], key: Spki) -> Grant {
+    Grant {
+        purpose: Purpose::Leaf(names.iter().cloned().collect()),
+        key,
+        not_before: None,
+        not_after: None,
+        lifetime: LIFETIME,
+        longest: LIFETIME,
+        requester: Requester::Own,
+    }
+}

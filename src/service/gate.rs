@@ -1,0 +1,82 @@
+//! The gate: the one place where a grant becomes a certificate.
+//!
+//! Grant → draft → lint (policy over the final bytes) → sign → one durable commit with the
+//! certificate's inventory row, its audit event and whatever the asking verb changes → return.
+//! A certificate whose commit failed or lost a race is dropped here; it was never released.
+
+use std::sync::Arc;
+
+use super::{Error, audited};
+use crate::acme::error::{ErrorKind, Refusal};
+use crate::audit::Event;
+use crate::authority::draft::{self, DraftError};
+use crate::authority::issuer::Issuer;
+use crate::authority::lint::{self, LintError};
+use crate::authority::sign::{self, Issued};
+use crate::authority::signer::Cost;
+use crate::entropy::Entropy;
+use crate::provisioner::Grant;
+use crate::storage::codec::Record;
+use crate::storage::{Batch, CommitOutcome, Expect, Store, Table};
+use crate::time::Timestamp;
+
+/// How an issuance ended, when it did not fail.
+#[must_use]
+pub enum Gated {
+    /// Signed and durable.
+    Issued(Box<Issued>),
+    /// A record that the batch depends on changed meanwhile; nothing happened.
+    Conflict,
+}
+
+/// Issues the certificate that `grant` permits. `also` adds the asking verb's own checks and
+/// changes to the one batch.
+pub async fn issue(
+    store: &dyn Store,
+    entropy: &dyn Entropy,
+    issuer: &Arc<Issuer>,
+    grant: Grant,
+    now: Timestamp,
+    also: impl FnOnce(&Issued) -> Batch,
+) -> Result<Gated, Error> {
+    let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
+    let linted = lint::lint(draft, issuer).map_err(of_lint)?;
+    let signed = match issuer.signer().cost() {
+        Cost::Quick => sign::sign(linted, issuer),
+        Cost::Slow => {
+            let issuer = issuer.clone();
+            tokio::task::spawn_blocking(move || sign::sign(linted, &issuer))
+                .await
+                .map_err(|error| Error::Internal(format!("the signing task failed: {error}")))?
+        }
+    };
+    let issued = signed.map_err(|error| Error::Internal(error.to_string()))?;
+    let key = issued.serial.as_bytes().to_vec();
+    let event =
+        Event::CertificateIssued { serial: issued.serial, requester: issued.grant().requester().clone() };
+    let batch = audited(also(&issued), now, event)
+        .expect(Table::Certificates, key.clone(), Expect::Absent)
+        .put(Table::Certificates, key, issued.record(now).encode());
+    match store.commit(batch).await? {
+        CommitOutcome::Committed(_) => Ok(Gated::Issued(Box::new(issued))),
+        CommitOutcome::Conflict => Ok(Gated::Conflict),
+    }
+}
+
+fn of_draft(error: DraftError) -> Error {
+    match error {
+        DraftError::Passed | DraftError::OutlivesIssuer(_) => {
+            Error::Refused(Refusal::malformed(format!("notAfter: {error}")))
+        }
+        DraftError::IssuerNotValid | DraftError::Build(_) => Error::Internal(error.to_string()),
+    }
+}
+
+fn of_lint(error: LintError) -> Error {
+    match error {
+        LintError::Key(refusal) => {
+            Error::Refused(Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {refusal}")))
+        }
+        LintError::Rule(_) => Error::Internal(error.to_string()),
+    }
+}

@@ -1,0 +1,208 @@
+//! One file per verb: load a snapshot, let the core decide, commit one batch, return values.
+//!
+//! A verb knows neither HTTP nor JSON. Read-modify-write of an order or an account runs under a
+//! lock of its own in this process (so that of 64 racing finalizes one signs and the others find
+//! the order valid) and, whatever locks do, commits against the version it read.
+
+pub mod account;
+pub mod ceremony;
+pub mod finalize;
+pub mod gate;
+pub mod health;
+pub mod new_order;
+pub mod objects;
+pub mod own_certificate;
+pub mod respond;
+pub mod revoke;
+pub mod sweep;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{MutexGuard, Semaphore};
+
+use crate::acme::error::Refusal;
+use crate::acme::nonce::Nonces;
+use crate::audit::{AuditRecord, Event};
+use crate::authority::issuer::Issuer;
+use crate::entropy::Entropy;
+use crate::id::OrderId;
+use crate::provisioner::acme::Terms;
+use crate::storage::codec::Record;
+use crate::storage::{Batch, BoxFuture, Store, StoreError, Table};
+use crate::time::{Clock, Timestamp};
+use crate::validation::{Ask, Outcome};
+
+/// Why a verb did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The client's to mend.
+    #[error("{}", .0.detail)]
+    Refused(Refusal),
+    /// There is no such object, or not for this account.
+    #[error("not found")]
+    NotFound,
+    /// The key of a key change belongs to this account already (RFC 8555 §7.3.5).
+    #[error("the key is in use by another account")]
+    KeyInUse(crate::id::AccountId),
+    /// More work than the server takes at once; the client's request was not acted on.
+    #[error("the server is busy: {0}")]
+    Busy(&'static str),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Any other fault of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Checks challenges; what validation offers to the verbs.
+pub trait Prove: Send + Sync {
+    /// One attempt.
+    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome>;
+}
+
+/// What a reload replaces, all at once; a verb sees one such snapshot from beginning to end.
+pub struct Live {
+    /// By name.
+    pub provisioners: HashMap<String, Arc<Terms>>,
+    /// The validator.
+    pub prover: Arc<dyn Prove>,
+    /// Attempts per challenge.
+    pub attempts: u32,
+}
+
+/// What the verbs work with.
+pub struct Service {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) issuer: Arc<Issuer>,
+    nonces: Nonces,
+    live: RwLock<Arc<Live>>,
+    accounts: account::Cache,
+    locks: Locks,
+    running: Running,
+    validations: Arc<Semaphore>,
+}
+
+/// Challenges under validation at once; more are asked to come back.
+const MAX_VALIDATIONS: usize = 4096;
+
+impl Service {
+    /// Joins the parts.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        issuer: Arc<Issuer>,
+        live: Live,
+    ) -> Self {
+        let nonces = Nonces::new(entropy.bytes());
+        Self {
+            store,
+            clock,
+            entropy,
+            issuer,
+            nonces,
+            live: RwLock::new(Arc::new(live)),
+            accounts: account::cache(),
+            locks: Locks::new(),
+            running: Running::default(),
+            validations: Arc::new(Semaphore::new(MAX_VALIDATIONS)),
+        }
+    }
+
+    /// The settings in force.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other settings into force.
+    pub fn reload(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    }
+
+    /// The provisioner of that name.
+    pub fn provisioner(&self, name: &str) -> Option<Arc<Terms>> {
+        self.live().provisioners.get(name).cloned()
+    }
+
+    /// Replay nonces.
+    pub fn nonces(&self) -> &Nonces {
+        &self.nonces
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Adds an audit event to a batch.
+pub(crate) fn audited(batch: Batch, at: Timestamp, event: Event) -> Batch {
+    batch.append(Table::Audit, AuditRecord { at, event }.encode())
+}
+
+/// Locks for read-modify-write, striped by id.
+struct Locks(Box<[tokio::sync::Mutex<()>]>);
+
+impl Locks {
+    const STRIPES: usize = 1024;
+
+    fn new() -> Self {
+        Self((0..Self::STRIPES).map(|_| tokio::sync::Mutex::new(())).collect())
+    }
+
+    /// The lock of an id; ids end in random bytes. Never hold two.
+    async fn of(&self, id: &[u8; 16]) -> MutexGuard<'_, ()> {
+        let stripe = usize::from(u16::from_be_bytes([id[14], id[15]])) % Self::STRIPES;
+        self.0[stripe].lock().await
+    }
+}
+
+/// Work on an order that goes on behind the replies: a validation, a slow signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Work {
+    Validate(OrderId, u16, crate::acme::challenge::ChallengeKind),
+    Finalize(OrderId),
+}
+
+/// What is under way in this process, so that nothing is begun twice and a poll can tell what a
+/// crash left behind.
+#[derive(Clone, Default)]
+struct Running(Arc<Mutex<HashSet<Work>>>);
+
+impl Running {
+    /// Claims a piece of work until the claim is dropped; `None` if it is under way.
+    fn claim(&self, work: Work) -> Option<Claim> {
+        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(work);
+        fresh.then(|| Claim { running: self.clone(), work })
+    }
+
+    fn has(&self, work: Work) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&work)
+    }
+}
+
+struct Claim {
+    running: Running,
+    work: Work,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading orders, authorizations and certificates, and what a read sets going again.
+
+use std::sync::Arc;
+
+use super::{Error, Service, Work};
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::order::{Authorization, ChallengeState, Finish, Order, Slot};
+use crate::authority::certificate::CertificateRecord;
+use crate::id::{AccountId, OrderId};
+use crate::provisioner::Requester;
+use crate::provisioner::acme::Terms;
+use crate::storage::codec::Record;
+use crate::storage::{Table, Version};
+use crate::x509::serial::Serial;
+
+/// An order as loaded.
+#[derive(Clone, Debug)]
+pub struct LoadedOrder {
+    /// Its id.
+    pub id: OrderId,
+    /// Its facts.
+    pub order: Order,
+    pub(super) version: Version,
+}
+
+/// An authorization with the place where it is kept.
+#[derive(Clone, Debug)]
+pub struct LoadedAuthorization {
+    /// The order that keeps it.
+    pub order: OrderId,
+    /// Its place there.
+    pub index: u16,
+    /// Its facts.
+    pub authorization: Authorization,
+}
+
+impl Service {
+    pub(super) async fn load_order(&self, id: OrderId) -> Result<LoadedOrder, Error> {
+        let row = self.store.get(Table::Orders, id.as_bytes()).await?.ok_or(Error::NotFound)?;
+        Ok(LoadedOrder { id, order: Order::decode(&row.value)?, version: row.version })
+    }
+
+    pub(super) async fn load_own_order(
+        &self,
+        terms: &Terms,
+        account: AccountId,
+        id: OrderId,
+    ) -> Result<LoadedOrder, Error> {
+        let loaded = self.load_order(id).await?;
+        // Another account's order is as good as none: its existence is nobody's business.
+        let own = loaded.order.account == account && loaded.order.provisioner == terms.name;
+        if own { Ok(loaded) } else { Err(Error::NotFound) }
+    }
+
+    /// An order of the account's. A finalization that a crash cut short goes on.
+    pub async fn order(
+        self: &Arc<Self>,
+        terms: &Terms,
+        account: AccountId,
+        id: OrderId,
+    ) -> Result<LoadedOrder, Error> {
+        let loaded = self.load_own_order(terms, account, id).await?;
+        if matches!(loaded.order.finish, Finish::Processing(_)) {
+            self.resume_finalize(id);
+        }
+        Ok(loaded)
+    }
+
+    /// An authorization of the account's, with the challenges under validation shown as such. A
+    /// validation that a crash cut short goes on.
+    pub async fn authorization(
+        self: &Arc<Self>,
+        terms: &Terms,
+        account: AccountId,
+        order: OrderId,
+        index: u16,
+    ) -> Result<LoadedAuthorization, Error> {
+        let loaded = self.load_own_order(terms, account, order).await?;
+        let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
+        let processing = |c: &&crate::acme::order::Challenge| c.state == ChallengeState::Processing;
+        if let Some(challenge) = authorization.challenges.iter().find(processing) {
+            self.resume_validation(terms, order, index, challenge.kind);
+        } else if let Some(kind) = self.under_validation(order, index) {
+            let challenge = authorization.challenges.iter_mut().find(|challenge| challenge.kind == kind);
+            if let Some(challenge) = challenge
+                && matches!(challenge.state, ChallengeState::Pending(_))
+            {
+                challenge.state = ChallengeState::Processing;
+            }
+        }
+        Ok(LoadedAuthorization { order, index, authorization })
+    }
+
+    /// The kind of challenge under validation in this process for an authorization.
+    fn under_validation(&self, order: OrderId, index: u16) -> Option<ChallengeKind> {
+        ChallengeKind::TABLE
+            .iter()
+            .map(|(kind, _)| *kind)
+            .find(|kind| self.running.has(Work::Validate(order, index, *kind)))
+    }
+
+    /// Where an order's authorization is kept: with itself, or with the order that proved it.
+    pub fn place_of(order: OrderId, index: u16, slot: &Slot) -> (OrderId, u16) {
+        match slot {
+            Slot::Own(_) => (order, index),
+            Slot::Reused { order, index, .. } => (*order, *index),
+        }
+    }
+
+    /// A certificate issued to the account.
+    pub async fn certificate(&self, account: AccountId, serial: Serial) -> Result<CertificateRecord, Error> {
+        let row = self.store.get(Table::Certificates, serial.as_bytes()).await?.ok_or(Error::NotFound)?;
+        let record = CertificateRecord::decode(&row.value)?;
+        match &record.requester {
+            Requester::Acme { account: owner, .. } if *owner == account => Ok(record),
+            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => Err(Error::NotFound),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Challenge responses (RFC 8555 §7.5.1) and authorization deactivation (§7.5.2).
+//!
+//! Validation runs in a task of its own. If it is done within [`QUICK`], the response already shows
+//! the result, and one commit did it all. If not, the challenge is committed as processing, the
+//! client is told to come back, and the task goes on. A task that a crash ends is begun anew when
+//! the client polls ([`Service::authorization`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::new_order::held_row;
+use super::objects::LoadedAuthorization;
+use super::{Claim, Error, Service, Work, audited};
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::error::{ErrorKind, StoredProblem};
+use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
+use crate::audit::Event;
+use crate::id::{AccountId, OrderId};
+use crate::jose::base64url;
+use crate::jose::jwk::Thumbprint;
+use crate::provisioner::acme::Terms;
+use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::validation::{Ask, Failure, FailureKind, Outcome};
+
+/// How long a response waits for the result.
+const QUICK: Duration = Duration::from_millis(150);
+
+/// Pauses between attempts; the last one repeats.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// Which challenge of which authorization.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    account: AccountId,
+    order: OrderId,
+    index: u16,
+    kind: ChallengeKind,
+}
+
+impl Service {
+    /// Takes the client's word that a challenge is in place, and validates it.
+    pub async fn respond(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        account: (AccountId, Thumbprint),
+        order: OrderId,
+        index: u16,
+        kind: ChallengeKind,
+    ) -> Result<LoadedAuthorization, Error> {
+        let (account, thumbprint) = account;
+        let loaded = self.load_own_order(terms, account, order).await?;
+        let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
+        if authorization.challenge(kind).is_none() {
+            return Err(Error::NotFound);
+        }
+        // An order that ended takes its unproved authorizations along (they share their end).
+        if !authorization.respond(kind, self.now()) {
+            return self.authorization(terms, account, order, index).await;
+        }
+        let target = Target { account, order, index, kind };
+        let Some(first) = self.begin(terms, target, &authorization, thumbprint)? else {
+            return self.authorization(terms, account, order, index).await;
+        };
+        match first.await {
+            Ok(Ok(())) => self.authorization(terms, account, order, index).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Internal("the validation task ended without a result".into())),
+        }
+    }
+
+    /// Goes on with a validation that was committed as processing, if nobody is at it.
+    pub(super) fn resume_validation(
+        self: &Arc<Self>,
+        terms: &Terms,
+        order: OrderId,
+        index: u16,
+        kind: ChallengeKind,
+    ) {
+        let (service, terms) = (self.clone(), Arc::new(terms.clone()));
+        if self.running.has(Work::Validate(order, index, kind)) {
+            return;
+        }
+        tokio::spawn(async move {
+            let loaded = service.load_order(order).await?;
+            let Some(authorization) = loaded.order.own(index) else { return Err(Error::NotFound) };
+            let account = loaded.order.account;
+            let known = service.account(&terms, account).await?.ok_or(Error::NotFound)?;
+            let target = Target { account, order, index, kind };
+            service.begin(&terms, target, authorization, known.thumbprint).map(drop)
+        });
+    }
+
+    /// Starts the task; its first report tells that the result or the processing state is durable.
+    /// `None` if it runs already.
+    fn begin(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        target: Target,
+        authorization: &Authorization,
+        thumbprint: Thumbprint,
+    ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
+        let Target { order, index, kind, .. } = target;
+        // One validation of an authorization at a time, whichever challenge it goes by.
+        let busy =
+            |(other, _): &(ChallengeKind, &str)| self.running.has(Work::Validate(order, index, *other));
+        if ChallengeKind::TABLE.iter().any(busy) {
+            return Ok(None);
+        }
+        let Some(claim) = self.running.claim(Work::Validate(order, index, kind)) else { return Ok(None) };
+        let Ok(permit) = self.validations.clone().try_acquire_owned() else {
+            return Err(Error::Busy("too many validations are under way"));
+        };
+        let token = authorization.challenge(kind).map(|challenge| base64url(&challenge.token));
+        let token = token.ok_or(Error::NotFound)?;
+        let ask = Ask {
+            identifier: authorization.identifier.clone(),
+            challenge: kind,
+            key_authorization: format!("{token}.{thumbprint}"),
+            token,
+        };
+        let (report, first) = oneshot::channel();
+        let (service, terms) = (self.clone(), terms.clone());
+        tokio::spawn(async move {
+            service.validate(&terms, target, ask, claim, report).await;
+            drop(permit);
+        });
+        Ok(Some(first))
+    }
+
+    async fn validate(
+        &self,
+        terms: &Terms,
+        target: Target,
+        ask: Ask,
+        claim: Claim,
+        report: oneshot::Sender<Result<(), Error>>,
+    ) {
+        let mut result = Box::pin(self.attempts(&ask));
+        let mut report = Some(report);
+        let verdict = tokio::select! {
+            verdict = &mut result => verdict,
+            () = tokio::time::sleep(QUICK) => {
+                let committed = self.commit_processing(target).await;
+                let failed = committed.is_err();
+                if let Some(report) = report.take() {
+                    let _ = report.send(committed);
+                }
+                // Not durable: the challenge stays as it was, and the client asks again.
+                if failed {
+                    return;
+                }
+                result.await
+            }
+        };
+        let settled = self.settle(terms, target, verdict).await;
+        if let Err(error) = &settled {
+            tracing::warn!(order = %target.order, %error, "a validation's result could not be stored");
+        }
+        // Free before the report: whoever it wakes shall see the result and not the work.
+        drop(claim);
+        if let Some(report) = report {
+            let _ = report.send(settled);
+        }
+    }
+
+    /// Attempts until one proves control or none is left.
+    async fn attempts(&self, ask: &Ask) -> Verdict {
+        let live = self.live();
+        let mut last = None;
+        for attempt in 0..live.attempts.max(1) as usize {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSES[(attempt - 1).min(PAUSES.len() - 1)]).await;
+            }
+            match live.prover.prove(ask).await {
+                Outcome::Proved => return Verdict::Proved,
+                // Asking again would meet the same rule.
+                Outcome::Failed(failure) if failure.kind == FailureKind::Forbidden => {
+                    return Verdict::Failed(problem(failure, ask));
+                }
+                // One attempt that did reach the target counts more than a later one that could
+                // not find out anything.
+                Outcome::Failed(failure) => last = Some(Verdict::Failed(problem(failure, ask))),
+                Outcome::Inconclusive(failure) => {
+                    if !matches!(last, Some(Verdict::Failed(_))) {
+                        last = Some(Verdict::Inconclusive(problem(failure, ask)));
+                    }
+                }
+            }
+        }
+        last.unwrap_or_else(|| {
+            Verdict::Inconclusive(StoredProblem {
+                kind: ErrorKind::ServerInternal,
+                detail: "no attempt was made".into(),
+                identifier: None,
+            })
+        })
+    }
+
+    async fn commit_processing(&self, target: Target) -> Result<(), Error> {
+        let _guard = self.locks.of(target.order.as_bytes()).await;
+        let mut loaded = self.load_order(target.order).await?;
+        let now = self.now();
+        let Some(authorization) = loaded.order.own_mut(target.index) else { return Err(Error::NotFound) };
+        if !authorization.respond(target.kind, now) {
+            return Ok(());
+        }
+        let key = *target.order.as_bytes();
+        let batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
+            Table::Orders,
+            key,
+            loaded.order.encode(),
+        );
+        match self.store.commit(batch).await? {
+            CommitOutcome::Committed(_) => Ok(()),
+            CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
+        }
+    }
+
+    async fn settle(&self, terms: &Terms, target: Target, verdict: Verdict) -> Result<(), Error> {
+        let _guard = self.locks.of(target.order.as_bytes()).await;
+        let mut loaded = self.load_order(target.order).await?;
+        let now = self.now();
+        let Target { account, order, index, kind } = target;
+        let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
+        if !authorization.settle(kind, verdict, now, terms.authorization_ttl) {
+            return Ok(());
+        }
+        let identifier = authorization.identifier.clone();
+        let mut batch = Batch::new();
+        let state = authorization.challenge(kind).map(|challenge| &challenge.state);
+        match state {
+            Some(ChallengeState::Valid(_)) => {
+                let held = HeldAuthorization { order, index, expires: authorization.expires };
+                batch = batch.put(Table::Grants, held_row(account, &identifier), held.encode());
+                let event = Event::AuthorizationValid { account, order, identifier, by: kind };
+                batch = audited(batch, now, event);
+            }
+            Some(ChallengeState::Invalid(problem)) => {
+                let error = problem.kind;
+                tracing::info!(%order, %identifier, by = kind.name(), detail = problem.detail, "validation failed");
+                let event = Event::AuthorizationInvalid { account, order, identifier, by: kind, error };
+                batch = audited(batch, now, event);
+            }
+            _ => {}
+        }
+        let batch = batch.expect(Table::Orders, *order.as_bytes(), Expect::Is(loaded.version)).put(
+            Table::Orders,
+            *order.as_bytes(),
+            loaded.order.encode(),
+        );
+        match self.store.commit(batch).await? {
+            CommitOutcome::Committed(_) => Ok(()),
+            CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
+        }
+    }
+
+    /// Gives an authorization up.
+    pub async fn deactivate_authorization(
+        self: &Arc<Self>,
+        terms: &Terms,
+        account: AccountId,
+        order: OrderId,
+        index: u16,
+    ) -> Result<LoadedAuthorization, Error> {
+        let guard = self.locks.of(order.as_bytes()).await;
+        let mut loaded = self.load_own_order(terms, account, order).await?;
+        let now = self.now();
+        let before = loaded.order.own(index).ok_or(Error::NotFound)?;
+        let (identifier, status) = (before.identifier.clone(), before.status(now));
+        loaded.order.deactivate(index, now)?;
+        let key = *order.as_bytes();
+        let mut batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
+            Table::Orders,
+            key,
+            loaded.order.encode(),
+        );
+        if status == AuthorizationStatus::Valid {
+            let row = held_row(account, &identifier);
+            if let Some(found) = self.store.get(Table::Grants, &row).await? {
+                let held = HeldAuthorization::decode(&found.value)?;
+                if (held.order, held.index) == (order, index) {
+                    batch = batch
+                        .expect(Table::Grants, row.clone(), Expect::Is(found.version))
+                        .delete(Table::Grants, row);
+                }
+            }
+        }
+        let event = Event::AuthorizationDeactivated { account, order, identifier };
+        match self.store.commit(audited(batch, now, event)).await? {
+            CommitOutcome::Committed(_) => {}
+            CommitOutcome::Conflict => return Err(Error::Busy("another change of the order came first")),
+        }
+        drop(guard);
+        self.authorization(terms, account, order, index).await
+    }
+}
+
+fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
+    let kind = match failure.kind {
+        FailureKind::Dns => ErrorKind::Dns,
+        FailureKind::Connection => ErrorKind::Connection,
+        FailureKind::Tls => ErrorKind::Tls,
+        FailureKind::Unauthorized => ErrorKind::Unauthorized,
+        FailureKind::IncorrectResponse => ErrorKind::IncorrectResponse,
+        FailureKind::Forbidden => ErrorKind::Unauthorized,
+    };
+    StoredProblem { kind, detail: failure.detail, identifier: Some(ask.identifier.clone()) }
+}

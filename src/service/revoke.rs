@@ -1,0 +1,155 @@
+//! revokeCert (RFC 8555 §7.6).
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Error, Service, audited};
+use crate::acme::error::{ErrorKind, Refusal};
+use crate::acme::identifier::Identifier;
+use crate::audit::Event;
+use crate::authority::certificate::{CertificateRecord, Revocation, Revoker};
+use crate::id::AccountId;
+use crate::jose::jwk::Jwk;
+use crate::provisioner::Requester;
+use crate::provisioner::acme::Terms;
+use crate::storage::codec::Record;
+use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::x509::serial::Serial;
+
+/// Who signed the request.
+pub enum Asker<'a> {
+    /// An account.
+    Account(AccountId),
+    /// A key; it must be the certificate's.
+    Key(&'a Jwk),
+}
+
+/// Reasons that a subscriber may give (RFC 5280 §5.3.1): unspecified, keyCompromise,
+/// affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn.
+const REASONS: [u8; 6] = [0, 1, 3, 4, 5, 9];
+
+impl Service {
+    /// Revokes a certificate of ours.
+    pub async fn revoke(
+        &self,
+        terms: &Terms,
+        asker: Asker<'_>,
+        certificate: &[u8],
+        reason: Option<u64>,
+    ) -> Result<(), Error> {
+        let reason = match reason {
+            None => None,
+            Some(code) => match u8::try_from(code).ok().filter(|code| REASONS.contains(code)) {
+                Some(code) => Some(code),
+                None => {
+                    let detail = "reason: accepted are 0, 1, 3, 4, 5 and 9";
+                    return Err(Refusal::new(ErrorKind::BadRevocationReason, detail).into());
+                }
+            },
+        };
+        let (serial, parsed) = read(certificate)?;
+        let unknown = || Refusal::malformed("certificate: it was not issued by this server");
+        let serial = serial.ok_or_else(unknown)?;
+        let row = self.store.get(Table::Certificates, serial.as_bytes()).await?.ok_or_else(unknown)?;
+        let mut record = CertificateRecord::decode(&row.value)?;
+        if record.der != certificate {
+            return Err(unknown().into());
+        }
+        let by = self.revoker(terms, asker, &record, &parsed).await?;
+        let now = self.now();
+        if record.revocation.is_some() {
+            return Err(Refusal::new(ErrorKind::AlreadyRevoked, "the certificate is revoked already").into());
+        }
+        if now >= record.not_after {
+            return Err(Refusal::malformed("certificate: it has expired").into());
+        }
+        record.revocation = Some(Revocation { at: now, reason, by: by.clone() });
+        let key = *serial.as_bytes();
+        let batch = Batch::new().expect(Table::Certificates, key, Expect::Is(row.version)).put(
+            Table::Certificates,
+            key,
+            record.encode(),
+        );
+        let event = Event::CertificateRevoked { serial, by: by.clone(), reason };
+        match self.store.commit(audited(batch, now, event)).await? {
+            CommitOutcome::Committed(_) => {
+                tracing::info!(%serial, ?by, ?reason, "certificate revoked");
+                Ok(())
+            }
+            // Nothing but a revocation changes a certificate's record.
+            CommitOutcome::Conflict => {
+                Err(Refusal::new(ErrorKind::AlreadyRevoked, "the certificate is revoked already").into())
+            }
+        }
+    }
+
+    async fn revoker(
+        &self,
+        terms: &Terms,
+        asker: Asker<'_>,
+        record: &CertificateRecord,
+        parsed: &Parsed,
+    ) -> Result<Revoker, Error> {
+        // What was not issued by ACME is not revoked by ACME; and only at its own provisioner.
+        let owner = match &record.requester {
+            Requester::Acme { account, provisioner, .. } if *provisioner == terms.name => *account,
+            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => {
+                return Err(
+                    Refusal::unauthorized("the certificate was not issued by this provisioner").into()
+                );
+            }
+        };
+        match asker {
+            Asker::Key(key) if key.spki().der() == parsed.spki => Ok(Revoker::Key),
+            Asker::Key(_) => {
+                Err(Refusal::unauthorized("the request is not signed with the certificate's key").into())
+            }
+            Asker::Account(account) if account == owner => Ok(Revoker::Owner(account)),
+            Asker::Account(account) => {
+                let now = self.now();
+                for identifier in &parsed.identifiers {
+                    let held = self.held(account, identifier).await?;
+                    if held.is_none_or(|held| held.expires <= now) {
+                        let detail = format!(
+                            "the account neither owns the certificate nor holds an authorization for {identifier}"
+                        );
+                        return Err(Refusal::unauthorized(detail).into());
+                    }
+                }
+                Ok(Revoker::Authorized(account))
+            }
+        }
+    }
+}
+
+struct Parsed {
+    spki: Vec<u8>,
+    identifiers: Vec<Identifier>,
+}
+
+fn read(der: &[u8]) -> Result<(Option<Serial>, Parsed), Refusal> {
+    let malformed = || Refusal::malformed("certificate: it is not a DER-encoded certificate");
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| malformed())?;
+    if !rest.is_empty() {
+        return Err(malformed());
+    }
+    let serial = Serial::from_bytes(certificate.raw_serial());
+    let names = certificate.subject_alternative_name().map_err(|_| malformed())?;
+    let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
+    let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
+    // Without a name every account would hold authorizations for "all" of them.
+    if identifiers.is_empty() {
+        return Err(malformed());
+    }
+    Ok((serial, Parsed { spki: certificate.public_key().raw.to_vec(), identifiers }))
+}
+
+fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
+    match name {
+        GeneralName::DNSName(text) => Identifier::parse_dns(text).ok(),
+        GeneralName::IPAddress(octets) => {
+            crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
+        _ => None,
+    }
+}

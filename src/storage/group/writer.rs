@@ -1,0 +1,125 @@
+//! The thread that owns all writes.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::overlay::{Ledger, Overlay};
+use crate::storage::engine::Engine;
+use crate::storage::{Batch, CommitOutcome, StoreError};
+
+/// Transactions of one group.
+const GROUP_TXNS: usize = 2048;
+/// Bytes at which a group takes no further transaction.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// What the caller of a commit waits for.
+pub type Answer = Result<CommitOutcome, StoreError>;
+
+/// One queued transaction.
+pub struct Txn {
+    /// The checks and changes.
+    pub batch: Batch,
+    /// Size of the batch, as counted against the queue.
+    pub bytes: usize,
+    /// Where the answer goes. The caller may have gone away; the batch is applied all the same.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// Runs until the queue is closed and empty, or the store fails.
+///
+/// When it returns early, the queue is dropped with the transactions still in it; their callers
+/// find their reply gone and answer [`StoreError::Failed`].
+pub fn run<E: Engine>(shared: Arc<Shared<E>>, queue: &Receiver<Txn>, mut ledger: Ledger) {
+    let _mark = FailOnPanic(&shared);
+    while let Some(group) = next_group(queue) {
+        if let Err(error) = commit_group(&shared, &mut ledger, group) {
+            tracing::error!(%error, "the store has failed and answers no more until it is opened again");
+            return;
+        }
+    }
+}
+
+/// Waits for one transaction, then takes what is there. It never lingers for more: the previous
+/// group's sync was the time to gather.
+fn next_group(queue: &Receiver<Txn>) -> Option<Vec<Txn>> {
+    let first = queue.recv().ok()?;
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while group.len() < GROUP_TXNS && bytes < GROUP_BYTES {
+        let Ok(next) = queue.try_recv() else { break };
+        bytes += next.bytes;
+        group.push(next);
+    }
+    Some(group)
+}
+
+/// Commits a group and only then answers everyone in it, conflicts included: a conflict may be
+/// with a change of this very group, which nobody may learn of before it is durable.
+fn commit_group<E: Engine>(
+    shared: &Shared<E>,
+    ledger: &mut Ledger,
+    group: Vec<Txn>,
+) -> Result<(), StoreError> {
+    let bytes = group.iter().map(|txn| txn.bytes).sum();
+    shared.queued.fetch_sub(bytes, Ordering::Relaxed);
+    let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|txn| (txn.batch, txn.reply)).unzip();
+    match try_group(shared, ledger, batches, bytes) {
+        Ok(answers) => {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                // A caller that has gone away needs no answer.
+                let _ = reply.send(answer);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            // Failed first, answered second: whoever hears of the failure must not read afterwards.
+            let error = shared.fail(error);
+            for reply in replies {
+                let _ = reply.send(Err(error.clone()));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The outer error is the engine's and ends the store; the inner ones end one transaction each.
+fn try_group<E: Engine>(
+    shared: &Shared<E>,
+    ledger: &mut Ledger,
+    batches: Vec<Batch>,
+    bytes: usize,
+) -> Result<Vec<Answer>, StoreError> {
+    let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(engine) = engine.as_ref() else { return Err(StoreError::Failed("it is closed".into())) };
+    match engine.room(bytes) {
+        Err(full @ StoreError::NoSpace(_)) => return Ok(vec![Err(full); batches.len()]),
+        other => other?,
+    }
+    let mut overlay = Overlay::new(engine, ledger);
+    let mut answers = Vec::with_capacity(batches.len());
+    for batch in batches {
+        answers.push(match overlay.add(batch) {
+            Err(error @ StoreError::Failed(_)) => return Err(error),
+            answer => answer,
+        });
+    }
+    overlay.apply()?;
+    Ok(answers)
+}
+
+/// Marks the store as failed if the engine panics under the writer, instead of leaving reads alive
+/// over an engine in an unknown state.
+struct FailOnPanic<'a, E: Engine>(&'a Shared<E>);
+
+impl<E: Engine> Drop for FailOnPanic<'_, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(StoreError::Failed("the engine panicked".into()));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! RFC 8555 objects as they stand on the wire.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// §7.1.1
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Directory {
+    pub new_nonce: String,
+    pub new_account: String,
+    pub new_order: String,
+    pub revoke_cert: String,
+    pub key_change: String,
+    pub meta: DirectoryMeta,
+}
+
+/// §7.1.1
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct DirectoryMeta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms_of_service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website: Option<String>,
+    pub external_account_required: bool,
+}
+
+/// §7.3, payload
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct NewAccount {
+    pub contact: Vec<String>,
+    pub terms_of_service_agreed: bool,
+    pub only_return_existing: bool,
+}
+
+/// §7.3.2 and §7.3.6, payload
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AccountUpdate {
+    pub contact: Option<Vec<String>>,
+    pub status: Option<String>,
+}
+
+/// §7.1.2
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Account<'a> {
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub contact: &'a [String],
+    pub terms_of_service_agreed: bool,
+}
+
+/// §7.3.5, the inner payload
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct KeyChange {
+    pub account: String,
+    pub old_key: Box<serde_json::value::RawValue>,
+}
+
+/// §9.7.7
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Identifier<'a> {
+    #[serde(rename = "type")]
+    pub kind: Cow<'a, str>,
+    pub value: Cow<'a, str>,
+}
+
+/// §7.4, payload
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct NewOrder {
+    pub identifiers: Vec<Identifier<'static>>,
+    pub not_before: Option<String>,
+    pub not_after: Option<String>,
+}
+
+/// §7.1.3
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Order<'a> {
+    pub status: &'static str,
+    pub expires: String,
+    pub identifiers: Vec<Identifier<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem<'a>>,
+    pub authorizations: Vec<String>,
+    pub finalize: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+/// §7.1.4
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Authorization<'a> {
+    pub identifier: Identifier<'a>,
+    pub status: &'static str,
+    pub expires: String,
+    pub challenges: Vec<Challenge<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wildcard: bool,
+}
+
+/// §8
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Challenge<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub url: String,
+    pub status: &'static str,
+    pub token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validated: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem<'a>>,
+}
+
+/// §7.5.2, payload
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AuthorizationUpdate {
+    pub status: String,
+}
+
+/// §7.4, payload
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Finalize {
+    pub csr: String,
+}
+
+/// §7.6, payload
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Revoke {
+    pub certificate: String,
+    pub reason: Option<u64>,
+}
+
+/// §6.7, RFC 7807
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Problem<'a> {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub detail: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<Identifier<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subproblems: Vec<Problem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<&'static str>,
+}

@@ -1,0 +1,3 @@
+//! The protocols' JSON shapes; no behaviour.
+
+pub mod acme;
