@@ -1,9 +1,31 @@
 //! Unmodified clients: issue, renew and revoke over all challenge types.
 
+use std::fs;
+
+use crate::support::acme::{Key, bearer};
 use crate::support::clients::*;
 use crate::support::openssl::{Certificate, KeyKind, verify, verify_full_chain};
 use crate::support::server::Server;
 use crate::support::web::Web;
+
+/// A certificate's text and key, kept from before a client revokes it and perhaps tidies up.
+struct Evidence {
+    pem: String,
+    key: Key,
+}
+
+impl Evidence {
+    fn of(certificate: &Certificate) -> Self {
+        let pem = fs::read_to_string(&certificate.chain).unwrap();
+        Self { pem, key: Key::from_file(&certificate.key) }
+    }
+
+    /// The server says so to the holder of the key.
+    fn assert_revoked(&self, server: &Server) {
+        let again = bearer(server, self.key.clone()).revoke(&self.pem, None);
+        assert_eq!(again.expect_err("revoked twice").problem(), (400, "alreadyRevoked".to_owned()));
+    }
+}
 
 /// Checks what a client got, chain and all.
 fn check(server: &Server, certificate: &Certificate, ask: Ask) {
@@ -26,12 +48,16 @@ fn certbot_life(client: &Certbot, server: &Server) {
     check(server, &second, ask);
     assert_ne!(second.serial(), serial);
 
+    let evidence = Evidence::of(&second);
     client.revoke();
+    evidence.assert_revoked(server);
 
     let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
     let wildcard = client.issue(ask);
     check(server, &wildcard, ask);
+    let evidence = Evidence::of(&wildcard);
     client.revoke_by_key(&wildcard);
+    evidence.assert_revoked(server);
 }
 
 #[test]
@@ -62,7 +88,9 @@ fn lego_life(ask: Ask) {
     let second = lego.renew(ask);
     check(&server, &second, ask);
     assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
     lego.revoke(ask);
+    evidence.assert_revoked(&server);
 }
 
 #[test]
@@ -92,7 +120,9 @@ fn uacme() {
     let second = uacme.issue(ask);
     check(&server, &second, ask);
     assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
     uacme.revoke(&second);
+    evidence.assert_revoked(&server);
 
     let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
     check(&server, &uacme.issue(ask), ask);
@@ -118,7 +148,9 @@ fn dehydrated() {
     let second = dehydrated.issue(ask);
     check(&server, &second, ask);
     assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
     dehydrated.revoke();
+    evidence.assert_revoked(&server);
 
     let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Ecdsa);
     check(&server, &dehydrated.issue(ask), ask);

