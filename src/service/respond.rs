@@ -1,6 +1,6 @@
 //! Challenge responses (RFC 8555 §7.5.1) and authorization deactivation (§7.5.2).
 //!
-//! Validation runs in a task of its own. If it is done within [`QUICK`], the response already shows
+//! Validation runs in a task of its own. If it is done quickly (150 ms), the response already shows
 //! the result, and one commit did it all. If not, the challenge is committed as processing, the
 //! client is told to come back, and the task goes on. A task that a crash ends is begun anew when
 //! the client polls ([`Service::authorization`]).
