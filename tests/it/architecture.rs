@@ -21,9 +21,9 @@ struct Room {
 const ROOMS: &[Room] = &[
     Room {
         name: "cli",
-        may_use: &[&["daemon", "config", "http", "wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR],
+        may_use: &[&["daemon", "config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR],
     },
-    Room { name: "daemon", may_use: &[&["config", "http", "wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
+    Room { name: "daemon", may_use: &[&["config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "config", may_use: &[&["acme"], FLOOR] },
     Room { name: "http", may_use: &[&["wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "wire", may_use: &[&["acme"], FORMATS, FLOOR] },
@@ -37,6 +37,7 @@ const ROOMS: &[Room] = &[
     Room { name: "audit", may_use: &[CORE, FORMATS, FLOOR] },
     Room { name: "x509", may_use: &[FORMATS, FLOOR] },
     Room { name: "jose", may_use: &[FORMATS, FLOOR] },
+    Room { name: "telemetry", may_use: &[] },
     Room { name: "id", may_use: &[FLOOR] },
     Room { name: "time", may_use: &[] },
     Room { name: "entropy", may_use: &[] },
