@@ -21,9 +21,18 @@ struct Room {
 const ROOMS: &[Room] = &[
     Room {
         name: "cli",
-        may_use: &[&["daemon", "config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR],
+        may_use: &[
+            &["daemon", "config", "http", "wire", "service", "telemetry"],
+            ADAPTERS,
+            CORE,
+            FORMATS,
+            FLOOR,
+        ],
     },
-    Room { name: "daemon", may_use: &[&["config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR] },
+    Room {
+        name: "daemon",
+        may_use: &[&["config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR],
+    },
     Room { name: "config", may_use: &[&["acme"], FLOOR] },
     Room { name: "http", may_use: &[&["wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "wire", may_use: &[&["acme"], FORMATS, FLOOR] },
@@ -45,7 +54,8 @@ const ROOMS: &[Room] = &[
 
 /// Rooms without sockets, files, an async runtime or an environment.
 const PURE: &[&str] = &["acme", "authority", "provisioner", "audit", "x509", "jose", "id"];
-const OUTSIDE: &[&str] = &["tokio::", "hyper::", "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::process"];
+const OUTSIDE: &[&str] =
+    &["tokio::", "hyper::", "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::process"];
 
 fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

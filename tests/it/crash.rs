@@ -67,7 +67,13 @@ fn client_of(server: &Server, account: &Account) -> Client {
 }
 
 /// One client: an account, then orders until the connection breaks or the flag is up.
-fn work(client: &mut Client, web: &Web, ledger: &Ledger, id: usize, stop: &AtomicBool) -> Result<(), Failure> {
+fn work(
+    client: &mut Client,
+    web: &Web,
+    ledger: &Ledger,
+    id: usize,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
     client.register()?;
     let account = Account { key: client.key.clone(), url: client.kid.clone().unwrap() };
     ledger.accounts.lock().unwrap().push(account.clone());
@@ -173,8 +179,12 @@ fn audit_account(server: &Server, account: &Account) {
 
 fn audit_order(client: &mut Client, kept: &mut Kept) {
     let mut object = client.fetch(&kept.url).expect("the acknowledged order").json();
-    let listed: BTreeSet<String> =
-        object["authorizations"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()).collect();
+    let listed: BTreeSet<String> = object["authorizations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|url| url.as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(listed, kept.authorizations);
 
     if let Some(request) = &kept.request {

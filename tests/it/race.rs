@@ -36,7 +36,8 @@ fn race(client: &Client, order: &Order, requests: &[Vec<u8>]) -> BTreeSet<(Strin
                     start.wait();
                     let reply = racer.send(url, &body).unwrap();
                     // A racer with another request may be told that the order is no longer ready.
-                    let lost = reply.status == 403 && reply.json()["type"].as_str().unwrap().ends_with(":orderNotReady");
+                    let lost = reply.status == 403
+                        && reply.json()["type"].as_str().unwrap().ends_with(":orderNotReady");
                     assert!(reply.status == 200 || lost, "{reply:?}");
                     let settled = racer.settle(&order.url, &["processing"]).unwrap();
                     assert_eq!(settled["status"], "valid", "{settled}");

@@ -176,7 +176,9 @@ impl<'a> Lego<'a> {
             Challenge::TlsAlpn => {
                 command.args(["--tls", "--tls.port", &format!("127.0.0.1:{}", server.tls_alpn_port)])
             }
-            Challenge::Dns => command.args(["--dns", "exec", "--dns.disable-cp", "--dns.resolvers"]).arg(format!("127.0.0.1:{}", server.dns.port)),
+            Challenge::Dns => command
+                .args(["--dns", "exec", "--dns.disable-cp", "--dns.resolvers"])
+                .arg(format!("127.0.0.1:{}", server.dns.port)),
         };
         for name in ask.names {
             command.args(["--domains", name]);
@@ -250,10 +252,7 @@ impl<'a> Uacme<'a> {
         self.run(ask.challenge, &args);
         let conf = self.dir.join("conf");
         let name = ask.names[0].trim_start_matches("*.");
-        Certificate::new(
-            conf.join(name).join("cert.pem"),
-            conf.join("private").join(name).join("key.pem"),
-        )
+        Certificate::new(conf.join(name).join("cert.pem"), conf.join("private").join(name).join("key.pem"))
     }
 
     /// `uacme revoke`
@@ -303,7 +302,16 @@ impl<'a> Dehydrated<'a> {
         let algorithm = if ask.key == KeyKind::Rsa { "rsa" } else { "prime256v1" };
         let names = ask.names.join(" ");
         self.run(&[
-            "--cron", "--force", "--alias", "test", "--domain", &names, "--challenge", challenge, "--algo", algorithm,
+            "--cron",
+            "--force",
+            "--alias",
+            "test",
+            "--domain",
+            &names,
+            "--challenge",
+            challenge,
+            "--algo",
+            algorithm,
         ]);
         let dir = self.dir.join("certs/test");
         Certificate::new(dir.join("fullchain.pem"), dir.join("privkey.pem"))
@@ -323,7 +331,9 @@ impl<'a> Dehydrated<'a> {
 pub fn acme_tiny(server: &Server, web: &Web, names: &[&str]) -> Certificate {
     let dir = server.scratch("acme-tiny");
     let account = dir.join("account.key");
-    process::output(Command::new("openssl").args(["genrsa", "-traditional", "-out"]).arg(&account).arg("2048"));
+    process::output(
+        Command::new("openssl").args(["genrsa", "-traditional", "-out"]).arg(&account).arg("2048"),
+    );
     let (key, csr) = request(&dir, names);
     let mut command = command(server, "acme-tiny", &dir);
     command
@@ -437,7 +447,11 @@ impl<'a> Caddy<'a> {
 
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {
     fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
-        if path.is_dir() { find(&path, name) } else { path.file_name().filter(|n| *n == name).map(|_| path.clone()) }
+        if path.is_dir() {
+            find(&path, name)
+        } else {
+            path.file_name().filter(|n| *n == name).map(|_| path.clone())
+        }
     })
 }
 
@@ -454,11 +468,12 @@ pub struct Apache<'a> {
 impl<'a> Apache<'a> {
     pub fn new(server: &'a Server, ask: Ask) -> Self {
         let dir = server.scratch("apache");
-        let modules: String = ["mpm_event", "unixd", "authz_core", "watchdog", "md", "ssl", "socache_shmcb", "log_config"]
-            .into_iter()
-            .filter(|name| Path::new(&format!("/usr/lib/apache2/modules/mod_{name}.so")).exists())
-            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
-            .collect();
+        let modules: String =
+            ["mpm_event", "unixd", "authz_core", "watchdog", "md", "ssl", "socache_shmcb", "log_config"]
+                .into_iter()
+                .filter(|name| Path::new(&format!("/usr/lib/apache2/modules/mod_{name}.so")).exists())
+                .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+                .collect();
         let (challenge, extra) = match ask.challenge {
             Challenge::Http => ("http-01", String::new()),
             Challenge::TlsAlpn => ("tls-alpn-01", "Protocols http/1.1 acme-tls/1\n".to_owned()),

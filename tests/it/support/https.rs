@@ -114,6 +114,11 @@ impl Https {
         self.send("GET", path, &[], None)
     }
 
+    /// The key exchange of the open connection.
+    pub fn key_exchange(&self) -> Option<rustls::NamedGroup> {
+        Some(self.stream.as_ref()?.get_ref().conn.negotiated_key_exchange_group()?.name())
+    }
+
     /// Gives up the connection, as one must after the server has restarted.
     pub fn disconnect(&mut self) {
         self.stream = None;

@@ -54,18 +54,16 @@ impl Server {
             running: None,
         };
         let address = format!("127.0.0.1:{}", server.port);
-        process::output(
-            Command::new(binary()).arg("init").arg("--dir").arg(server.dir()).args([
-                "--name",
-                "Mayfly Test",
-                "--dns",
-                "localhost",
-                "--address",
-                &address,
-                "--acme",
-                "acme",
-            ]),
-        );
+        process::output(Command::new(binary()).arg("init").arg("--dir").arg(server.dir()).args([
+            "--name",
+            "Mayfly Test",
+            "--dns",
+            "localhost",
+            "--address",
+            &address,
+            "--acme",
+            "acme",
+        ]));
         let mut config: toml::Table = fs::read_to_string(server.config()).unwrap().parse().unwrap();
         server.point_at_loopback(&mut config);
         edit(&mut config);

@@ -93,8 +93,11 @@ fn reply(stream: TcpStream, state: &State) -> Option<()> {
     let stream = reader.get_mut();
     let token = path.strip_prefix(PREFIX).filter(|token| !token.contains('/'));
     if let Some(to) = token.and_then(|token| state.redirects.lock().unwrap().get(token).cloned()) {
-        write!(stream, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .ok()?;
+        write!(
+            stream,
+            "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
         return Some(());
     }
     let body = token.and_then(|token| {
