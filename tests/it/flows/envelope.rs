@@ -145,13 +145,16 @@ fn spoilt_envelopes_are_refused() {
     }
 }
 
+/// From the three members of a good envelope to a body that is none.
+type Spoiler = fn(Value) -> Vec<u8>;
+
 #[test]
 fn spoilt_bodies_are_refused() {
     let server = Server::start();
     let mut client = Client::registered(&server);
     let url = client.endpoint("newOrder");
     let payload = json!({"identifiers": identifiers(&["spoilt.test"])}).to_string();
-    let spoil: [(&str, fn(Value) -> Vec<u8>); 8] = [
+    let spoil: [(&str, Spoiler); 8] = [
         ("no JSON", |_| b"hello".to_vec()),
         ("empty", |_| Vec::new()),
         ("padded", |jws| edit(jws, "payload", |v| v + "=")),

@@ -8,13 +8,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Polls `probe` until it gives a value; panics with `what` when `limit` has passed.
-pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, limit: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    until_or_explain(what, limit, probe, String::new)
+}
+
+/// The same, with more to say when it fails: a log, as a rule.
+pub fn until_or_explain<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+    explain: impl Fn() -> String,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}\n{}", explain());
         thread::sleep(Duration::from_millis(20));
     }
 }
