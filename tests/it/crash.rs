@@ -220,6 +220,10 @@ fn acknowledged_work_survives_kill_9() {
         audit(&server, &ledger);
     }
     server.stop();
+    // The log, kept over all restarts, tells of at most one certificate for each order.
+    let told = server.issued_orders();
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "an order was issued twice");
+    assert!(!told.is_empty(), "the log no longer says so");
     let orders = ledger.orders.lock().unwrap();
     let certificates = orders.iter().filter(|kept| kept.pem.is_some()).count();
     println!(

@@ -66,6 +66,7 @@ fn racing_finalizes_of_one_request_see_one_certificate() {
     let (_, request) = csr(&["race.test"]);
     let seen = race(&client, &order, &vec![request; RACERS]);
     assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(server.issued_orders().len(), 1);
 }
 
 #[test]
@@ -76,6 +77,7 @@ fn racing_finalizes_of_different_requests_see_one_certificate() {
     let requests: Vec<_> = (0..RACERS).map(|_| csr(&["race.test"]).1).collect();
     let seen = race(&client, &order, &requests);
     assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(server.issued_orders().len(), 1);
 }
 
 #[test]

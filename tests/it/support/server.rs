@@ -115,6 +115,15 @@ impl Server {
         fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
     }
 
+    /// The orders for which the log tells of a certificate, each as often as it does.
+    pub fn issued_orders(&self) -> Vec<String> {
+        self.log()
+            .lines()
+            .filter(|line| line.contains("certificate issued"))
+            .filter_map(|line| Some(line.split(" order=").nth(1)?.split(' ').next()?.to_owned()))
+            .collect()
+    }
+
     /// The CA's directory, as `mayfly init` laid it out.
     pub fn dir(&self) -> PathBuf {
         self.home.path().join("ca")
