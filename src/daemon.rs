@@ -21,10 +21,10 @@ use crate::config::settings::{
     AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings,
 };
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::http::App;
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
+use crate::http::{App, RequestLimits};
 use crate::keystore::file::FileKey;
 use crate::keystore::password::Password;
 use crate::provisioner::acme::{NameRule, Terms};
@@ -142,7 +142,8 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let config = tls::server_config(own.clone()).map_err(|e| DaemonError::System(e.to_string()))?;
     let boot = u32::from_be_bytes(entropy.bytes());
     let base_url = settings.server.base_url.clone();
-    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, settings.server.max_body, boot));
+    let limits = RequestLimits { body: settings.server.max_body, under_way: settings.server.max_requests };
+    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, limits, boot));
 
     let (stop, stopping) = watch::channel(false);
     let background = [

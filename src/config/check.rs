@@ -77,12 +77,14 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
     };
     let max_body = section.get("max_body").and_then(|f| f.size((4 * 1024, 16 * 1024 * 1024), findings));
     let connections = section.integer("max_connections", 1024, (1, 1_000_000), findings);
+    let requests = section.integer("max_requests", 1024, (2, 1_000_000), findings);
     Server {
         address,
         dns_names,
         base_url: base_url.unwrap_or_default(),
         max_body: usize::try_from(max_body.unwrap_or(64 * 1024)).unwrap_or(usize::MAX),
         max_connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        max_requests: usize::try_from(requests).unwrap_or(usize::MAX),
         request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, 10 * MINUTE), findings),
         drain_timeout: section.duration("drain_timeout", 30 * SECOND, (SECOND, HOUR), findings),
     }

@@ -20,6 +20,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "base_url",
             "max_body",
             "max_connections",
+            "max_requests",
             "request_timeout",
             "drain_timeout",
         ],

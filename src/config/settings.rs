@@ -38,6 +38,9 @@ pub struct Server {
     pub max_body: usize,
     /// Connections open at once; never zero.
     pub max_connections: usize,
+    /// Requests under way at once; beyond it, and for new orders and accounts beyond half of it,
+    /// the answer is 503; never zero.
+    pub max_requests: usize,
     /// Longest time a request may take to arrive or be answered.
     pub request_timeout: Duration,
     /// How long a drain waits for requests under way before it gives up.

@@ -283,6 +283,7 @@ fn limits_hold(settings: &Settings) -> bool {
     };
     server.max_body > 0
         && server.max_connections > 0
+        && server.max_requests > 0
         && server.address.port() > 0
         && !server.dns_names.is_empty()
         && server.base_url.starts_with("https://")

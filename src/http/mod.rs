@@ -10,7 +10,7 @@ pub mod status;
 pub mod tls;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,6 +23,24 @@ use problem::Failure;
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
 
+/// Limits on requests.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Most bytes of a body.
+    pub body: usize,
+    /// Most requests under way at once.
+    pub under_way: usize,
+}
+
+/// A request under way; counts until dropped.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What the handlers work with.
 pub struct App {
     /// The verbs.
@@ -31,8 +49,9 @@ pub struct App {
     pub base_url: String,
     /// Root and intermediate certificates for download.
     pub trust: status::Trust,
-    /// Most bytes of a request's body.
-    pub max_body: usize,
+    /// Limits of one request and of all.
+    pub limits: RequestLimits,
+    under_way: AtomicUsize,
     requests: AtomicU64,
     boot: u32,
     readiness: status::Readiness,
@@ -44,14 +63,15 @@ impl App {
         service: Arc<Service>,
         base_url: String,
         trust: status::Trust,
-        max_body: usize,
+        limits: RequestLimits,
         boot: u32,
     ) -> Self {
         Self {
             service,
             base_url,
             trust,
-            max_body,
+            limits,
+            under_way: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             boot,
             readiness: status::Readiness::default(),
@@ -61,6 +81,16 @@ impl App {
     /// An id that ties a reply to the log.
     fn request_id(&self) -> String {
         format!("{:08x}-{:x}", self.boot, self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Counts a request in, or sheds it: past the limit everything, past half of it what would begin
+    /// new work, so that what was begun gets finished. Refusing costs next to nothing, since it
+    /// comes before the body is read.
+    fn admit(&self, begins_work: bool) -> Result<UnderWay<'_>, Failure> {
+        let limit = if begins_work { self.limits.under_way / 2 } else { self.limits.under_way };
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let counted = UnderWay(&self.under_way);
+        if before < limit { Ok(counted) } else { Err(Failure::Overloaded) }
     }
 
     /// Answers one request, whatever it is.

@@ -47,6 +47,8 @@ pub enum Failure {
     KeyInUse(String),
     /// The request took longer than the limit.
     Timeout,
+    /// More requests are under way than the limit.
+    Overloaded,
     /// Not ready to serve, for `/readyz`.
     NotReady,
 }
@@ -203,6 +205,7 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             "the new key belongs to an account already; its URL is in Location",
         ),
         Failure::Timeout => busy("the request took too long; try again", request_id),
+        Failure::Overloaded => busy("the server has too much to do; try again", request_id),
         Failure::NotReady => busy("not ready", request_id),
     }
 }

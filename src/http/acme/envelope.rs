@@ -71,7 +71,7 @@ where
         return Err(Failure::ContentType);
     }
     let url = format!("{}{}", app.base_url, request.uri().path_and_query().map_or("", |path| path.as_str()));
-    let body = collect(request.into_body(), app.max_body).await?;
+    let body = collect(request.into_body(), app.limits.body).await?;
     let jws = Unverified::parse(&body)?;
     if jws.url != url {
         return Err(Failure::Url);

@@ -33,6 +33,11 @@ where
     let Some((terms, resource)) = found else {
         return problem::render(&Failure::NoSuchResource, id);
     };
+    let begins_work = matches!(resource, Resource::NewOrder | Resource::NewAccount);
+    let _under_way = match app.admit(begins_work) {
+        Ok(under_way) => under_way,
+        Err(failure) => return problem::render(&failure, id),
+    };
     let links = Links::new(&app.base_url, &terms.name);
     let method = request.method().clone();
     let outcome = match (&method, &resource) {

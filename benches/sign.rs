@@ -1,0 +1,42 @@
+//! One leaf through the core: draft, lint, sign; and the CSR before it.
+
+use divan::{Bencher, black_box};
+use mayfly::acme::identifier::Identifier;
+use mayfly::authority::{draft, lint, sign};
+use mayfly::provisioner::own;
+use mayfly::storage::Backend;
+use mayfly::time::{Clock, SystemClock};
+use mayfly::x509::csr::Csr;
+use tokio::runtime::Runtime;
+
+mod support;
+
+fn main() {
+    divan::main();
+}
+
+fn csr() -> Vec<u8> {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["host-1.example.internal".to_owned()]).expect("a name");
+    params.serialize_request(&key).expect("a request").der().to_vec()
+}
+
+#[divan::bench]
+fn csr_parse_and_verify(bencher: Bencher) {
+    let csr = csr();
+    bencher.bench(|| Csr::parse(black_box(&csr)).expect("a CSR"));
+}
+
+#[divan::bench]
+fn draft_lint_sign(bencher: Bencher) {
+    let home = tempfile::tempdir().expect("a directory");
+    let service = Runtime::new().expect("a runtime").block_on(support::service(home.path(), Backend::Memory));
+    let key = Csr::parse(&csr()).expect("a CSR").key().clone();
+    let names = [Identifier::parse_dns("host-1.example.internal").expect("a name")];
+    bencher.bench(|| {
+        let grant = own::grant(&names, key.clone());
+        let drafted = draft::draft(grant, service.issuer(), [7; 16], SystemClock.now()).expect("a draft");
+        let linted = lint::lint(drafted, service.issuer()).expect("a clean draft");
+        sign::sign(linted, service.issuer()).expect("a certificate")
+    });
+}
