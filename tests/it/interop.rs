@@ -1,0 +1,230 @@
+//! Unmodified clients: issue, renew and revoke over all challenge types.
+
+use std::fs;
+
+use crate::support::acme::{Key, bearer};
+use crate::support::clients::*;
+use crate::support::openssl::{Certificate, KeyKind, verify, verify_full_chain};
+use crate::support::server::Server;
+use crate::support::web::Web;
+
+/// A certificate's text and key, kept from before a client revokes it and perhaps tidies up.
+struct Evidence {
+    pem: String,
+    key: Key,
+}
+
+impl Evidence {
+    fn of(certificate: &Certificate) -> Self {
+        let pem = fs::read_to_string(&certificate.chain).unwrap();
+        Self { pem, key: Key::from_file(&certificate.key) }
+    }
+
+    /// The server says so to the holder of the key.
+    fn assert_revoked(&self, server: &Server) {
+        let again = bearer(server, self.key.clone()).revoke(&self.pem, None);
+        assert_eq!(again.expect_err("revoked twice").problem(), (400, "alreadyRevoked".to_owned()));
+    }
+}
+
+/// Checks what a client got, chain and all.
+fn check(server: &Server, certificate: &Certificate, ask: Ask) {
+    verify(server, certificate, ask.names, ask.key);
+    verify_full_chain(&certificate.chain);
+}
+
+const ONE: &[&str] = &["one.test"];
+/// In mixed case, which names are compared without.
+const SEVERAL: &[&str] = &["one.test", "Two.test", "three.deep.test"];
+const WILDCARD: &[&str] = &["*.wild.test", "wild.test"];
+
+fn certbot_life(client: &Certbot, server: &Server) {
+    let ask = Ask::new(SEVERAL, Challenge::Http, KeyKind::Ecdsa);
+    let first = client.issue(ask);
+    check(server, &first, ask);
+    let serial = first.serial();
+
+    let second = client.renew();
+    check(server, &second, ask);
+    assert_ne!(second.serial(), serial);
+
+    let evidence = Evidence::of(&second);
+    client.revoke();
+    evidence.assert_revoked(server);
+
+    let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
+    let wildcard = client.issue(ask);
+    check(server, &wildcard, ask);
+    let evidence = Evidence::of(&wildcard);
+    client.revoke_by_key(&wildcard);
+    evidence.assert_revoked(server);
+}
+
+#[test]
+fn certbot_of_debian() {
+    let server = Server::start();
+    certbot_life(&Certbot::debian(&server), &server);
+}
+
+#[test]
+fn certbot_of_pypi() {
+    let server = Server::start();
+    certbot_life(&Certbot::pypi(&server), &server);
+}
+
+#[test]
+fn certbot_for_an_address() {
+    let server = Server::start();
+    let ask = Ask::new(&["127.0.0.1"], Challenge::Http, KeyKind::Ecdsa);
+    check(&server, &Certbot::pypi(&server).issue(ask), ask);
+}
+
+fn lego_life(ask: Ask) {
+    let server = Server::start();
+    let lego = Lego::new(&server);
+    let first = lego.issue(ask);
+    check(&server, &first, ask);
+    let serial = first.serial();
+    let second = lego.renew(ask);
+    check(&server, &second, ask);
+    assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
+    lego.revoke(ask);
+    evidence.assert_revoked(&server);
+}
+
+#[test]
+fn lego_http() {
+    lego_life(Ask::new(SEVERAL, Challenge::Http, KeyKind::Ecdsa));
+}
+
+#[test]
+fn lego_tls_alpn() {
+    lego_life(Ask::new(SEVERAL, Challenge::TlsAlpn, KeyKind::Rsa));
+}
+
+#[test]
+fn lego_dns_wildcard() {
+    lego_life(Ask::new(WILDCARD, Challenge::Dns, KeyKind::Ecdsa));
+}
+
+#[test]
+fn uacme() {
+    let server = Server::start();
+    let web = Web::start(server.http_port);
+    let uacme = Uacme::new(&server, &web);
+    let ask = Ask::new(SEVERAL, Challenge::Http, KeyKind::Ecdsa);
+    let first = uacme.issue(ask);
+    check(&server, &first, ask);
+    let serial = first.serial();
+    let second = uacme.issue(ask);
+    check(&server, &second, ask);
+    assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
+    uacme.revoke(&second);
+    evidence.assert_revoked(&server);
+
+    let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
+    check(&server, &uacme.issue(ask), ask);
+}
+
+#[test]
+fn uacme_for_an_address() {
+    let server = Server::start();
+    let web = Web::start(server.http_port);
+    let ask = Ask::new(&["127.0.0.1"], Challenge::Http, KeyKind::Ecdsa);
+    check(&server, &Uacme::new(&server, &web).issue(ask), ask);
+}
+
+#[test]
+fn dehydrated() {
+    let server = Server::start();
+    let web = Web::start(server.http_port);
+    let dehydrated = Dehydrated::new(&server, &web);
+    let ask = Ask::new(SEVERAL, Challenge::Http, KeyKind::Rsa);
+    let first = dehydrated.issue(ask);
+    check(&server, &first, ask);
+    let serial = first.serial();
+    let second = dehydrated.issue(ask);
+    check(&server, &second, ask);
+    assert_ne!(second.serial(), serial);
+    let evidence = Evidence::of(&second);
+    dehydrated.revoke();
+    evidence.assert_revoked(&server);
+
+    let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Ecdsa);
+    check(&server, &dehydrated.issue(ask), ask);
+}
+
+#[test]
+fn acme_tiny_with_an_rsa_account() {
+    let server = Server::start();
+    let web = Web::start(server.http_port);
+    let ask = Ask::new(SEVERAL, Challenge::Http, KeyKind::Ecdsa);
+    check(&server, &acme_tiny(&server, &web, ask.names), ask);
+}
+
+fn caddy_life(server: &Server, caddy: &mut Caddy, ask: Ask) {
+    let first = caddy.certificate(ask.names[0]);
+    check(server, &first, ask);
+    let serial = first.serial();
+
+    // A restart keeps the certificate; one without it gets a new one on the same account.
+    caddy.stop();
+    caddy.start();
+    assert_eq!(caddy.certificate(ask.names[0]).serial(), serial);
+    caddy.forget();
+    caddy.start();
+    let second = caddy.certificate(ask.names[0]);
+    check(server, &second, ask);
+    assert_ne!(second.serial(), serial);
+}
+
+#[test]
+fn caddy_of_debian_http() {
+    let server = Server::start();
+    let ask = Ask::new(ONE, Challenge::Http, KeyKind::Rsa);
+    caddy_life(&server, &mut Caddy::debian(&server, ask), ask);
+}
+
+#[test]
+fn caddy_of_debian_tls_alpn() {
+    let server = Server::start();
+    let ask = Ask::new(ONE, Challenge::TlsAlpn, KeyKind::Ecdsa);
+    caddy_life(&server, &mut Caddy::debian(&server, ask), ask);
+}
+
+#[test]
+fn caddy_of_pypi_http() {
+    let server = Server::start();
+    let ask = Ask::new(ONE, Challenge::Http, KeyKind::Ecdsa);
+    caddy_life(&server, &mut Caddy::pypi(&server, ask), ask);
+}
+
+#[test]
+fn caddy_of_pypi_tls_alpn() {
+    let server = Server::start();
+    let ask = Ask::new(ONE, Challenge::TlsAlpn, KeyKind::Rsa);
+    caddy_life(&server, &mut Caddy::pypi(&server, ask), ask);
+}
+
+#[test]
+fn apache_http() {
+    let server = Server::start();
+    let ask = Ask::new(&["one.test", "two.test"], Challenge::Http, KeyKind::Rsa);
+    check(&server, &Apache::new(&server, ask).certificate("one.test"), ask);
+}
+
+#[test]
+fn apache_tls_alpn() {
+    let server = Server::start();
+    let ask = Ask::new(&["one.test", "two.test"], Challenge::TlsAlpn, KeyKind::Ecdsa);
+    check(&server, &Apache::new(&server, ask).certificate("one.test"), ask);
+}
+
+#[test]
+fn apache_dns_wildcard() {
+    let server = Server::start();
+    let ask = Ask::new(&["wild.test", "*.wild.test"], Challenge::Dns, KeyKind::Ecdsa);
+    check(&server, &Apache::new(&server, ask).certificate("wild.test"), ask);
+}

@@ -1,0 +1,16 @@
+//! End-to-end tests: the server as a process, real ACME clients, crashes, races and the walls of
+//! the house.
+//!
+//! Everything runs on loopback addresses and free ports, in parallel, in temporary directories, and
+//! stops what it started. `tests/run` installs the clients and hands over the release binary.
+
+// Clippy's in-tests exemptions reach only `#[test]` functions, not the support code around them.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod architecture;
+mod cli;
+mod crash;
+mod flows;
+mod interop;
+mod race;
+mod support;

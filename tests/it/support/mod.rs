@@ -1,0 +1,11 @@
+//! What the tests stand on: the server as a process, a small internet on loopback, clients.
+
+pub mod acme;
+pub mod clients;
+pub mod dns;
+pub mod https;
+pub mod openssl;
+pub mod ports;
+pub mod process;
+pub mod server;
+pub mod web;
