@@ -69,7 +69,9 @@ impl OrderId {
     /// An order that may be removed at `purge`.
     pub fn new(purge: Timestamp, random: [u8; 11]) -> Self {
         let mut bytes = [0; 16];
-        bytes[..5].copy_from_slice(&purge.as_secs().to_be_bytes()[3..]);
+        // A time beyond is as good as never.
+        let secs = purge.as_secs().min((1 << 40) - 1);
+        bytes[..5].copy_from_slice(&secs.to_be_bytes()[3..]);
         bytes[5..].copy_from_slice(&random);
         Self(bytes)
     }
@@ -99,6 +101,11 @@ mod tests {
         let second = OrderId::new(Timestamp::from_secs(at.as_secs() + 1), [0; 11]);
         assert!(first < second);
         assert_eq!(first.purge(), at);
+        // A time that 5 bytes do not hold is the last of all, not one long past.
+        let never = OrderId::new(Timestamp::from_millis(u64::MAX), [0; 11]);
+        assert!(never > second && never.purge() > at);
+        let late = OrderId::new(Timestamp::from_secs((1 << 40) + 1), [0; 11]);
+        assert_eq!(late.purge(), Timestamp::from_secs((1 << 40) - 1));
     }
 
     proptest! {

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// Longest DNS name, bytes.
+const MAX_NAME: usize = 253;
+
 /// A DNS name in lower case without a trailing dot, letters, digits and hyphens only, never a
 /// wildcard; at most 253 bytes, labels of 1 to 63.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +26,7 @@ impl DnsName {
         if name.ends_with('.') {
             return Err(IdentifierError::TrailingDot);
         }
-        if name.len() > 253 {
+        if name.len() > MAX_NAME {
             return Err(IdentifierError::TooLong);
         }
         if name.parse::<IpAddr>().is_ok() {
@@ -32,9 +35,12 @@ impl DnsName {
         for label in name.split('.') {
             check_label(label)?;
         }
-        // A name whose last label is a number would be read as an IPv4 address by URL parsers.
+        // A name whose last label is a number (of hexadecimal digits after `0x`, be there none) would
+        // be read as an IPv4 address by URL parsers and C libraries.
         let last = name.rsplit('.').next().unwrap_or_default();
-        if last.bytes().all(|b| b.is_ascii_digit()) {
+        let hexadecimal =
+            last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        if hexadecimal || last.bytes().all(|b| b.is_ascii_digit()) {
             return Err(IdentifierError::NumericTld);
         }
         Ok(Self(name))
@@ -95,6 +101,8 @@ impl Identifier {
     /// Parses a DNS name that may be a wildcard.
     pub fn parse_dns(value: &str) -> Result<Self, IdentifierError> {
         match value.strip_prefix("*.") {
+            // `*.` counts: a name that it stands for is at least as long.
+            Some(_) if value.len() > MAX_NAME => Err(IdentifierError::TooLong),
             Some(base) => DnsName::parse(base).map(Self::Wildcard),
             None => DnsName::parse(value).map(Self::Dns),
         }
@@ -218,6 +226,10 @@ mod tests {
         use IdentifierError::*;
         let long_label = format!("{}.test", "a".repeat(64));
         let long_name = format!("{}test", "abcdefgh.".repeat(28));
+        // 253 bytes is the most, and `*.` counts: one label must still fit in its place.
+        let (most, most_wild) = (&long_name[long_name.len() - 253..], &long_name[long_name.len() - 251..]);
+        let (wild_252, wild_251) =
+            (format!("*.{}", &long_name[long_name.len() - 252..]), format!("*.{most_wild}"));
         let rows: &[(&str, &str, Result<&str, IdentifierError>)] = &[
             ("dns", "example.test", Ok("example.test")),
             ("dns", "Example.TEST", Ok("example.test")),
@@ -229,6 +241,9 @@ mod tests {
             ("dns", "bücher.test", Err(NotAscii)),
             ("dns", "example.test.", Err(TrailingDot)),
             ("dns", &long_name, Err(TooLong)),
+            ("dns", most, Ok(most)),
+            ("dns", &wild_251, Ok(&wild_251)),
+            ("dns", &wild_252, Err(TooLong)),
             ("dns", &long_label, Err(LabelTooLong)),
             ("dns", "10.0.0.1", Err(AddressAsDns)),
             ("dns", "::1", Err(AddressAsDns)),
@@ -247,6 +262,35 @@ mod tests {
             ("dns", "a,b.test", Err(Character)),
             ("dns", "ab--c.test", Err(ReservedLabel)),
             ("dns", "1.2.3", Err(NumericTld)),
+            ("dns", "*.1", Err(NumericTld)),
+            // Address parsers of browsers and C libraries read these as IPv4.
+            ("dns", "0x7f000001", Err(NumericTld)),
+            ("dns", "127.0X1", Err(NumericTld)),
+            ("dns", "a.0x", Err(NumericTld)),
+            ("dns", "*.0x7f", Err(NumericTld)),
+            ("dns", "0x7f.test", Ok("0x7f.test")),
+            ("dns", "a.0xg", Ok("a.0xg")),
+            ("dns", "a.x0", Ok("a.x0")),
+            ("dns", "a.0", Err(NumericTld)),
+            ("dns", "XN--Bcher-kva.test", Ok("xn--bcher-kva.test")),
+            ("dns", "xn--", Err(HyphenAtEdge)),
+            ("dns", "*.xn--bcher-kva.test", Ok("*.xn--bcher-kva.test")),
+            ("dns", "*.bücher.test", Err(NotAscii)),
+            ("dns", "a\u{ff0e}test", Err(NotAscii)),
+            ("dns", "a\n.test", Err(Character)),
+            ("dns", "a/b.test", Err(Character)),
+            ("dns", "a:80", Err(Character)),
+            ("dns", "*.10.0.0.1", Err(AddressAsDns)),
+            ("dns", "*.a.test.", Err(TrailingDot)),
+            ("ip", "", Err(NotAnAddress)),
+            ("ip", "*", Err(NotAnAddress)),
+            ("ip", "[::1]", Err(NotAnAddress)),
+            ("ip", "10.0.0.1 ", Err(NotAnAddress)),
+            ("ip", "127.1", Err(NotAnAddress)),
+            ("ip", "0x7f.0.0.1", Err(NotAnAddress)),
+            ("ip", "::", Ok("::")),
+            ("ip", "::10.0.0.1", Err(NotCanonicalAddress)),
+            ("ip", "::a00:1", Ok("::a00:1")),
             ("ip", "10.0.0.1", Ok("10.0.0.1")),
             ("ip", "2001:db8::1", Ok("2001:db8::1")),
             ("ip", "2001:DB8::1", Err(NotCanonicalAddress)),
@@ -261,6 +305,23 @@ mod tests {
         for (kind, value, want) in rows {
             let got = Identifier::parse(kind, value).map(|id| id.order_value());
             assert_eq!(got.as_deref(), want.as_deref(), "{kind} {value}");
+        }
+    }
+
+    proptest::proptest! {
+        /// One normal form: what parses prints as what parses to the same.
+        #[test]
+        fn the_normal_form_is_stable(kind in "dns|ip", text in "(\\*\\.)?[a-zA-Z0-9.:x*-]{0,20}") {
+            if let Ok(id) = Identifier::parse(&kind, &text) {
+                let printed = id.order_value();
+                proptest::prop_assert!(printed.eq_ignore_ascii_case(&text));
+                proptest::prop_assert_eq!(Identifier::parse(id.kind(), &printed), Ok(id));
+            }
+        }
+
+        #[test]
+        fn parsing_never_panics(kind in "dns|ip|x", text in "\\PC*") {
+            let _ = Identifier::parse(&kind, &text);
         }
     }
 }

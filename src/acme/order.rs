@@ -189,11 +189,12 @@ impl Authorization {
         }
     }
 
-    /// Records a validation's result. `false` if the authorization was settled meanwhile, and
-    /// stays as it is.
+    /// Records a validation's result. `false` if the authorization was settled meanwhile, or another
+    /// of its challenges is recorded as under validation; it then stays as it is.
     #[must_use]
     pub fn settle(&mut self, kind: ChallengeKind, verdict: Verdict, now: Timestamp, keep: Duration) -> bool {
-        if self.status(now) != AuthorizationStatus::Pending {
+        let other = |c: &Challenge| c.kind != kind && c.state == ChallengeState::Processing;
+        if self.status(now) != AuthorizationStatus::Pending || self.challenges.iter().any(other) {
             return false;
         }
         let Some(challenge) = self.challenge_mut(kind) else { return false };
@@ -207,6 +208,13 @@ impl Authorization {
             Verdict::Inconclusive(problem) => challenge.state = ChallengeState::Pending(Some(problem)),
         }
         true
+    }
+
+    /// The challenge whose validation is recorded as under way, if the result would still count: what
+    /// a crash may have cut short.
+    pub fn under_validation(&self, now: Timestamp) -> Option<ChallengeKind> {
+        let processing = self.challenges.iter().find(|c| c.state == ChallengeState::Processing)?;
+        (self.status(now) == AuthorizationStatus::Pending).then_some(processing.kind)
     }
 
     /// Why it failed, if it did.
@@ -260,6 +268,19 @@ impl Order {
         if all_valid { OrderStatus::Ready } else { OrderStatus::Pending }
     }
 
+    /// Whether every authorization of the order's own was proved and not given up since; asked when
+    /// an order is signed for later than it was accepted, so time does not count. A
+    /// [`Slot::Reused`] is kept elsewhere and not judged here.
+    pub fn still_proved(&self) -> bool {
+        self.slots.iter().all(|slot| match slot {
+            Slot::Own(authorization) => {
+                let status = authorization.status(Timestamp::EPOCH);
+                status == AuthorizationStatus::Valid
+            }
+            Slot::Reused { .. } => true,
+        })
+    }
+
     /// The identifiers, in the client's order.
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
         self.slots.iter().map(Slot::identifier)
@@ -300,6 +321,12 @@ impl Order {
         match authorization.status(now) {
             AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
                 authorization.deactivated = true;
+                // Its validation, if one is under way, is of no use any more.
+                for challenge in &mut authorization.challenges {
+                    if challenge.state == ChallengeState::Processing {
+                        challenge.state = ChallengeState::Pending(None);
+                    }
+                }
                 Ok(())
             }
             _ => Err(Refusal::malformed("status: the authorization is neither pending nor valid")),
@@ -401,6 +428,9 @@ pub fn check_validity(
     }
     let Some(end) = not_after else { return Ok(()) };
     let start = not_before.unwrap_or(now);
+    if end <= now || end <= start {
+        return Err(Refusal::malformed("notAfter: must lie ahead, and after notBefore"));
+    }
     let lifetime = end.since(start);
     if lifetime < limits.min {
         let least = limits.min.as_secs();
@@ -423,3 +453,6 @@ pub fn name_of(status: OrderStatus) -> &'static str {
         OrderStatus::Invalid => "invalid",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,9 @@ impl Issuer {
         let builder =
             rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(der.as_slice()), Unsigned::of(&*signer))
                 .map_err(|_| IssuerError::Name)?;
+        if issuer_written_by(&builder, &*signer).is_none_or(|name| name != subject) {
+            return Err(IssuerError::Name);
+        }
         let chain: Vec<Vec<u8>> = std::iter::once(der.clone()).chain(above.iter().cloned()).collect();
         let chain_pem = chain.iter().map(|certificate| pem::certificate(certificate)).collect();
         Ok(Self { der, chain_pem, chain, key_id, subject, not_before, not_after, signer, builder })
@@ -142,6 +145,13 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Issuer({:02x?})", self.key_id)
     }
+}
+
+/// The issuer's name as the builder writes it, DER: it knows no name with two parts of one kind.
+fn issuer_written_by(builder: &rcgen::Issuer<'static, Unsigned>, signer: &dyn Signer) -> Option<Vec<u8>> {
+    let probe = CertificateParams::default().signed_by(&SubjectKey::of(signer.public_key()), builder).ok()?;
+    let (_, parsed) = X509Certificate::from_der(probe.der()).ok()?;
+    Some(parsed.issuer().as_raw().to_vec())
 }
 
 fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {

@@ -2,7 +2,9 @@
 //! builder, must be exactly what the grant, the profile and RFC 5280 allow.
 //!
 //! Since the check is over the final bytes, whatever is in a signed certificate was approved, no
-//! matter what the builder, or a change of configuration on the way, did.
+//! matter what the builder, or a change of configuration on the way, did. The rules come first, each
+//! with its own message; the comparison with [`super::canonical`] comes last and leaves no gap
+//! between them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Version;
 
+use super::canonical;
 use super::draft::{BACKDATE, Draft};
 use super::issuer::{Issuer, key_identifier};
 use super::policy;
@@ -18,6 +21,7 @@ use super::signer::SignatureAlgorithm;
 use crate::acme::identifier::Identifier;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
+use crate::x509::der;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -31,6 +35,8 @@ pub struct Linted {
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
     pub(super) grant: Grant,
+    /// Whose draft it is: its key identifier.
+    pub(super) issuer: [u8; 20],
 }
 
 /// Which rule a draft broke.
@@ -50,13 +56,15 @@ fn require(holds: bool, rule: &'static str) -> Result<(), LintError> {
 
 /// Checks a draft.
 pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
-    let Draft { unsigned, serial, not_before, not_after, grant } = draft;
+    let Draft { unsigned, serial, not_before, not_after, grant } = &draft;
+    let (serial, not_before, not_after) = (*serial, *not_before, *not_after);
     policy::check_key(grant.key().key())?;
     let (rest, parsed) =
-        X509Certificate::from_der(&unsigned).map_err(|_| LintError::Rule("it parses as a certificate"))?;
+        X509Certificate::from_der(unsigned).map_err(|_| LintError::Rule("it parses as a certificate"))?;
     require(rest.is_empty(), "nothing follows it")?;
     check_frame(&parsed, serial, not_before, not_after, issuer)?;
-    check_lifetime(&grant, not_before, not_after)?;
+    check_lifetime(grant, not_before, not_after)?;
+    check_maker(grant, issuer)?;
     require(parsed.public_key().raw == grant.key().der(), "its key is the granted key")?;
     let critical = |name: &str| matches!(name, "2.5.29.15" | "2.5.29.19");
     let extensions = parsed.extensions();
@@ -74,28 +82,47 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
             };
             require(extensions.iter().all(well_marked), "criticality is as profiled")?;
             for extension in extensions {
-                check_leaf_extension(extension.parsed_extension(), names, &grant, issuer)?;
+                check_leaf_extension(extension.parsed_extension(), names, grant, issuer)?;
             }
         }
         Purpose::Root(common_name) | Purpose::Intermediate(common_name) => {
             let mut names = parsed.subject().iter_common_name();
             let named = names.next().and_then(|cn| cn.as_str().ok()) == Some(common_name.as_str());
-            require(named && names.next().is_none(), "a CA's subject is its common name")?;
+            let alone = parsed.subject().iter_attributes().count() == 1;
+            require(named && alone, "a CA's subject is its common name")?;
             let expected = ["2.5.29.14", "2.5.29.15", "2.5.29.19", "2.5.29.35"];
             require(oids.iter().eq(expected.iter()), "a CA has the four extensions of its profile")?;
             let well_marked = |e: &X509Extension<'_>| e.critical == critical(&e.oid.to_id_string());
             require(extensions.iter().all(well_marked), "criticality is as profiled")?;
             for extension in extensions {
-                check_ca_extension(extension.parsed_extension(), &grant, issuer)?;
+                check_ca_extension(extension.parsed_extension(), grant, issuer)?;
             }
         }
     }
-    let tbs = parsed.tbs_certificate.as_ref().to_vec();
-    let algorithm = algorithm_der(issuer.signer().algorithm()).to_vec();
-    // The builder ends with this algorithm and an empty BIT STRING.
-    let before_signature = unsigned.strip_suffix(&[0x03, 0x01, 0x00]).unwrap_or_default();
-    require(before_signature.ends_with(&algorithm), "its algorithm is the issuer's, byte for byte")?;
-    Ok(Linted { tbs, algorithm, serial, not_before, not_after, grant })
+    let algorithm = algorithm_der(issuer.signer().algorithm());
+    let order: Vec<&[u8]> = extensions.iter().map(|extension| extension.oid.as_bytes()).collect();
+    let tbs = canonical::tbs(&draft, issuer, algorithm, &order);
+    let tbs = tbs.ok_or(LintError::Rule("every extension is one of the profile's"))?;
+    // The builder ends with the algorithm and an empty BIT STRING.
+    require(
+        *unsigned == der::sequence(&[&tbs, algorithm, &[0x03, 0x01, 0x00]]),
+        "it is the one encoding of what was granted, byte for byte",
+    )?;
+    let algorithm = algorithm.to_vec();
+    Ok(Linted { tbs, algorithm, serial, not_before, not_after, grant: draft.grant, issuer: *issuer.key_id() })
+}
+
+/// A root in the making signs itself and nothing else, and is the only one to make a root.
+fn check_maker(grant: &Grant, issuer: &Issuer) -> Result<(), LintError> {
+    let founding = issuer.subject().is_empty();
+    match grant.purpose() {
+        Purpose::Root(_) => {
+            require(founding && grant.key() == issuer.signer().public_key(), "a root signs itself")
+        }
+        Purpose::Leaf(_) | Purpose::Intermediate(_) => {
+            require(!founding, "a root in the making signs itself only")
+        }
+    }
 }
 
 fn check_frame(
@@ -126,8 +153,8 @@ fn check_frame(
 }
 
 fn check_lifetime(grant: &Grant, not_before: Timestamp, not_after: Timestamp) -> Result<(), LintError> {
-    // A requested notBefore may lie in the past by as much as newOrder tolerates.
-    let slack = BACKDATE.max(crate::acme::order::PAST_NOT_BEFORE) + Duration::from_secs(1);
+    // Backdated, and rounded to whole seconds.
+    let slack = BACKDATE + Duration::from_secs(1);
     require(not_after.since(not_before) <= grant.longest() + slack, "it does not live longer than granted")
 }
 

@@ -5,6 +5,7 @@
 //! read by a parser that is not the builder) → [`sign::sign`], which takes a [`lint::Linted`] and
 //! nothing else.
 
+mod canonical;
 pub mod certificate;
 pub mod draft;
 pub mod issuer;
@@ -12,3 +13,6 @@ pub mod lint;
 pub mod policy;
 pub mod sign;
 pub mod signer;
+
+#[cfg(test)]
+mod tests;

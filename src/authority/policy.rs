@@ -9,7 +9,7 @@ pub enum KeyRefusal {
     /// Size out of bounds.
     #[error("the RSA key has {0} bits: 2048 to 8192 are accepted")]
     RsaSize(usize),
-    /// Factorable.
+    /// No secret.
     #[error("{0}")]
     Weak(#[from] Weakness),
 }
@@ -18,7 +18,8 @@ pub enum KeyRefusal {
 /// be weak.
 pub fn check_key(key: &PublicKey) -> Result<(), KeyRefusal> {
     match key {
-        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => Ok(()),
+        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) => Ok(()),
+        PublicKey::Ed25519(point) => Ok(weak::check_ed25519(point)?),
         PublicKey::Rsa { n, e } => {
             let size = bits(n);
             if !(2048..=8192).contains(&size) {

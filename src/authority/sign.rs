@@ -46,8 +46,12 @@ impl Issued {
     }
 }
 
-/// Signs. Blocks for as long as the signer takes ([`super::signer::Signer::cost`]).
+/// Signs with the issuer that the draft was linted for. Blocks for as long as the signer takes ([`super::signer::Signer::cost`]).
 pub fn sign(linted: Linted, issuer: &Issuer) -> Result<Issued, SignError> {
+    // Names and dates were held against that issuer's, not any.
+    if linted.issuer != *issuer.key_id() {
+        return Err(SignError("the certificate was drafted for another issuer".into()));
+    }
     let signer = issuer.signer();
     let signature = signer.sign(&linted.tbs)?;
     // A signer out of process may hand back anything, and an RSA fault gives the key away; a

@@ -61,7 +61,7 @@ pub enum JwkError {
     /// Size out of bounds.
     #[error("the RSA key has {0} bits: 2048 to 4096 are accepted")]
     RsaSize(usize),
-    /// Factorable.
+    /// No secret.
     #[error("{0}")]
     Weak(Weakness),
 }
@@ -109,6 +109,9 @@ impl Jwk {
                 return Err(JwkError::RsaSize(size));
             }
             weak::check_rsa(n, e).map_err(JwkError::Weak)?;
+        }
+        if let PublicKey::Ed25519(point) = &key {
+            weak::check_ed25519(point).map_err(JwkError::Weak)?;
         }
         Self::from_key(key)
     }
@@ -262,5 +265,60 @@ mod tests {
         for json in ["", "[]", "{}", r#"{"kty":"RSA","kty":"RSA"}"#] {
             assert!(matches!(Jwk::parse(json), Err(JwkError::Malformed(_))), "{json}");
         }
+    }
+
+    /// A point of small order has signatures that anyone can write: with the identity as the key,
+    /// R = identity and S = 0 sign every message.
+    #[test]
+    fn ed25519_keys_of_small_order_are_refused() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let forged = [identity, [0; 32]].concat();
+        let key = Jwk::from_key(PublicKey::Ed25519(identity.to_vec())).unwrap();
+        assert!(key.verify(b"anything", &forged), "this is what it is about");
+        assert_eq!(Jwk::parse(&key.to_json()), Err(JwkError::Weak(Weakness::SmallOrder)));
+    }
+
+    #[test]
+    fn rsa_exponents_have_an_upper_bound() {
+        for len in [9, 33, 256] {
+            let e = base64url(&[&[1][..], &vec![0; len - 2], &[1]].concat());
+            assert_eq!(Jwk::parse(&RFC7638.replace("AQAB", &e)), Err(JwkError::Invalid), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn thumbprints_tell_keys_apart_and_forms_not() {
+        let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+        let key = Jwk::parse(&format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#)).unwrap();
+        let dressed = format!(
+            r#"{{ "y":"{y}", "use":"sig", "crv":"P-256", "alg":"ES256", "kid":"1", "x":"{x}", "\u006bty":"EC" }}"#
+        );
+        assert_eq!(Jwk::parse(&dressed).unwrap().thumbprint(), key.thumbprint());
+        // Other texts of the same bytes are not accepted, so no key has two thumbprints.
+        let stray = y.replace("5a0", "5a1");
+        for bad in [stray.as_str(), &format!("{y}="), &y.replace('_', "/"), &format!("AA{y}")] {
+            let json = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{bad}"}}"#);
+            assert_eq!(Jwk::parse(&json), Err(JwkError::Malformed("y")), "{bad}");
+        }
+        // The negated point is another key.
+        let PublicKey::EcP256(point) = key.spki().key() else { panic!() };
+        let p = num_bigint::BigUint::parse_bytes(
+            b"ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
+            16,
+        );
+        let negated = p.unwrap() - num_bigint::BigUint::from_bytes_be(&point[33..]);
+        let other = [&point[..33], &negated.to_bytes_be()].concat();
+        let other = Jwk::from_key(PublicKey::EcP256(other)).unwrap();
+        assert_ne!(other.thumbprint(), key.thumbprint());
+    }
+
+    #[test]
+    fn keys_that_acme_has_no_algorithm_for() {
+        use rcgen::PublicKeyData;
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let spki = Spki::parse(&key.subject_public_key_info()).unwrap();
+        assert_eq!(Jwk::from_key(spki.key().clone()), Err(JwkError::Unsupported));
     }
 }

@@ -131,6 +131,9 @@ impl<'de> Deserialize<'de> for Header<'de> {
 
 struct HeaderVisitor;
 
+/// Most members of a protected header; ACME knows five.
+const MAX_MEMBERS: usize = 32;
+
 /// A string that borrows from the input where it can.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -148,6 +151,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
         let (mut alg, mut url, mut nonce, mut kid, mut jwk) = (None, None, None, None, None);
         let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(8);
         while let Some(Text(name)) = map.next_key()? {
+            if seen.len() == MAX_MEMBERS {
+                return Err(A::Error::custom("too many members"));
+            }
             if seen.contains(&name) {
                 return Err(A::Error::custom(format_args!("member {:?} is doubled", shown(&name))));
             }
@@ -249,6 +255,16 @@ mod tests {
         for (header, part) in rows {
             let text = with(&header).to_string();
             assert!(text.contains(part), "{header}: {text}");
+        }
+        // Each name is compared with those before it: their number is bounded.
+        let padded = |count| {
+            let many = (3..count).map(|n| format!(r#""{n}":1,"#)).collect::<String>();
+            let body = client.sign(&format!(r#"{{{many}"alg":"ES256","url":"u","kid":"k"}}"#), "");
+            Unverified::parse(body.as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(padded(MAX_MEMBERS), Ok(()));
+        for count in [MAX_MEMBERS + 1, 6000] {
+            assert!(padded(count).unwrap_err().contains("too many members"), "{count}");
         }
         // Members that mean nothing to us are skipped without recursion, however deep.
         let deep =

@@ -105,7 +105,7 @@ impl Terms {
     }
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name is still allowed, and the key is not the account's.
+    /// every name and the lifetime are still allowed, and the key is not the account's.
     pub fn grant(
         &self,
         id: OrderId,
@@ -118,7 +118,12 @@ impl Terms {
             return Err(Refusal::unauthorized("the order belongs to another provisioner"));
         }
         match order.status(now) {
-            OrderStatus::Ready | OrderStatus::Processing => {}
+            OrderStatus::Ready => {}
+            // Accepted earlier, signed for now.
+            OrderStatus::Processing if order.still_proved() => {}
+            OrderStatus::Processing => {
+                return Err(Refusal::unauthorized("an authorization of the order was given up"));
+            }
             OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid => {
                 return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
             }
@@ -130,6 +135,13 @@ impl Terms {
             self.allows(name).map_err(|rule| {
                 Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
             })?;
+        }
+        if let Some(end) = order.not_after
+            && end.since(order.not_before.unwrap_or(now)) > self.lifetimes.max
+        {
+            let most = self.lifetimes.max.as_secs();
+            let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
+            return Err(Refusal::malformed(detail));
         }
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
@@ -172,3 +184,6 @@ fn identifier_of(name: &RequestedName) -> Result<Identifier, Refusal> {
     }
     .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's names: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

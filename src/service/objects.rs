@@ -77,9 +77,8 @@ impl Service {
     ) -> Result<LoadedAuthorization, Error> {
         let loaded = self.load_own_order(terms, account, order).await?;
         let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
-        let processing = |c: &&crate::acme::order::Challenge| c.state == ChallengeState::Processing;
-        if let Some(challenge) = authorization.challenges.iter().find(processing) {
-            self.resume_validation(terms, order, index, challenge.kind);
+        if let Some(kind) = authorization.under_validation(self.now()) {
+            self.resume_validation(terms, order, index, kind);
         } else if let Some(kind) = self.under_validation(order, index) {
             let challenge = authorization.challenges.iter_mut().find(|challenge| challenge.kind == kind);
             if let Some(challenge) = challenge

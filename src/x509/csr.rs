@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
+use x509_parser::asn1_rs::{Header, Length, Tag};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AlgorithmIdentifier;
 
+use super::der;
 use super::spki::{PublicKey, Spki, SpkiError};
 
 /// A verified certification request: its key and the names it asks for, nothing else.
@@ -74,6 +77,12 @@ impl Csr {
         let info = &request.certification_request_info;
         let key = Spki::parse(info.subject_pki.raw)?;
         let algorithm = verification(&request.signature_algorithm, key.key())?;
+        // One encoding only: around the signed part stands what DER demands, and nothing else.
+        let identifier = algorithm_der(&request.signature_algorithm).ok_or(CsrError::SignatureAlgorithm)?;
+        let signature = der::bit_string(&request.signature_value.data);
+        if der::sequence(&[info.raw, &identifier, &signature]) != der {
+            return Err(CsrError::Malformed);
+        }
         key.parsed(algorithm)?
             .verify_sig(info.raw, &request.signature_value.data)
             .map_err(|_| CsrError::Signature)?;
@@ -118,31 +127,50 @@ fn name_of_common_name(text: &str) -> RequestedName {
     }
 }
 
+// The content bytes of the accepted signature algorithms' object identifiers; compared as bytes,
+// since an identifier that is not DER may print like one that is.
+const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+const ECDSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
+const ECDSA_SHA512: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04];
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+const RSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
+const RSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c];
+const RSA_SHA512: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d];
+
+/// AlgorithmIdentifier without parameters, or with the NULL that RSA is written with (RFC 4055 §5;
+/// ECDSA and Ed25519 omit them: RFC 5758 §3.2, RFC 8410 §3). No other is accepted here.
+fn algorithm_der(algorithm: &AlgorithmIdentifier<'_>) -> Option<Vec<u8>> {
+    let oid = der::tlv(0x06, &[algorithm.algorithm.as_bytes()]);
+    let rsa = algorithm.algorithm.as_bytes().starts_with(&RSA_SHA256[..8]);
+    match &algorithm.parameters {
+        None => Some(der::sequence(&[&oid])),
+        Some(null) if rsa && null.tag() == Tag::Null && null.data.is_empty() => {
+            Some(der::sequence(&[&oid, &[5, 0]]))
+        }
+        Some(_) => None,
+    }
+}
+
 /// One row per accepted pair of signature algorithm and key.
 fn verification(
-    algorithm: &x509_parser::x509::AlgorithmIdentifier<'_>,
+    algorithm: &AlgorithmIdentifier<'_>,
     key: &PublicKey,
 ) -> Result<&'static dyn VerificationAlgorithm, CsrError> {
-    let oid = algorithm.algorithm.to_id_string();
-    Ok(match (oid.as_str(), key) {
-        ("1.2.840.10045.4.3.2", PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA256_ASN1,
-        ("1.2.840.10045.4.3.3", PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA384_ASN1,
-        ("1.2.840.10045.4.3.4", PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA512_ASN1,
-        ("1.2.840.10045.4.3.2", PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA256_ASN1,
-        ("1.2.840.10045.4.3.3", PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA384_ASN1,
-        ("1.2.840.10045.4.3.4", PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA512_ASN1,
-        ("1.2.840.10045.4.3.2", PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA256_ASN1,
-        ("1.2.840.10045.4.3.3", PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA384_ASN1,
-        ("1.2.840.10045.4.3.4", PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA512_ASN1,
-        ("1.3.101.112", PublicKey::Ed25519(_)) => &signature::ED25519,
+    Ok(match (algorithm.algorithm.as_bytes(), key) {
+        (ECDSA_SHA256, PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA256_ASN1,
+        (ECDSA_SHA384, PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA384_ASN1,
+        (ECDSA_SHA512, PublicKey::EcP256(_)) => &signature::ECDSA_P256_SHA512_ASN1,
+        (ECDSA_SHA256, PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA256_ASN1,
+        (ECDSA_SHA384, PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA384_ASN1,
+        (ECDSA_SHA512, PublicKey::EcP384(_)) => &signature::ECDSA_P384_SHA512_ASN1,
+        (ECDSA_SHA256, PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA256_ASN1,
+        (ECDSA_SHA384, PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA384_ASN1,
+        (ECDSA_SHA512, PublicKey::EcP521(_)) => &signature::ECDSA_P521_SHA512_ASN1,
+        (ED25519, PublicKey::Ed25519(_)) => &signature::ED25519,
         // Sizes are policy, not format: the smallest that the library verifies is let through here.
-        ("1.2.840.113549.1.1.11", PublicKey::Rsa { .. }) => {
-            &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY
-        }
-        ("1.2.840.113549.1.1.12", PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA384,
-        ("1.2.840.113549.1.1.13", PublicKey::Rsa { .. }) => {
-            &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY
-        }
+        (RSA_SHA256, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        (RSA_SHA384, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA384,
+        (RSA_SHA512, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
         _ => return Err(CsrError::SignatureAlgorithm),
     })
 }
@@ -150,19 +178,26 @@ fn verification(
 fn requested_names(request: &X509CertificationRequest<'_>) -> Result<BTreeSet<RequestedName>, CsrError> {
     let mut requests = request.certification_request_info.iter_attributes().filter_map(|attribute| {
         match attribute.parsed_attribute() {
-            ParsedCriAttribute::ExtensionRequest(wanted) => Some(wanted),
+            ParsedCriAttribute::ExtensionRequest(wanted) => Some((attribute.value, wanted)),
             _ => None,
         }
     });
-    let Some(wanted) = requests.next() else { return Ok(BTreeSet::new()) };
+    let Some((value, wanted)) = requests.next() else { return Ok(BTreeSet::new()) };
+    // A SET of one; the parser reads the first and would pass over another.
+    if !is_one_value(value) {
+        return Err(CsrError::Malformed);
+    }
     if requests.next().is_some() {
         return Err(CsrError::Repeated("extensionRequest"));
     }
     let mut seen = BTreeSet::new();
     let mut names = BTreeSet::new();
     for extension in &wanted.extensions {
-        if !seen.insert(extension.oid.to_id_string()) {
+        if !seen.insert(extension.oid.as_bytes()) {
             return Err(CsrError::Repeated("extension"));
+        }
+        if !is_one_value(extension.value) {
+            return Err(CsrError::Malformed);
         }
         match extension.parsed_extension() {
             ParsedExtension::SubjectAlternativeName(san) => {
@@ -179,6 +214,11 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<BTreeSet<Re
         }
     }
     Ok(names)
+}
+
+/// Whether the bytes are one tag, length and value with nothing behind.
+fn is_one_value(bytes: &[u8]) -> bool {
+    Header::from_der(bytes).is_ok_and(|(content, header)| header.length() == Length::Definite(content.len()))
 }
 
 fn requested_name(name: &GeneralName<'_>) -> Result<RequestedName, CsrError> {
@@ -208,3 +248,6 @@ fn common_name(request: &X509CertificationRequest<'_>) -> Result<Option<String>,
     // An empty common name is what some clients send when they mean none.
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

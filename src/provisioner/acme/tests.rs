@@ -1,0 +1,328 @@
+use super::*;
+use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot, TOKEN_BYTES};
+use crate::id::AccountId;
+use crate::x509::serial::Serial;
+use crate::x509::spki::PublicKey;
+
+const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn terms() -> Terms {
+    Terms {
+        name: "acme".into(),
+        challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
+        lifetimes: Lifetimes { default: HOUR * 24, min: HOUR, max: HOUR * 24 },
+        allow: Vec::new(),
+        deny: Vec::new(),
+        wildcards: true,
+        max_names: 100,
+        order_ttl: HOUR,
+        authorization_ttl: HOUR,
+        terms_of_service: None,
+        website: None,
+    }
+}
+
+fn exact(name: &str) -> NameRule {
+    NameRule::Exact(name.into())
+}
+
+fn under(name: &str) -> NameRule {
+    NameRule::Under(name.into())
+}
+
+fn net(net: &str) -> NameRule {
+    NameRule::Net(net.parse().unwrap())
+}
+
+fn id(text: &str) -> Identifier {
+    let kind = if text.parse::<std::net::IpAddr>().is_ok() { "ip" } else { "dns" };
+    Identifier::parse(kind, text).unwrap()
+}
+
+#[test]
+fn what_a_rule_covers_and_touches() {
+    // Rule, identifier, covered (as an allow rule), touched (as a deny rule).
+    let rows = [
+        (exact("a.test"), "a.test", true, true),
+        (exact("a.test"), "A.TEST", true, true),
+        (exact("a.test"), "b.a.test", false, false),
+        (exact("a.test"), "ba.test", false, false),
+        (exact("a.test"), "*.a.test", false, false),
+        // The wildcard one level up stands for the name as well.
+        (exact("a.test"), "*.test", false, true),
+        (exact("b.a.test"), "*.test", false, false),
+        (exact("b.a.test"), "*.a.test", false, true),
+        (exact("test"), "test", true, true),
+        (under("a.test"), "a.test", false, false),
+        (under("a.test"), "b.a.test", true, true),
+        (under("a.test"), "c.b.a.test", true, true),
+        (under("a.test"), "B.A.Test", true, true),
+        (under("a.test"), "ba.test", false, false),
+        (under("a.test"), "xa.test", false, false),
+        (under("a.test"), "a.test.example", false, false),
+        (under("a.test"), "*.a.test", true, true),
+        (under("a.test"), "*.b.a.test", true, true),
+        // What `*.test` stands for lies beside a.test or is a.test, never below it.
+        (under("a.test"), "*.test", false, false),
+        (under("test"), "*.test", true, true),
+        (net("10.0.0.0/8"), "10.255.255.255", true, true),
+        (net("10.0.0.0/8"), "11.0.0.0", false, false),
+        (net("10.0.0.1/32"), "10.0.0.1", true, true),
+        (net("10.0.0.1/32"), "10.0.0.2", false, false),
+        (net("2001:db8::/32"), "2001:db8:ffff::1", true, true),
+        (net("2001:db8::/32"), "2001:db9::", false, false),
+        (net("::/0"), "10.0.0.1", false, false),
+        (net("0.0.0.0/0"), "::1", false, false),
+        (net("0.0.0.0/0"), "a.test", false, false),
+        (net("0.0.0.0/0"), "*.a.test", false, false),
+        (exact("a.test"), "10.0.0.1", false, false),
+        (under("test"), "10.0.0.1", false, false),
+    ];
+    for (rule, text, covered, touched) in rows {
+        assert_eq!(rule.covers(&id(text)), covered, "{rule:?} covers {text}");
+        assert_eq!(rule.touches(&id(text)), touched, "{rule:?} touches {text}");
+        let allowing = Terms { allow: vec![rule.clone()], ..terms() };
+        assert_eq!(allowing.allows(&id(text)).is_ok(), covered, "{rule:?} allows {text}");
+        let denying = Terms { deny: vec![rule.clone()], ..terms() };
+        assert_eq!(denying.allows(&id(text)).is_err(), touched, "{rule:?} denies {text}");
+        // Deny wins.
+        let both = Terms { allow: vec![rule.clone()], deny: vec![rule.clone()], ..terms() };
+        assert!(both.allows(&id(text)).is_err(), "{rule:?} {text}");
+    }
+}
+
+#[test]
+fn terms_allow() {
+    let open = terms();
+    for text in ["a.test", "*.a.test", "10.0.0.1", "2001:db8::1"] {
+        assert_eq!(open.allows(&id(text)), Ok(()), "{text}");
+    }
+    let several = Terms { allow: vec![exact("a.test"), under("b.test"), net("10.0.0.0/8")], ..terms() };
+    for (text, want) in
+        [("a.test", true), ("x.b.test", true), ("10.1.1.1", true), ("b.test", false), ("::1", false)]
+    {
+        assert_eq!(several.allows(&id(text)).is_ok(), want, "{text}");
+    }
+    let plain = Terms { wildcards: false, allow: vec![under("a.test")], ..terms() };
+    assert!(plain.allows(&id("*.a.test")).is_err());
+    assert_eq!(plain.allows(&id("b.a.test")), Ok(()));
+    // What no offered challenge can prove is not to be asked for.
+    let rows = [
+        (ChallengeKind::Http01, [true, false, true]),
+        (ChallengeKind::TlsAlpn01, [true, false, true]),
+        (ChallengeKind::Dns01, [true, true, false]),
+    ];
+    for (kind, want) in rows {
+        let only = Terms { challenges: vec![kind], ..terms() };
+        assert_eq!(
+            ["a.test", "*.a.test", "10.0.0.1"].map(|text| only.allows(&id(text)).is_ok()),
+            want,
+            "{kind:?}"
+        );
+    }
+    assert!(Terms { challenges: Vec::new(), ..terms() }.allows(&id("a.test")).is_err());
+}
+
+fn key() -> rcgen::KeyPair {
+    rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn spki(key: &rcgen::KeyPair) -> Spki {
+    use rcgen::PublicKeyData;
+    Spki::parse(&key.subject_public_key_info()).unwrap()
+}
+
+fn csr(names: &[&str], common_name: Option<&str>, key: &rcgen::KeyPair) -> Csr {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(name) = common_name {
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    }
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| match name.parse() {
+            Ok(ip) => rcgen::SanType::IpAddress(ip),
+            Err(_) => rcgen::SanType::DnsName((*name).try_into().unwrap()),
+        })
+        .collect();
+    Csr::parse(params.serialize_request(key).unwrap().der()).unwrap()
+}
+
+fn proved(text: &str) -> Slot {
+    let challenge =
+        Challenge { kind: ChallengeKind::Dns01, token: [0; TOKEN_BYTES], state: ChallengeState::Valid(T0) };
+    Slot::Own(Authorization {
+        identifier: id(text),
+        expires: T0 + HOUR,
+        deactivated: false,
+        challenges: vec![challenge],
+    })
+}
+
+fn ready(names: &[&str]) -> Order {
+    Order {
+        account: AccountId::new([1; 16]),
+        provisioner: "acme".into(),
+        created: T0,
+        expires: T0 + HOUR,
+        not_before: None,
+        not_after: None,
+        slots: names.iter().map(|name| proved(name)).collect(),
+        finish: Finish::Open,
+    }
+}
+
+fn order_id() -> OrderId {
+    OrderId::new(T0, [0; 11])
+}
+
+fn grant(terms: &Terms, order: &Order, csr: &Csr) -> Result<Grant, ErrorKind> {
+    let account = spki(&key());
+    terms.grant(order_id(), order, csr, &account, T0).map_err(|refusal| refusal.kind)
+}
+
+#[test]
+fn a_grant_carries_the_order_and_the_key() {
+    let key = key();
+    let order = Order {
+        not_before: Some(T0),
+        not_after: Some(T0 + HOUR),
+        ..ready(&["a.test", "*.b.test", "10.0.0.1", "2001:db8::1"])
+    };
+    let csr = csr(&["10.0.0.1", "2001:db8::1", "*.B.test", "A.test", "a.test"], Some("A.TEST"), &key);
+    let grant = grant(&terms(), &order, &csr).unwrap();
+    let names: BTreeSet<Identifier> = order.identifiers().cloned().collect();
+    assert_eq!(grant.purpose(), &Purpose::Leaf(names));
+    assert_eq!(grant.key(), &spki(&key));
+    assert_eq!((grant.not_before(), grant.not_after()), (Some(T0), Some(T0 + HOUR)));
+    assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 24, HOUR * 24));
+    let requester = Requester::Acme { provisioner: "acme".into(), account: order.account, order: order_id() };
+    assert_eq!(grant.requester(), &requester);
+}
+
+#[test]
+fn a_grant_needs_exactly_the_names_of_the_order() {
+    let key = key();
+    let ordered = ["a.test", "*.b.test", "10.0.0.1"];
+    use ErrorKind::BadCsr;
+    let rows: [(&[&str], Option<&str>, Result<(), ErrorKind>); 16] = [
+        (&["a.test", "*.b.test", "10.0.0.1"], None, Ok(())),
+        (&["10.0.0.1", "*.b.test", "a.test"], Some("*.b.test"), Ok(())),
+        (&["a.test", "*.b.test", "10.0.0.1"], Some("10.0.0.1"), Ok(())),
+        (&["a.test", "*.b.test", "10.0.0.1"], Some(""), Ok(())),
+        (&["a.test", "*.b.test"], None, Err(BadCsr)),
+        (&["a.test"], Some("a.test"), Err(BadCsr)),
+        // A common name beside a subjectAltName adds nothing to it.
+        (&["a.test", "*.b.test"], Some("10.0.0.1"), Err(BadCsr)),
+        (&["a.test", "*.b.test", "10.0.0.1", "c.test"], None, Err(BadCsr)),
+        (&["a.test", "*.b.test", "10.0.0.1", "10.0.0.2"], None, Err(BadCsr)),
+        (&["a.test", "b.test", "10.0.0.1"], None, Err(BadCsr)),
+        (&["*.a.test", "*.b.test", "10.0.0.1"], None, Err(BadCsr)),
+        (&["a.test", "x.b.test", "10.0.0.1"], None, Err(BadCsr)),
+        (&["a.test", "*.b.test", "::ffff:10.0.0.1"], None, Err(BadCsr)),
+        (&["a.test.", "*.b.test", "10.0.0.1"], None, Err(BadCsr)),
+        (&["a.test", "*.b.test", "10.0.0.1"], Some("c.test"), Err(BadCsr)),
+        (&["a.test", "*.b.test", "10.0.0.1"], Some("My Server"), Err(BadCsr)),
+    ];
+    for (names, common_name, want) in rows {
+        let got = grant(&terms(), &ready(&ordered), &csr(names, common_name, &key));
+        assert_eq!(got.map(drop), want, "{names:?} {common_name:?}");
+    }
+    // An address written into a dNSName is no iPAddress.
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.subject_alt_names = vec![rcgen::SanType::DnsName("10.0.0.1".try_into().unwrap())];
+    let as_dns = Csr::parse(params.serialize_request(&key).unwrap().der()).unwrap();
+    assert_eq!(grant(&terms(), &ready(&["10.0.0.1"]), &as_dns).map(drop), Err(BadCsr));
+    // The common name alone is the request where there is no subjectAltName.
+    assert!(grant(&terms(), &ready(&["a.test"]), &csr(&[], Some("a.test"), &key)).is_ok());
+    assert!(grant(&terms(), &ready(&["a.test", "b.test"]), &csr(&[], Some("a.test"), &key)).is_err());
+}
+
+#[test]
+fn a_grant_needs_a_ready_order() {
+    let request = csr(&["a.test"], None, &key());
+    let with = |finish| Order { finish, ..ready(&["a.test"]) };
+    let pending = {
+        let mut order = ready(&["a.test"]);
+        order.own_mut(0).unwrap().challenges[0].state = ChallengeState::Pending(None);
+        order
+    };
+    let mut given_up = ready(&["a.test"]);
+    given_up.own_mut(0).unwrap().deactivated = true;
+    let expired = Order { expires: T0, ..ready(&["a.test"]) };
+    let mut proof_expired = ready(&["a.test"]);
+    proof_expired.own_mut(0).unwrap().expires = T0;
+    use ErrorKind::OrderNotReady;
+    let problem =
+        crate::acme::error::StoredProblem { kind: ErrorKind::BadCsr, detail: "no".into(), identifier: None };
+    let rows = [
+        (ready(&["a.test"]), Ok(())),
+        (with(Finish::Processing(request.der().to_vec())), Ok(())),
+        (pending, Err(OrderNotReady)),
+        (given_up.clone(), Err(OrderNotReady)),
+        (expired, Err(OrderNotReady)),
+        (proof_expired, Err(OrderNotReady)),
+        (with(Finish::Failed(problem)), Err(OrderNotReady)),
+        (with(Finish::Issued { serial: Serial::new(T0, [0; 16]), csr: [0; 32] }), Err(OrderNotReady)),
+        (Order { provisioner: "other".into(), ..ready(&["a.test"]) }, Err(ErrorKind::Unauthorized)),
+    ];
+    for (order, want) in rows {
+        assert_eq!(grant(&terms(), &order, &request).map(drop), want, "{order:?}");
+    }
+}
+
+/// A slow signer signs after the order was accepted: what was given up meanwhile is not signed for.
+#[test]
+fn a_processing_order_is_granted_only_while_its_proofs_stand() {
+    let request = csr(&["a.test"], None, &key());
+    let processing = Order { finish: Finish::Processing(request.der().to_vec()), ..ready(&["a.test"]) };
+    let mut given_up = processing.clone();
+    given_up.deactivate(0, T0).unwrap();
+    assert_eq!(grant(&terms(), &given_up, &request).map(drop), Err(ErrorKind::Unauthorized));
+    // Time alone takes nothing from an order that was accepted in time.
+    let account = spki(&key());
+    assert!(terms().grant(order_id(), &processing, &request, &account, T0 + HOUR * 2).is_ok());
+}
+
+#[test]
+fn a_grant_follows_the_rules_of_today() {
+    let request = csr(&["a.test"], None, &key());
+    let order = ready(&["a.test"]);
+    for terms in [
+        Terms { deny: vec![exact("a.test")], ..terms() },
+        Terms { allow: vec![under("a.test")], ..terms() },
+        Terms { challenges: Vec::new(), ..terms() },
+    ] {
+        assert_eq!(grant(&terms, &order, &request).map(drop), Err(ErrorKind::RejectedIdentifier));
+    }
+    let wildcard = ready(&["*.a.test"]);
+    let plain = Terms { wildcards: false, ..terms() };
+    let got = grant(&plain, &wildcard, &csr(&["*.a.test"], None, &key())).map(drop);
+    assert_eq!(got, Err(ErrorKind::RejectedIdentifier));
+    // A lifetime that was within the limits of newOrder, and is not any more.
+    let shorter = Terms { lifetimes: Lifetimes { default: HOUR, min: HOUR, max: HOUR }, ..terms() };
+    for (not_before, hours, want) in [
+        (None, 1, Ok(())),
+        (None, 2, Err(ErrorKind::Malformed)),
+        (Some(T0 + HOUR), 2, Ok(())),
+        (Some(T0 + HOUR), 3, Err(ErrorKind::Malformed)),
+    ] {
+        let order = Order { not_before, not_after: Some(T0 + HOUR * hours), ..order.clone() };
+        assert_eq!(grant(&shorter, &order, &request).map(drop), want, "{not_before:?} {hours}");
+    }
+}
+
+#[test]
+fn the_account_key_is_not_certified() {
+    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256] {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let request = csr(&["a.test"], None, &key);
+        // As the account record keeps it.
+        let stored: PublicKey = spki(&key).key().clone();
+        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), T0);
+        assert_eq!(got.unwrap_err().kind, ErrorKind::BadCsr);
+        assert!(grant(&terms(), &ready(&["a.test"]), &request).is_ok(), "beside another account key");
+    }
+}
