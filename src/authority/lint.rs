@@ -160,7 +160,7 @@ fn check_lifetime(grant: &Grant, not_before: Timestamp, not_after: Timestamp) ->
 
 fn check_leaf_extension(
     extension: &ParsedExtension<'_>,
-    names: &BTreeSet<Identifier>,
+    names: &[Identifier],
     grant: &Grant,
     issuer: &Issuer,
 ) -> Result<(), LintError> {
@@ -168,8 +168,7 @@ fn check_leaf_extension(
         ParsedExtension::SubjectAlternativeName(san) => {
             let found = san.general_names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
             let found = found.ok_or(LintError::Rule("every name is a DNS name or an address"))?;
-            require(found.len() == names.len(), "no name is missing or doubled")?;
-            require(found.iter().all(|name| names.contains(name)), "every name was granted")
+            require(found == names, "the names are the granted ones, in their order")
         }
         ParsedExtension::BasicConstraints(constraints) => {
             require(!constraints.ca && constraints.path_len_constraint.is_none(), "a leaf is no CA")

@@ -323,7 +323,7 @@ fn weak_keys_are_not_certified() {
 
 fn names_of(issued: &Issued) -> BTreeSet<Identifier> {
     match issued.grant().purpose() {
-        crate::provisioner::Purpose::Leaf(names) => names.clone(),
+        crate::provisioner::Purpose::Leaf(names) => names.iter().cloned().collect(),
         other => panic!("{other:?}"),
     }
 }

@@ -187,7 +187,7 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             "nonce: missing, unknown or used; try again with the one in Replay-Nonce",
         ),
         Failure::Url => client(
-            StatusCode::BAD_REQUEST,
+            StatusCode::UNAUTHORIZED,
             ErrorKind::Unauthorized,
             "url: is not the URL of this request as the directory gives it",
         ),

@@ -90,7 +90,7 @@ async fn connection(
     tls: TlsAcceptor,
     app: Arc<App>,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     // Replies are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);

@@ -128,8 +128,8 @@ impl Terms {
                 return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
             }
         }
-        let names: BTreeSet<Identifier> = order.identifiers().cloned().collect();
-        check_names(csr, &names)?;
+        let names: Vec<Identifier> = order.identifiers().cloned().collect();
+        check_names(csr, &names.iter().cloned().collect())?;
         // The configuration may have changed since the order was opened.
         for name in &names {
             self.allows(name).map_err(|rule| {

@@ -8,7 +8,6 @@ pub mod acme;
 pub mod ceremony;
 pub mod own;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -39,8 +38,9 @@ pub enum Requester {
 /// What kind of certificate a grant is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A TLS certificate for names and addresses.
-    Leaf(BTreeSet<Identifier>),
+    /// A TLS certificate for these names and addresses, in this order (clients take the first one for
+    /// the main one), none twice.
+    Leaf(Vec<Identifier>),
     /// A self-signed root with this common name.
     Root(String),
     /// An intermediate with this common name that issues leaves only.

@@ -12,7 +12,7 @@ pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The grant for the listener's certificate.
 pub fn grant(names: &[Identifier], key: Spki) -> Grant {
     Grant {
-        purpose: Purpose::Leaf(names.iter().cloned().collect()),
+        purpose: Purpose::Leaf(names.to_vec()),
         key,
         not_before: None,
         not_after: None,

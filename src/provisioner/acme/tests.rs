@@ -192,8 +192,8 @@ fn a_grant_carries_the_order_and_the_key() {
     };
     let csr = csr(&["10.0.0.1", "2001:db8::1", "*.B.test", "A.test", "a.test"], Some("A.TEST"), &key);
     let grant = grant(&terms(), &order, &csr).unwrap();
-    let names: BTreeSet<Identifier> = order.identifiers().cloned().collect();
-    assert_eq!(grant.purpose(), &Purpose::Leaf(names));
+    let names: Vec<Identifier> = order.identifiers().cloned().collect();
+    assert_eq!(grant.purpose(), &Purpose::Leaf(names), "in the order's order");
     assert_eq!(grant.key(), &spki(&key));
     assert_eq!((grant.not_before(), grant.not_after()), (Some(T0), Some(T0 + HOUR)));
     assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 24, HOUR * 24));
