@@ -28,8 +28,15 @@ pub trait Record: Serialize + DeserializeOwned {
     /// Reads a record back.
     fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         match bytes.split_first() {
-            Some((version, rest)) if *version == Self::VERSION => postcard::from_bytes(rest)
-                .map_err(|error| StoreError::Corrupt(format!("{}: {error}", Self::KIND))),
+            Some((version, rest)) if *version == Self::VERSION => match postcard::take_from_bytes(rest) {
+                Ok((record, [])) => Ok(record),
+                Ok((_, more)) => Err(StoreError::Corrupt(format!(
+                    "{} is followed by {} bytes that are not its own",
+                    Self::KIND,
+                    more.len()
+                ))),
+                Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", Self::KIND))),
+            },
             Some((version, _)) => Err(StoreError::Corrupt(format!(
                 "{} has format version {version}, this program reads version {}",
                 Self::KIND,
@@ -84,3 +91,6 @@ impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
     const VERSION: u8 = 1;
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,33 @@ where
         Err(error) => Err(Failure::Body(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types() {
+        let rows: [(&[&str], bool); 12] = [
+            (&["application/jose+json"], true),
+            (&["Application/JOSE+json"], true),
+            (&["application/jose+json; charset=utf-8"], true),
+            (&[" application/jose+json "], true),
+            (&[], false),
+            (&[""], false),
+            (&["application/json"], false),
+            (&["application/jose"], false),
+            (&["application/jose+json, application/json"], false),
+            (&["text/plain; application/jose+json"], false),
+            (&["application/jose+json", "application/jose+json"], false),
+            (&["application/jose+json", "text/plain"], false),
+        ];
+        for (values, want) in rows {
+            let mut headers = header::HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, value.parse().unwrap());
+            }
+            assert_eq!(is_jose(&headers), want, "{values:?}");
+        }
+    }
+}

@@ -55,3 +55,37 @@ impl Links {
         AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix("/account/")?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kid_is_an_account_url_of_this_provisioner_to_the_letter() {
+        let links = Links::new("https://ca.test:9443", "acme");
+        let id = AccountId::new([0xfb; 16]);
+        let url = links.account(id);
+        assert_eq!(links.account_of(&url), Some(id));
+        let bad = [
+            id.to_string(),
+            String::new(),
+            url.replace("https", "http"),
+            url.replace("https", "HTTPS"),
+            url.replace(":9443", ""),
+            url.replace("ca.test", "CA.test"),
+            url.replace("/acme/acme/", "/acme/other/"),
+            url.replace("/acme/acme/", "/acme/acme2/"),
+            url.replace("/acme/acme/", "//acme/acme/"),
+            url.replace("/account/", "/order/"),
+            url.replace("/account/", "/account//"),
+            format!("{url}/"),
+            format!("{url}?"),
+            format!("{url}A"),
+            format!(" {url}"),
+            url[..url.len() - 1].to_owned(),
+        ];
+        for kid in bad {
+            assert_eq!(links.account_of(&kid), None, "{kid}");
+        }
+    }
+}

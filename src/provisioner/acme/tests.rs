@@ -206,7 +206,8 @@ fn a_grant_needs_exactly_the_names_of_the_order() {
     let key = key();
     let ordered = ["a.test", "*.b.test", "10.0.0.1"];
     use ErrorKind::BadCsr;
-    let rows: [(&[&str], Option<&str>, Result<(), ErrorKind>); 16] = [
+    type Row<'a> = (&'a [&'a str], Option<&'a str>, Result<(), ErrorKind>);
+    let rows: [Row<'_>; 16] = [
         (&["a.test", "*.b.test", "10.0.0.1"], None, Ok(())),
         (&["10.0.0.1", "*.b.test", "a.test"], Some("*.b.test"), Ok(())),
         (&["a.test", "*.b.test", "10.0.0.1"], Some("10.0.0.1"), Ok(())),

@@ -33,7 +33,8 @@ fn names(csr: &Csr) -> String {
 fn verdicts() {
     use CsrError::*;
     const A: &str = "a.test";
-    let rows: &[(&str, Result<(&str, &str), CsrError>)] = &[
+    type Row<'a> = (&'a str, Result<(&'a str, &'a str), CsrError>);
+    let rows: &[Row<'_>] = &[
         ("attributes", Ok(("P-256", A))),
         ("ca-false", Ok(("P-256", A))),
         ("ca-true", Err(AsksForCa)),
@@ -187,7 +188,8 @@ fn odd_structures_under_a_good_signature() {
         EXTENSION_REQUEST,
         &tlv(0x31, &[&sequence(&[&san("a.test")]), &sequence(&[&san("b.test")])]),
     ]);
-    let rows: Vec<(&str, Vec<Vec<u8>>, Result<&str, CsrError>)> = vec![
+    type Row = (&'static str, Vec<Vec<u8>>, Result<&'static str, CsrError>);
+    let rows: Vec<Row> = vec![
         ("plain", vec![a.clone()], Ok("a.test")),
         ("nothing", vec![], Err(NoNames)),
         ("two extensionRequests", vec![a.clone(), b], Err(Repeated("extensionRequest"))),

@@ -1,0 +1,314 @@
+//! Golden files: `testdata/golden/KIND-WHAT.vN.bin` is a record of format version N, byte for byte.
+//!
+//! A file that is there is never written again: stores out there hold such bytes. When a shape
+//! changes, its `VERSION` grows by one; then
+//! 1. keep the old shape and teach `decode` to read it, with the old files as its test,
+//! 2. give [`samples`] the new shape, and
+//! 3. write the files that are missing, those of the new version:
+//!    `cargo test --lib -- --ignored write_missing_golden_files`, and look at what changed.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::acme::account::AccountStatus;
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::error::{ErrorKind, StoredProblem};
+use crate::acme::identifier::Identifier;
+use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::audit::Event;
+use crate::authority::certificate::{Revocation, Revoker};
+use crate::provisioner::Requester;
+use crate::x509::serial::Serial;
+use crate::x509::spki::PublicKey;
+
+const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
+
+fn account_id() -> AccountId {
+    AccountId::new([0xa1; 16])
+}
+
+fn order_id() -> OrderId {
+    OrderId::new(T0, [0xb2; 11])
+}
+
+fn serial() -> Serial {
+    Serial::new(T0, [0xc3; 16])
+}
+
+fn id(kind: &str, value: &str) -> Identifier {
+    Identifier::parse(kind, value).unwrap()
+}
+
+fn problem() -> StoredProblem {
+    StoredProblem {
+        kind: ErrorKind::IncorrectResponse,
+        detail: "no “token” at http://a.test/".into(),
+        identifier: Some(id("dns", "a.test")),
+    }
+}
+
+fn account(key: PublicKey) -> Account {
+    Account {
+        id: account_id(),
+        provisioner: "acme".into(),
+        key,
+        status: AccountStatus::Valid,
+        contacts: vec!["mailto:ops@a.test".into(), "mailto:root@a.test".into()],
+        terms_agreed: true,
+        created: T0,
+    }
+}
+
+fn order(slots: Vec<Slot>, finish: Finish) -> Order {
+    Order {
+        account: account_id(),
+        provisioner: "acme".into(),
+        created: T0,
+        expires: Timestamp::from_millis(T0.as_millis() + 3_600_001),
+        not_before: Some(T0),
+        not_after: None,
+        slots,
+        finish,
+    }
+}
+
+/// One slot of each kind, one challenge in each state.
+fn slots() -> Vec<Slot> {
+    let challenge = |kind, state| Challenge { kind, token: [0xd4; 16], state };
+    let own = |identifier, deactivated, challenges| {
+        Slot::Own(Authorization { identifier, expires: T0, deactivated, challenges })
+    };
+    vec![
+        own(
+            id("dns", "a.test"),
+            false,
+            vec![
+                challenge(ChallengeKind::Http01, ChallengeState::Pending(None)),
+                challenge(ChallengeKind::Dns01, ChallengeState::Pending(Some(problem()))),
+                challenge(ChallengeKind::TlsAlpn01, ChallengeState::Processing),
+            ],
+        ),
+        own(id("dns", "*.a.test"), true, vec![challenge(ChallengeKind::Dns01, ChallengeState::Valid(T0))]),
+        own(
+            id("ip", "10.0.0.1"),
+            false,
+            vec![challenge(ChallengeKind::Http01, ChallengeState::Invalid(problem()))],
+        ),
+        own(id("ip", "2001:db8::1"), false, vec![]),
+        Slot::Reused { identifier: id("dns", "b.test"), order: order_id(), index: 65535, expires: T0 },
+    ]
+}
+
+fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
+    CertificateRecord {
+        der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
+        issuer: [0xe5; 20],
+        requester,
+        issued: T0,
+        not_after: Timestamp::from_millis(u64::MAX),
+        revocation,
+    }
+}
+
+fn acme() -> Requester {
+    Requester::Acme { provisioner: "acme".into(), account: account_id(), order: order_id() }
+}
+
+type Reads = dyn Fn(&[u8]) -> Result<bool, StoreError>;
+
+/// What the tests below do with a sample, whatever its kind.
+struct Sample {
+    name: String,
+    version: u8,
+    encoded: Vec<u8>,
+    /// Whether these bytes read as the sample.
+    reads: Box<Reads>,
+}
+
+fn sample<R: Record + PartialEq + 'static>(what: &str, record: R) -> Sample {
+    Sample {
+        name: format!("{}-{what}.v{}.bin", R::KIND.replace(' ', "-"), R::VERSION),
+        version: R::VERSION,
+        encoded: record.encode(),
+        reads: Box::new(move |bytes| R::decode(bytes).map(|read| read == record)),
+    }
+}
+
+fn samples() -> Vec<Sample> {
+    let mut all = vec![
+        sample("p256", account(PublicKey::EcP256([vec![4], vec![0x11; 64]].concat()))),
+        sample("p384", account(PublicKey::EcP384([vec![4], vec![0x22; 96]].concat()))),
+        sample("p521", account(PublicKey::EcP521([vec![4], vec![0x33; 132]].concat()))),
+        sample("ed25519", account(PublicKey::Ed25519(vec![0x44; 32]))),
+        sample("rsa", account(PublicKey::Rsa { n: vec![0x55; 256], e: vec![1, 0, 1] })),
+        sample(
+            "deactivated",
+            Account {
+                status: AccountStatus::Deactivated,
+                contacts: vec![],
+                terms_agreed: false,
+                ..account(PublicKey::Ed25519(vec![0x44; 32]))
+            },
+        ),
+        sample("open", order(slots(), Finish::Open)),
+        sample("processing", order(vec![], Finish::Processing(vec![0x30, 0x00]))),
+        sample("issued", order(vec![], Finish::Issued { serial: serial(), csr: [0xf6; 32] })),
+        sample("failed", order(vec![], Finish::Failed(StoredProblem { identifier: None, ..problem() }))),
+        sample("acme", certificate(acme(), None)),
+        sample("own", certificate(Requester::Own, None)),
+        sample("ceremony", certificate(Requester::Ceremony, None)),
+        sample("key", AccountKey(account_id())),
+        sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0 }),
+    ];
+    let revokers = [
+        ("owner", Revoker::Owner(account_id()), None),
+        ("authorized", Revoker::Authorized(account_id()), Some(0)),
+        ("key", Revoker::Key, Some(9)),
+    ];
+    for (what, by, reason) in revokers {
+        let revocation = Revocation { at: T0, reason, by };
+        all.push(sample(&format!("revoked-by-{what}"), certificate(acme(), Some(revocation))));
+    }
+    let (account, order, identifier) = (account_id(), order_id(), id("dns", "*.a.test"));
+    let events = [
+        (
+            "account-created",
+            Event::AccountCreated { provisioner: "acme".into(), account, thumbprint: [0x77; 32] },
+        ),
+        ("account-updated", Event::AccountUpdated { account }),
+        ("account-key-changed", Event::AccountKeyChanged { account, thumbprint: [0x88; 32] }),
+        ("account-deactivated", Event::AccountDeactivated { account }),
+        (
+            "authorization-valid",
+            Event::AuthorizationValid {
+                account,
+                order,
+                identifier: identifier.clone(),
+                by: ChallengeKind::Dns01,
+            },
+        ),
+        (
+            "authorization-invalid",
+            Event::AuthorizationInvalid {
+                account,
+                order,
+                identifier: identifier.clone(),
+                by: ChallengeKind::TlsAlpn01,
+                error: ErrorKind::Tls,
+            },
+        ),
+        ("authorization-deactivated", Event::AuthorizationDeactivated { account, order, identifier }),
+        ("certificate-issued", Event::CertificateIssued { serial: serial(), requester: acme() }),
+        ("issuance-refused", Event::IssuanceRefused { account, order, error: ErrorKind::BadCsr }),
+        (
+            "certificate-revoked",
+            Event::CertificateRevoked { serial: serial(), by: Revoker::Key, reason: Some(1) },
+        ),
+    ];
+    for (what, event) in events {
+        all.push(sample(what, AuditRecord { at: T0, event }));
+    }
+    // The order of this vocabulary is part of the format.
+    for kind in ErrorKind::ALL {
+        let event = Event::IssuanceRefused { account, order, error: *kind };
+        all.push(sample(&format!("error-{}", kind.name()), AuditRecord { at: T0, event }));
+    }
+    all
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden")
+}
+
+#[test]
+#[ignore = "writes files; see the top of this file"]
+fn write_missing_golden_files() {
+    std::fs::create_dir_all(folder()).unwrap();
+    for sample in samples() {
+        let path = folder().join(&sample.name);
+        if !path.exists() {
+            std::fs::write(path, sample.encoded).unwrap();
+        }
+    }
+}
+
+#[test]
+fn golden_files_read_as_they_were_written() {
+    let mut known = BTreeSet::new();
+    for Sample { name, encoded, reads, .. } in samples() {
+        let golden = std::fs::read(folder().join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(encoded, golden, "{name}: the format has changed: see the top of this file");
+        assert!(reads(&golden).unwrap(), "{name}");
+        assert!(known.insert(name.clone()), "{name} is there twice");
+    }
+    let found: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".bin"))
+        .collect();
+    assert_eq!(found, known, "every file has its sample");
+}
+
+#[test]
+fn other_versions_and_other_lengths_are_refused() {
+    let corrupt = |reads: &Reads, bytes: &[u8]| match reads(bytes) {
+        Err(StoreError::Corrupt(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    for Sample { name, version, encoded, reads } in samples() {
+        for other in [0, version + 1, 255] {
+            let mut bytes = encoded.clone();
+            bytes[0] = other;
+            let text = corrupt(&reads, &bytes);
+            assert!(text.contains(&format!("version {other}")), "{name}: {text}");
+        }
+        assert!(corrupt(&reads, &[]).contains("empty"));
+        for end in 1..encoded.len() {
+            corrupt(&reads, &encoded[..end]);
+        }
+        for more in [0, 1, 0xff] {
+            corrupt(&reads, &[&encoded[..], &[more]].concat());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes: Vec<u8>) {
+        for bytes in [bytes.clone(), [&[1], &bytes[..]].concat()] {
+            let _ = (Account::decode(&bytes), Order::decode(&bytes), CertificateRecord::decode(&bytes));
+            let _ = (AuditRecord::decode(&bytes), AccountKey::decode(&bytes), HeldAuthorization::decode(&bytes));
+        }
+    }
+
+    /// A stored record with some bytes gone bad: an error or another record, quickly.
+    #[test]
+    fn damaged_records_never_panic(which: prop::sample::Index, hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let samples = samples();
+        let Sample { encoded, reads, .. } = &samples[which.index(samples.len())];
+        let mut bytes = encoded.clone();
+        for (at, byte) in hits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = reads(&bytes);
+    }
+
+    /// A length that promises more than there is costs nothing.
+    #[test]
+    fn huge_lengths_are_refused(length in 1u64 << 20..=u64::MAX) {
+        let mut bytes = vec![1];
+        bytes.extend([0xa1; 16]);
+        let mut rest = length;
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        prop_assert!(Account::decode(&bytes).is_err());
+        prop_assert!(Order::decode(&bytes).is_err());
+    }
+}
