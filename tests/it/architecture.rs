@@ -61,7 +61,9 @@ fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            rust_files(&path, into);
+            if path.file_name().unwrap() != "tests" {
+                rust_files(&path, into);
+            }
         } else if path.extension().is_some_and(|e| e == "rs") && path.file_name().unwrap() != "tests.rs" {
             into.push(path);
         }
