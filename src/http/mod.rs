@@ -9,8 +9,12 @@ pub mod server;
 pub mod status;
 pub mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,6 +27,15 @@ use problem::Failure;
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
 
+/// What a request's body may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Most bytes.
+    pub bytes: usize,
+    /// Until the last of them has arrived.
+    pub time: Duration,
+}
+
 /// What the handlers work with.
 pub struct App {
     /// The verbs.
@@ -31,8 +44,8 @@ pub struct App {
     pub base_url: String,
     /// Root and intermediate certificates for download.
     pub trust: status::Trust,
-    /// Most bytes of a request's body.
-    pub max_body: usize,
+    /// What a request's body may cost.
+    pub body: BodyLimits,
     requests: AtomicU64,
     boot: u32,
     readiness: status::Readiness,
@@ -44,14 +57,14 @@ impl App {
         service: Arc<Service>,
         base_url: String,
         trust: status::Trust,
-        max_body: usize,
+        body: BodyLimits,
         boot: u32,
     ) -> Self {
         Self {
             service,
             base_url,
             trust,
-            max_body,
+            body,
             requests: AtomicU64::new(0),
             boot,
             readiness: status::Readiness::default(),
@@ -59,33 +72,37 @@ impl App {
     }
 
     /// An id that ties a reply to the log.
-    fn request_id(&self) -> String {
+    pub fn request_id(&self) -> String {
         format!("{:08x}-{:x}", self.boot, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Answers one request, whatever it is.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response
+    /// Answers one request, whatever it is, under an id from [`App::request_id`].
+    pub async fn answer<B>(&self, request: Request<B>, id: &str) -> Response
     where
         B: hyper::body::Body + Send + Unpin,
         B::Data: Send,
         B::Error: std::fmt::Display,
     {
-        let id = self.request_id();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match path.strip_prefix("/acme/") {
-            Some(rest) => acme::answer(self, rest, request, &id).await,
+            Some(rest) => acme::answer(self, rest, request, id).await,
             None => match status::answer(self, &path, &method).await {
                 Ok(response) => response,
-                Err(failure) => problem::render(&failure, &id),
+                Err(failure) => problem::render(&failure, id),
             },
         };
-        let mut response = answered;
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert("x-request-id", value);
-        }
+        let response = tagged(answered, id);
         tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "request");
         response
     }
+}
+
+/// Puts the request's id on a response.
+fn tagged(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
 }
 
 /// A response with a body of that type.
