@@ -20,12 +20,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::service::Service;
 use problem::Failure;
 
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
+
+/// Requests at once. A handler outlives a client that gives up, so over a store that hangs the
+/// limit of connections alone would bound nothing.
+const MAX_REQUESTS: usize = 4096;
 
 /// What a request's body may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,7 @@ pub struct App {
     /// What a request's body may cost.
     pub body: BodyLimits,
     requests: AtomicU64,
+    under_way: Arc<Semaphore>,
     boot: u32,
     readiness: status::Readiness,
 }
@@ -66,6 +72,7 @@ impl App {
             trust,
             body,
             requests: AtomicU64::new(0),
+            under_way: Arc::new(Semaphore::new(MAX_REQUESTS)),
             boot,
             readiness: status::Readiness::default(),
         }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::problem::{self, Failure};
 use super::{App, Response, tagged};
+use crate::service;
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -264,17 +265,25 @@ async fn answer(
     if version == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
         return Ok(tagged(problem::render(&Failure::Host, &id), &id));
     }
+    let Ok(permit) = app.under_way.clone().try_acquire_owned() else {
+        let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
+        return Ok(tagged(problem::render(&failure, &id), &id));
+    };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
     let work = tokio::spawn({
         let id = id.clone();
-        async move { app.answer(request, &id).await }
+        async move {
+            let response = app.answer(request, &id).await;
+            drop(permit);
+            response
+        }
     });
     // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {
         Ok(Ok(response)) => return Ok(response),
-        Ok(Err(error)) => Failure::Service(crate::service::Error::Internal(error.to_string())),
+        Ok(Err(error)) => Failure::Service(service::Error::Internal(error.to_string())),
         Err(_) => {
             tracing::warn!(request = id, "a request took too long");
             Failure::Timeout

@@ -155,6 +155,8 @@ pub(crate) struct Faulty {
     pub(crate) checks: AtomicUsize,
     pub(crate) down: AtomicBool,
     pub(crate) check_delay: Mutex<Duration>,
+    /// Whether checks panic.
+    pub(crate) panics: AtomicBool,
 }
 
 impl Faulty {
@@ -166,6 +168,7 @@ impl Faulty {
             checks: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             check_delay: Mutex::new(Duration::ZERO),
+            panics: AtomicBool::new(false),
         }
     }
     /// The commit after `skip` further ones fails.
@@ -233,8 +236,10 @@ impl Store for Faulty {
     }
     fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.checks.fetch_add(1, Ordering::SeqCst);
+        let panics = self.panics.load(Ordering::SeqCst);
         let (down, delay) = (self.down.load(Ordering::SeqCst), *self.check_delay.lock().unwrap());
         Box::pin(async move {
+            assert!(!panics, "as planned");
             tokio::time::sleep(delay).await;
             if down {
                 Err(StoreError::Failed("secret-disk-path is gone".into()))

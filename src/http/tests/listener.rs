@@ -12,6 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::client::app;
 use crate::acme::identifier::Identifier;
+use crate::http::App;
 use crate::http::server::{Limits, serve};
 use crate::http::tls::{OwnCertificate, server_config};
 use crate::service::stand::Stand;
@@ -21,7 +22,8 @@ struct Server {
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
     roots: rustls::RootCertStore,
-    _stand: Stand,
+    app: Arc<App>,
+    stand: Stand,
 }
 
 const LIMIT: Duration = super::client::BODY_TIME;
@@ -39,10 +41,11 @@ async fn server(connections: usize) -> Server {
     let (stop, stopping) = watch::channel(false);
     let limits = Limits { connections, request: LIMIT, drain: Duration::from_secs(3) };
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let task = tokio::spawn(serve(listener, acceptor, app(&stand), limits, stopping));
+    let app = app(&stand);
+    let task = tokio::spawn(serve(listener, acceptor, app.clone(), limits, stopping));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(stand.hierarchy.root_der.clone())).unwrap();
-    Server { address, stop, task, roots, _stand: stand }
+    Server { address, stop, task, roots, app, stand }
 }
 
 impl Server {
@@ -232,4 +235,106 @@ async fn a_drain_ends_idle_connections_and_refuses_new_ones() {
     to_end(&mut idle).await;
     let _ = connection.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_lets_what_is_under_way_finish() {
+    let server = server(10).await;
+    *server.stand.store.check_delay.lock().unwrap() = Duration::from_millis(800);
+    let all = server.app.under_way.available_permits();
+    let mut stream = server.http1().await;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let (mut sender, connection) = http2(&server).await;
+    let second = tokio::spawn(async move { sender.send_request(request("/readyz")).await });
+    while server.app.under_way.available_permits() > all - 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.stop.send(true).unwrap();
+    let (reply, _) = to_end(&mut stream).await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+    server.task.await.unwrap();
+    let _ = connection.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_at_once_are_bounded() {
+    let server = server(10).await;
+    let all = server.app.under_way.available_permits();
+    let held = server.app.under_way.clone().acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
+    let get = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let reply = ask(&mut server.http1().await, get).await;
+    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains("retry-after: 2"), "{reply}");
+    drop(held);
+    let reply = ask(&mut server.http1().await, get).await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    // What is late at the store goes on and gives its place back in the end.
+    *server.stand.store.check_delay.lock().unwrap() = LIMIT * 4;
+    let late = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let reply = ask(&mut server.http1().await, late).await;
+    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains("x-request-id: 0000abcd-"), "{reply}");
+    assert!(reply.contains("connection: close") && reply.contains("took too long"), "{reply}");
+    for _ in 0..500 {
+        if server.app.under_way.available_permits() == all {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the place was not given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_ends_one_request() {
+    let server = server(10).await;
+    server.stand.store.panics.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (mut sender, _connection) = http2(&server).await;
+    let failed = sender.send_request(request("/readyz")).await.unwrap();
+    assert_eq!(failed.status(), 500);
+    assert!(failed.headers().contains_key("x-request-id"));
+    assert_eq!(sender.send_request(request("/health")).await.unwrap().status(), 200);
+    // And the next check is not locked out.
+    server.stand.store.panics.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(sender.send_request(request("/readyz")).await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_certificate_is_renewed_under_the_listener() {
+    let stand = Stand::now().await;
+    let names = [Identifier::parse_dns("localhost").unwrap()];
+    let (own, renew_at) = OwnCertificate::issue(&stand.service, &names).await.unwrap();
+    let begun = crate::time::Clock::now(&stand.clock);
+    let (own, life) = (Arc::new(own), renew_at.since(begun));
+    assert!(life > Duration::from_secs(15 * 3600) && life < Duration::from_secs(17 * 3600), "{life:?}");
+    let config = Arc::new(server_config(own.clone()).unwrap());
+    let shown = || async {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(stand.hierarchy.root_der.clone())).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let server = TlsAcceptor::from(config.clone()).accept(far);
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = TlsConnector::from(Arc::new(client)).connect(name, near);
+        let (_server, client) = tokio::join!(server, client);
+        let client = client.unwrap();
+        let session = client.get_ref().1;
+        assert_eq!(
+            session.negotiated_key_exchange_group().unwrap().name(),
+            rustls::NamedGroup::X25519MLKEM768
+        );
+        session.peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = shown().await;
+    assert_eq!(shown().await, first);
+    own.renew(&stand.service, &names).await.unwrap();
+    assert_ne!(shown().await, first);
+    // A failed renewal leaves the one that works.
+    stand.signer.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let second = shown().await;
+    own.renew(&stand.service, &names).await.unwrap_err();
+    assert_eq!(shown().await, second);
 }

@@ -106,7 +106,7 @@ async fn a_slow_signature_holds_no_lock() {
     let authorization = client.read(&order).await.expect(200).at("/authorizations/0");
     let payload = json!({ "status": "deactivated" });
     let change = client.post(&authorization, &payload);
-    let reply = tokio::time::timeout(Duration::from_millis(500), change).await.expect("nobody waits");
+    let reply = tokio::time::timeout(Duration::from_millis(1500), change).await.expect("nobody waits");
     reply.expect(200);
     // And what was given up before the signature counts for nothing.
     let failed = until(&client, &order, "invalid").await;
