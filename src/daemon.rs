@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -118,6 +118,8 @@ pub fn run(launch: Launch) -> Result<(), DaemonError> {
 
 async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let Launch { settings, reload, on_ready } = launch;
+    // Before anybody is told that the server is there, and may send one.
+    let mut signals = Signals::new()?;
     let (issuer, roots) = load_issuer(&settings)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -142,7 +144,11 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let config = tls::server_config(own.clone()).map_err(|e| DaemonError::System(e.to_string()))?;
     let boot = u32::from_be_bytes(entropy.bytes());
     let base_url = settings.server.base_url.clone();
-    let limits = RequestLimits { body: settings.server.max_body, under_way: settings.server.max_requests };
+    let limits = RequestLimits {
+        bytes: settings.server.max_body,
+        time: settings.server.request_timeout,
+        under_way: settings.server.max_requests,
+    };
     let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, limits, boot));
 
     let (stop, stopping) = watch::channel(false);
@@ -150,20 +156,26 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         tokio::spawn(renew_own(service.clone(), own, names, renew_at)),
         tokio::spawn(sweep(service.clone(), settings.store.retention)),
     ];
-    let server = tokio::spawn(listen(listener, config, app, &settings, stopping));
+    let mut server = tokio::spawn(listen(listener, config, app, &settings, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
     if let Some(on_ready) = on_ready {
         on_ready(&ready);
     }
-    wait_for_stop(&service, &reload, address).await?;
-    tracing::info!("stopping: no new requests; those under way are finished");
-    let _ = stop.send(true);
-    let _ = server.await;
+    let outcome = tokio::select! {
+        () = wait_for_stop(&mut signals, &service, &reload, address) => {
+            tracing::info!("stopping: no new requests; those under way are finished");
+            let _ = stop.send(true);
+            let _ = server.await;
+            Ok(())
+        }
+        // A process that listens no more is to be started anew.
+        ended = &mut server => Err(DaemonError::System(format!("the listener ended: {ended:?}"))),
+    };
     background.iter().for_each(tokio::task::JoinHandle::abort);
     store.close().await;
     tracing::info!("stopped");
-    Ok(())
+    outcome
 }
 
 fn listen(
@@ -188,20 +200,31 @@ fn ready(settings: &Settings, address: SocketAddr, base_url: String, root_finger
     Ready { address, directories: directories.collect(), base_url: base_url.clone(), root_fingerprint }
 }
 
-async fn wait_for_stop(
-    service: &Service,
-    read_again: &Reload,
-    address: SocketAddr,
-) -> Result<(), DaemonError> {
-    let system = |error: std::io::Error| DaemonError::System(format!("cannot handle signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, DaemonError> {
+        let on = |kind| {
+            signal(kind).map_err(|error| DaemonError::System(format!("cannot handle signals: {error}")))
+        };
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn wait_for_stop(signals: &mut Signals, service: &Service, read_again: &Reload, address: SocketAddr) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(service, read_again, address),
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hangup.recv() => reload(service, read_again, address),
         }
     }
 }

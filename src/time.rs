@@ -115,6 +115,10 @@ impl ManualClock {
     pub fn new(at: Timestamp) -> Self {
         Self(std::sync::Arc::new(std::sync::atomic::AtomicU64::new(at.0)))
     }
+    /// Sets the clock, back too.
+    pub fn set(&self, to: Timestamp) {
+        self.0.store(to.0, std::sync::atomic::Ordering::SeqCst);
+    }
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap();

@@ -172,6 +172,16 @@ impl Authorization {
         self.challenges.iter_mut().find(|challenge| challenge.kind == kind)
     }
 
+    /// Whether a validation by that challenge may be begun, or begun anew after a crash: the
+    /// authorization is pending and no other challenge of it is under validation (one would
+    /// settle against the other).
+    pub fn awaits(&self, kind: ChallengeKind, now: Timestamp) -> bool {
+        let other = |c: &Challenge| c.kind != kind && c.state == ChallengeState::Processing;
+        self.status(now) == AuthorizationStatus::Pending
+            && self.challenge(kind).is_some()
+            && !self.challenges.iter().any(other)
+    }
+
     /// Takes the client's word that the challenge is in place. `true` if validation is to start;
     /// `false` if the authorization is settled or under validation, and stays as it is.
     pub fn respond(&mut self, kind: ChallengeKind, now: Timestamp) -> bool {
@@ -186,6 +196,15 @@ impl Authorization {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Shows a validation that has begun and is not recorded yet.
+    pub fn show_processing(&mut self, kind: ChallengeKind) {
+        if let Some(challenge) = self.challenge_mut(kind)
+            && matches!(challenge.state, ChallengeState::Pending(_))
+        {
+            challenge.state = ChallengeState::Processing;
         }
     }
 

@@ -9,13 +9,18 @@ pub mod server;
 pub mod status;
 pub mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::service::Service;
 use problem::Failure;
@@ -23,22 +28,16 @@ use problem::Failure;
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
 
-/// Limits on requests.
-#[derive(Clone, Copy, Debug)]
+/// Limits of one request, and of all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Most bytes of a body.
-    pub body: usize,
-    /// Most requests under way at once.
+    pub bytes: usize,
+    /// Until the last of them has arrived.
+    pub time: Duration,
+    /// Requests at once. A handler outlives a client that gives up, so over a store that hangs the
+    /// limit of connections alone would bound nothing.
     pub under_way: usize,
-}
-
-/// A request under way; counts until dropped.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What the handlers work with.
@@ -49,10 +48,10 @@ pub struct App {
     pub base_url: String,
     /// Root and intermediate certificates for download.
     pub trust: status::Trust,
-    /// Limits of one request and of all.
+    /// What requests may cost.
     pub limits: RequestLimits,
-    under_way: AtomicUsize,
     requests: AtomicU64,
+    under_way: Arc<Semaphore>,
     boot: u32,
     readiness: status::Readiness,
 }
@@ -71,51 +70,51 @@ impl App {
             base_url,
             trust,
             limits,
-            under_way: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            under_way: Arc::new(Semaphore::new(limits.under_way)),
             boot,
             readiness: status::Readiness::default(),
         }
     }
 
     /// An id that ties a reply to the log.
-    fn request_id(&self) -> String {
+    pub fn request_id(&self) -> String {
         format!("{:08x}-{:x}", self.boot, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Counts a request in, or sheds it: past the limit everything, past half of it what would begin
-    /// new work, so that what was begun gets finished. Refusing costs next to nothing, since it
-    /// comes before the body is read.
-    fn admit(&self, begins_work: bool) -> Result<UnderWay<'_>, Failure> {
-        let limit = if begins_work { self.limits.under_way / 2 } else { self.limits.under_way };
-        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        let counted = UnderWay(&self.under_way);
-        if before < limit { Ok(counted) } else { Err(Failure::Overloaded) }
+    /// Whether new orders and accounts are to wait: with half of the places taken, what was begun
+    /// gets finished first, or under overload nothing would be.
+    fn is_crowded(&self) -> bool {
+        self.under_way.available_permits() < self.limits.under_way / 2
     }
 
-    /// Answers one request, whatever it is.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response
+    /// Answers one request, whatever it is, under an id from [`App::request_id`].
+    pub async fn answer<B>(&self, request: Request<B>, id: &str) -> Response
     where
         B: hyper::body::Body + Send + Unpin,
         B::Data: Send,
         B::Error: std::fmt::Display,
     {
-        let id = self.request_id();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match path.strip_prefix("/acme/") {
-            Some(rest) => acme::answer(self, rest, request, &id).await,
+            Some(rest) => acme::answer(self, rest, request, id).await,
             None => match status::answer(self, &path, &method).await {
                 Ok(response) => response,
-                Err(failure) => problem::render(&failure, &id),
+                Err(failure) => problem::render(&failure, id),
             },
         };
-        let mut response = answered;
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert("x-request-id", value);
-        }
+        let response = tagged(answered, id);
         tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "request");
         response
     }
+}
+
+/// Puts the request's id on a response.
+fn tagged(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
 }
 
 /// A response with a body of that type.

@@ -31,8 +31,12 @@ pub enum Failure {
     ContentType,
     /// The body is larger than the limit, bytes.
     TooLarge(usize),
-    /// The body did not arrive.
-    Body(String),
+    /// The body broke off.
+    Body,
+    /// The body took longer than the limit.
+    Slow,
+    /// An HTTP/1.1 request without its one Host (RFC 9112 §3.2).
+    Host,
     /// The signature does not hold.
     Signature,
     /// The nonce is missing, unknown or used.
@@ -47,8 +51,6 @@ pub enum Failure {
     KeyInUse(String),
     /// The request took longer than the limit.
     Timeout,
-    /// More requests are under way than the limit.
-    Overloaded,
     /// Not ready to serve, for `/readyz`.
     NotReady,
 }
@@ -175,8 +177,14 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             detail: format!("the body is larger than {limit} bytes").into(),
             refusal: None,
         },
-        Failure::Body(_) => {
+        Failure::Body => {
             client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "the body did not arrive completely")
+        }
+        Failure::Slow => {
+            client(StatusCode::REQUEST_TIMEOUT, ErrorKind::Malformed, "the body did not arrive in time")
+        }
+        Failure::Host => {
+            client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "Host: must be given, once")
         }
         Failure::Signature => {
             client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "the JWS signature does not verify")
@@ -205,7 +213,6 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             "the new key belongs to an account already; its URL is in Location",
         ),
         Failure::Timeout => busy("the request took too long; try again", request_id),
-        Failure::Overloaded => busy("the server has too much to do; try again", request_id),
         Failure::NotReady => busy("not ready", request_id),
     }
 }

@@ -1,24 +1,31 @@
 //! The listener: accepts, shakes hands, serves HTTP/1.1 and HTTP/2, drains.
 //!
-//! Every wait for a client has an end: the handshake, the request's head, its body, the reply.
+//! Every wait for a client has an end: the handshake, the request's head, its body, the reply, and
+//! the pause until the next request.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, header};
+use hyper::{Request, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
-use super::{App, Response};
+use super::{App, Response, tagged};
+use crate::service;
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +43,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 128;
 /// Bytes of a request's head.
-const HEAD: usize = 16 * 1024;
+const HEAD: u32 = 16 * 1024;
+/// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
+const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 
 /// Serves until `stop` turns true, then drains.
 pub async fn serve(
@@ -94,6 +103,7 @@ async fn connection(
 ) {
     // Replies are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let stream = Impatient::new(stream, limits.request);
     // Each stage's state in a box of its own: the task of an idle connection, and there may be
     // thousands, is then as large as what it needs.
     let stream = match tokio::time::timeout(HANDSHAKE, Box::pin(tls.accept(stream))).await {
@@ -107,77 +117,183 @@ async fn connection(
             return;
         }
     };
-    let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, app, limits, stop)).await
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let activity = Arc::new(Activity::default());
+    let service = service_fn({
+        let activity = activity.clone();
+        move |request| answer(app.clone(), limits.request, activity.begin(), request)
+    });
+    let io = TokioIo::new(stream);
+    let served = if is_h2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .keep_alive_interval(limits.request)
+            .keep_alive_timeout(HANDSHAKE);
+        let connection = builder.serve_connection(io, service);
+        Box::pin(drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop)).await
     } else {
-        Box::pin(serve_http1(stream, app, limits, stop)).await
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD as usize);
+        let connection = builder.serve_connection(io, service);
+        Box::pin(drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
-async fn serve_http1(
-    stream: TlsStream<TcpStream>,
-    app: Arc<App>,
+/// Serves a connection until it ends, is idle, or the server stops; then lets what is under way
+/// finish, within bounds.
+async fn drive<C>(
+    connection: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    activity: &Activity,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
-) -> hyper::Result<()> {
-    let service = service_fn(move |request| answer(app.clone(), limits.request, request));
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        served = connection.as_mut() => served,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+) -> Result<(), hyper::Error>
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = stopped(&mut stop) => break,
+            // A client that answers pings is alive, and idle all the same.
+            () = tokio::time::sleep(limits.request) => {
+                let now = activity.idle();
+                if now.is_some() && now == seen {
+                    break;
+                }
+                seen = now;
+            }
         }
+    }
+    shut_down(connection.as_mut());
+    tokio::time::timeout(limits.request * 2, connection).await.unwrap_or(Ok(()))
+}
+
+/// Requests of a connection.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        UnderWay(self.clone())
+    }
+
+    /// How many there were so far, if none is under way.
+    fn idle(&self) -> Option<u64> {
+        let ended = self.ended.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
     }
 }
 
-async fn serve_http2(
-    stream: TlsStream<TcpStream>,
-    app: Arc<App>,
-    limits: Limits,
-    mut stop: watch::Receiver<bool>,
-) -> hyper::Result<()> {
-    let service = service_fn(move |request| answer(app.clone(), limits.request, request));
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD as u32)
-        .keep_alive_interval(limits.request)
-        .keep_alive_timeout(HANDSHAKE);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        served = connection.as_mut() => served,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+struct UnderWay(Arc<Activity>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-async fn answer(app: Arc<App>, limit: Duration, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let work = tokio::spawn({
-        let app = app.clone();
-        async move { app.answer(request).await }
-    });
+/// A stream that fails when the other side takes nothing for so long: a client that does not read
+/// its replies would hold its connection for ever.
+struct Impatient {
+    stream: TcpStream,
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    fn new(stream: TcpStream, patience: Duration) -> Self {
+        Self { stream, patience, stalled: None }
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(cx, polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn answer(
+    app: Arc<App>,
+    limit: Duration,
+    _under_way: UnderWay,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let id = app.request_id();
+    let version = request.version();
+    if version == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        return Ok(tagged(problem::render(&Failure::Host, &id), &id));
+    }
+    let Ok(permit) = app.under_way.clone().try_acquire_owned() else {
+        let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
+        return Ok(tagged(problem::render(&failure, &id), &id));
+    };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
-    let response = match tokio::time::timeout(limit, work).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a request handler failed");
-            problem::render(&Failure::Service(crate::service::Error::Internal(error.to_string())), "-")
-        }
-        Err(_) => {
-            let mut response = problem::render(&Failure::Timeout, "-");
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let work = tokio::spawn({
+        let id = id.clone();
+        async move {
+            let response = app.answer(request, &id).await;
+            drop(permit);
             response
         }
+    });
+    // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
+    // late goes on to its end; it no longer waits for the client.
+    let failure = match tokio::time::timeout(limit * 2, work).await {
+        Ok(Ok(response)) => return Ok(response),
+        Ok(Err(error)) => Failure::Service(service::Error::Internal(error.to_string())),
+        Err(_) => {
+            tracing::warn!(request = id, "a request took too long");
+            Failure::Timeout
+        }
     };
+    let mut response = tagged(problem::render(&failure, &id), &id);
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
     Ok(response)
 }

@@ -1,9 +1,10 @@
 //! What anybody may ask: is it alive, is it ready, which certificates is it to be trusted by.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::problem::Failure;
 use super::{App, Response, only_get, reply};
@@ -44,27 +45,25 @@ const READINESS_AGE: Duration = Duration::from_secs(1);
 const READINESS_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn answer(app: &App, path: &str, method: &Method) -> Result<Response, Failure> {
-    let response = match path {
-        "/health" => reply(StatusCode::OK, "application/json", r#"{"status":"ok"}"#),
-        "/livez" => reply(StatusCode::OK, "text/plain", "ok\n"),
-        "/readyz" => {
-            if !is_ready(app).await {
-                return Err(Failure::NotReady);
-            }
-            reply(StatusCode::OK, "text/plain", "ok\n")
-        }
-        "/roots.pem" => {
-            let all: String = app.trust.roots.iter().map(|(_, pem)| pem.as_str()).collect();
-            reply(StatusCode::OK, "application/x-pem-file", all)
-        }
-        "/intermediates.pem" => {
-            reply(StatusCode::OK, "application/x-pem-file", app.trust.intermediates.clone())
-        }
-        _ => root(app, path).ok_or(Failure::NoSuchResource)?,
-    };
+    let text = |content_type, body: String| Ok(reply(StatusCode::OK, content_type, body));
+    let known = root(app, path);
+    if known.is_none() && !PATHS.contains(&path) {
+        return Err(Failure::NoSuchResource);
+    }
     only_get(method)?;
-    Ok(response)
+    match path {
+        "/health" => text("application/json", r#"{"status":"ok"}"#.into()),
+        "/readyz" if !is_ready(app).await => Err(Failure::NotReady),
+        "/livez" | "/readyz" => text("text/plain", "ok\n".into()),
+        "/roots.pem" => {
+            text("application/x-pem-file", app.trust.roots.iter().map(|(_, pem)| pem.as_str()).collect())
+        }
+        "/intermediates.pem" => text("application/x-pem-file", app.trust.intermediates.clone()),
+        _ => known.ok_or(Failure::NoSuchResource),
+    }
 }
+
+const PATHS: [&str; 5] = ["/health", "/livez", "/readyz", "/roots.pem", "/intermediates.pem"];
 
 /// `/root/{sha256}`: as the `step` CLI fetches it, upper case and dashes tolerated.
 fn root(app: &App, path: &str) -> Option<Response> {
@@ -74,9 +73,10 @@ fn root(app: &App, path: &str) -> Option<Response> {
     Some(reply(StatusCode::OK, "application/json", body))
 }
 
+/// Probes that come while one is checking wait for what it finds.
 async fn is_ready(app: &App) -> bool {
-    let last = *app.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((at, ready)) = last
+    let mut last = app.readiness.0.lock().await;
+    if let Some((at, ready)) = *last
         && at.elapsed() < READINESS_AGE
     {
         return ready;
@@ -92,6 +92,6 @@ async fn is_ready(app: &App) -> bool {
             false
         }
     };
-    *app.readiness.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), ready));
+    *last = Some((Instant::now(), ready));
     ready
 }

@@ -89,6 +89,10 @@ struct Raw {
 impl Jwk {
     /// Parses the JSON of a public key.
     pub fn parse(json: &str) -> Result<Self, JwkError> {
+        // serde would take an array for a struct, member by member.
+        if !json.trim_start().starts_with('{') {
+            return Err(JwkError::Malformed("it is not a JSON object"));
+        }
         let raw: Raw =
             serde_json::from_str(json).map_err(|_| JwkError::Malformed("a member is missing or doubled"))?;
         if raw.d.is_some() || raw.k.is_some() {
@@ -262,7 +266,13 @@ mod tests {
         for (json, want) in rows {
             assert_eq!(Jwk::parse(&json).unwrap_err(), want, "{json}");
         }
-        for json in ["", "[]", "{}", r#"{"kty":"RSA","kty":"RSA"}"#] {
+        for json in [
+            "",
+            "[]",
+            r#"["OKP","Ed25519","11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",null,null,null,null,null]"#,
+            "{}",
+            r#"{"kty":"RSA","kty":"RSA"}"#,
+        ] {
             assert!(matches!(Jwk::parse(json), Err(JwkError::Malformed(_))), "{json}");
         }
     }

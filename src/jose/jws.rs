@@ -67,6 +67,10 @@ pub struct Unverified {
 impl Unverified {
     /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, JwsError> {
+        // serde would take an array for a struct, member by member.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return malformed("it is not a JSON object");
+        }
         let outer: Flattened<'_> =
             serde_json::from_slice(body).map_err(|error| JwsError::Malformed(describe(&error).into()))?;
         let Some(header) = from_base64url(&outer.protected) else {
@@ -281,6 +285,7 @@ mod tests {
             good[..good.len() - 1].to_owned(),
             ".".repeat(1_000_000),
             String::new(),
+            r#"["e30","",""]"#.into(),
         ];
         for body in bodies {
             assert!(matches!(Unverified::parse(body.as_bytes()), Err(JwsError::Malformed(_))));

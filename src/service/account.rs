@@ -21,7 +21,7 @@ pub struct KnownAccount {
     pub key: Jwk,
     /// The key's thumbprint.
     pub thumbprint: Thumbprint,
-    version: Version,
+    pub(super) version: Version,
 }
 
 /// Accounts lately seen, with parsed keys.
@@ -65,8 +65,12 @@ impl Service {
         let found = match self.accounts.get(&id) {
             Some(found) => Some(found),
             None => {
-                let _guard = self.locks.of(id.as_bytes()).await;
-                self.load_account(id).await?
+                let _guard = self.account_locks.of(id.as_bytes()).await;
+                // Of many requests that wait here, the first reads for all.
+                match self.accounts.get(&id) {
+                    Some(found) => Some(found),
+                    None => self.load_account(id).await?,
+                }
             }
         };
         Ok(found.filter(|known| known.account.provisioner == terms.name))
@@ -78,6 +82,12 @@ impl Service {
         let Some(row) = self.store.get(Table::Accounts, id.as_bytes()).await? else { return Ok(None) };
         let account = Account::decode(&row.value)?;
         self.cache_account(account, row.version).map(Some)
+    }
+
+    /// As if the cache had been full.
+    #[cfg(test)]
+    pub(crate) fn forget_account(&self, id: AccountId) {
+        self.accounts.remove(&id);
     }
 
     fn cache_account(&self, account: Account, version: Version) -> Result<Arc<KnownAccount>, Error> {
@@ -158,7 +168,7 @@ impl Service {
             .expect(Table::Accounts, *account.id.as_bytes(), Expect::Absent)
             .put(Table::AccountKeys, row, AccountKey(account.id).encode())
             .put(Table::Accounts, *account.id.as_bytes(), account.encode());
-        let _guard = self.locks.of(account.id.as_bytes()).await;
+        let _guard = self.account_locks.of(account.id.as_bytes()).await;
         match self.store.commit(audited(batch, now, event)).await? {
             CommitOutcome::Committed(version) => self.cache_account(account, version).map(Some),
             CommitOutcome::Conflict => Ok(None),
@@ -224,7 +234,7 @@ impl Service {
         id: AccountId,
         change: impl FnOnce(&Account) -> Result<(Account, Batch), Error>,
     ) -> Result<Arc<KnownAccount>, Error> {
-        let _guard = self.locks.of(id.as_bytes()).await;
+        let _guard = self.account_locks.of(id.as_bytes()).await;
         let known = self.load_account(id).await?.ok_or(Error::NotFound)?;
         if known.account.status != AccountStatus::Valid {
             return Err(Refusal::unauthorized("the account is deactivated").into());

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::account::KnownAccount;
 use super::gate::{self, Gated};
 use super::objects::LoadedOrder;
-use super::{Error, Service, Work, audited};
+use super::{Error, Service, audited};
+use crate::acme::account::AccountStatus;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
-use crate::acme::order::{Finish, Order, OrderStatus, Slot};
+use crate::acme::order::{AuthorizationStatus, Finish, Order, OrderStatus, Slot};
 use crate::audit::Event;
 use crate::authority::policy;
 use crate::authority::signer::Cost;
@@ -41,7 +43,7 @@ impl Service {
         id: OrderId,
         csr: &[u8],
     ) -> Result<LoadedOrder, Error> {
-        let guard = self.locks.of(id.as_bytes()).await;
+        let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_own_order(terms, account, id).await?;
         match &loaded.order.finish {
             // Clients repeat a request whose answer they lost; the answer is the same.
@@ -64,14 +66,13 @@ impl Service {
         match self.issuer.signer().cost() {
             Cost::Quick => self.issue_order(terms, &loaded, &csr).await,
             Cost::Slow => {
-                self.check_held(&loaded.order).await?;
                 // Refuses what is to be refused before the order is bound to this CSR.
-                let known = self.account(terms, account).await?.ok_or(Error::NotFound)?;
+                self.check_proved(&loaded.order).await?;
+                let known = self.account_in_standing(terms, account).await?;
                 let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
                 drop(guard);
-                let work = self.resume_finalize(id);
-                if let Some(work) = work {
+                if let Some(work) = self.resume_finalize(id) {
                     let _ = tokio::time::timeout(PATIENCE, work).await;
                 }
                 self.load_own_order(terms, account, id).await
@@ -79,7 +80,7 @@ impl Service {
         }
     }
 
-    /// Signs and commits; the order's lock is held.
+    /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(
         &self,
         terms: &Terms,
@@ -88,17 +89,16 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let (id, order) = (loaded.id, &loaded.order);
         let now = self.now();
-        self.check_held(order).await?;
-        let known = self.account(terms, order.account).await?.ok_or(Error::NotFound)?;
+        self.check_proved(order).await?;
+        let known = self.account_in_standing(terms, order.account).await?;
         let grant = terms.grant(id, order, csr, known.key.spki(), now)?;
         let mut finished = order.clone();
         let also = |issued: &crate::authority::sign::Issued| {
             finished.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version)).put(
-                Table::Orders,
-                *id.as_bytes(),
-                finished.encode(),
-            )
+            Batch::new()
+                .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
+                .expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version))
+                .put(Table::Orders, *id.as_bytes(), finished.encode())
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
@@ -109,24 +109,34 @@ impl Service {
                 );
                 Ok(LoadedOrder { id, order: finished, version: loaded.version })
             }
-            Gated::Conflict => Err(Error::Busy("another change of the order came first")),
+            Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
         }
     }
 
-    /// Authorizations proved in other orders must still be held: their owner may have given one up.
-    async fn check_held(&self, order: &Order) -> Result<(), Error> {
+    /// A closed account gets nothing more, not even what was under way (RFC 8555 §7.3.6).
+    async fn account_in_standing(&self, terms: &Terms, id: AccountId) -> Result<Arc<KnownAccount>, Error> {
+        let known = self.account(terms, id).await?.ok_or(Error::NotFound)?;
+        match known.account.status {
+            AccountStatus::Valid => Ok(known),
+            AccountStatus::Deactivated => Err(Refusal::unauthorized("the account is deactivated").into()),
+        }
+    }
+
+    /// Every authorization must hold now: one proved in another order, or one of an order that
+    /// waits for its signature, may have been given up or have run out.
+    async fn check_proved(&self, order: &Order) -> Result<(), Error> {
         let now = self.now();
         for slot in &order.slots {
-            let Slot::Reused { identifier, order: keeper, index, .. } = slot else { continue };
-            let authorization = self.load_order(*keeper).await;
-            let valid = match &authorization {
-                Ok(kept) => kept.order.own(*index).is_some_and(|authorization| {
-                    authorization.status(now) == crate::acme::order::AuthorizationStatus::Valid
-                }),
-                Err(Error::NotFound) => false,
-                Err(error) => return Err(error.clone()),
+            let status = match slot {
+                Slot::Own(authorization) => Some(authorization.status(now)),
+                Slot::Reused { order: keeper, index, .. } => match self.load_order(*keeper).await {
+                    Ok(kept) => kept.order.own(*index).map(|authorization| authorization.status(now)),
+                    Err(Error::NotFound) => None,
+                    Err(error) => return Err(error),
+                },
             };
-            if !valid {
+            if status != Some(AuthorizationStatus::Valid) {
+                let identifier = slot.identifier();
                 let detail =
                     format!("the authorization for {identifier} is no longer valid: open a new order");
                 return Err(Refusal::unauthorized(detail).into());
@@ -158,7 +168,7 @@ impl Service {
 
     /// Goes on with an order committed as processing, if nobody is at it.
     pub(super) fn resume_finalize(self: &Arc<Self>, id: OrderId) -> Option<tokio::task::JoinHandle<()>> {
-        let claim = self.running.claim(Work::Finalize(id))?;
+        let claim = self.finishing.claim(id, ())?;
         let service = self.clone();
         Some(tokio::spawn(async move {
             if let Err(error) = service.finish_processing(id).await {
@@ -168,8 +178,9 @@ impl Service {
         }))
     }
 
+    /// Without the order's lock, which others would wait for as long as the signer takes: the claim
+    /// keeps a second one away, and a change meanwhile shows as a conflict, to begin anew from.
     async fn finish_processing(&self, id: OrderId) -> Result<(), Error> {
-        let _guard = self.locks.of(id.as_bytes()).await;
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
         let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {

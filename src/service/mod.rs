@@ -14,13 +14,19 @@ pub mod objects;
 pub mod own_certificate;
 pub mod respond;
 pub mod revoke;
+#[cfg(test)]
+pub(crate) mod stand;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{MutexGuard, Semaphore};
 
+use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
 use crate::audit::{AuditRecord, Event};
@@ -87,8 +93,13 @@ pub struct Service {
     nonces: Nonces,
     live: RwLock<Arc<Live>>,
     accounts: account::Cache,
-    locks: Locks,
-    running: Running,
+    /// Apart, because who holds an order may look at its account. Never the other way round.
+    account_locks: Locks,
+    order_locks: Locks,
+    /// Authorizations under validation in this process, and by which challenge.
+    validating: Running<(OrderId, u16), ChallengeKind>,
+    /// Orders being signed in this process, behind a slow signer.
+    finishing: Running<OrderId, ()>,
     validations: Arc<Semaphore>,
 }
 
@@ -113,8 +124,10 @@ impl Service {
             nonces,
             live: RwLock::new(Arc::new(live)),
             accounts: account::cache(),
-            locks: Locks::new(),
-            running: Running::default(),
+            account_locks: Locks::new(),
+            order_locks: Locks::new(),
+            validating: Running::default(),
+            finishing: Running::default(),
             validations: Arc::new(Semaphore::new(MAX_VALIDATIONS)),
         }
     }
@@ -165,44 +178,46 @@ impl Locks {
         Self((0..Self::STRIPES).map(|_| tokio::sync::Mutex::new(())).collect())
     }
 
-    /// The lock of an id; ids end in random bytes. Never hold two.
+    /// The lock of an id; ids end in random bytes. Never hold two of a kind.
     async fn of(&self, id: &[u8; 16]) -> MutexGuard<'_, ()> {
         let stripe = usize::from(u16::from_be_bytes([id[14], id[15]])) % Self::STRIPES;
         self.0[stripe].lock().await
     }
 }
 
-/// Work on an order that goes on behind the replies: a validation, a slow signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Work {
-    Validate(OrderId, u16, crate::acme::challenge::ChallengeKind),
-    Finalize(OrderId),
-}
+/// Work that goes on behind the replies (a validation, a slow signature) and is under way in this
+/// process, so that nothing is begun twice and a poll can tell what a crash left behind.
+struct Running<K, V>(Arc<Mutex<HashMap<K, V>>>);
 
-/// What is under way in this process, so that nothing is begun twice and a poll can tell what a
-/// crash left behind.
-#[derive(Clone, Default)]
-struct Running(Arc<Mutex<HashSet<Work>>>);
-
-impl Running {
-    /// Claims a piece of work until the claim is dropped; `None` if it is under way.
-    fn claim(&self, work: Work) -> Option<Claim> {
-        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(work);
-        fresh.then(|| Claim { running: self.clone(), work })
-    }
-
-    fn has(&self, work: Work) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&work)
+impl<K, V> Default for Running<K, V> {
+    fn default() -> Self {
+        Self(Arc::default())
     }
 }
 
-struct Claim {
-    running: Running,
-    work: Work,
+impl<K: Copy + Eq + Hash, V: Copy> Running<K, V> {
+    /// Claims a piece of work until the claim is dropped, by a panic too; `None` if it is under way.
+    fn claim(&self, work: K, how: V) -> Option<Claim<K, V>> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.contains_key(&work) {
+            return None;
+        }
+        running.insert(work, how);
+        Some(Claim { running: self.0.clone(), work })
+    }
+
+    fn get(&self, work: K) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&work).copied()
+    }
 }
 
-impl Drop for Claim {
+struct Claim<K: Eq + Hash, V> {
+    running: Arc<Mutex<HashMap<K, V>>>,
+    work: K,
+}
+
+impl<K: Eq + Hash, V> Drop for Claim<K, V> {
     fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
     }
 }

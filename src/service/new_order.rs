@@ -90,7 +90,7 @@ impl Service {
         );
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
-            CommitOutcome::Conflict => Err(Error::Internal("a fresh order id was taken".into())),
+            CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
         }
     }
 
@@ -133,6 +133,14 @@ impl Service {
         identifier: &Identifier,
     ) -> Result<Option<HeldAuthorization>, Error> {
         let row = self.store.get(Table::Grants, &held_row(account, identifier)).await?;
-        Ok(row.map(|row| HeldAuthorization::decode(&row.value)).transpose()?)
+        Ok(row.and_then(|row| {
+            // Proving anew replaces a row that does not read; failing here would refuse the name
+            // for ever.
+            HeldAuthorization::decode(&row.value)
+                .inspect_err(
+                    |error| tracing::error!(%account, %identifier, %error, "proof is to be given anew"),
+                )
+                .ok()
+        }))
     }
 }

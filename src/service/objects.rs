@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Error, Service, Work};
-use crate::acme::challenge::ChallengeKind;
-use crate::acme::order::{Authorization, ChallengeState, Finish, Order, Slot};
+use super::{Error, Service};
+use crate::acme::order::{
+    Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, Order, Slot,
+};
 use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::Requester;
@@ -70,32 +71,24 @@ impl Service {
     /// validation that a crash cut short goes on.
     pub async fn authorization(
         self: &Arc<Self>,
-        terms: &Terms,
+        terms: &Arc<Terms>,
         account: AccountId,
         order: OrderId,
         index: u16,
     ) -> Result<LoadedAuthorization, Error> {
         let loaded = self.load_own_order(terms, account, order).await?;
         let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
-        if let Some(kind) = authorization.under_validation(self.now()) {
-            self.resume_validation(terms, order, index, kind);
-        } else if let Some(kind) = self.under_validation(order, index) {
-            let challenge = authorization.challenges.iter_mut().find(|challenge| challenge.kind == kind);
-            if let Some(challenge) = challenge
-                && matches!(challenge.state, ChallengeState::Pending(_))
-            {
-                challenge.state = ChallengeState::Processing;
+        if authorization.status(self.now()) == AuthorizationStatus::Pending {
+            let under_way = self.validating.get((order, index));
+            let processing = |c: &&Challenge| c.state == ChallengeState::Processing;
+            let stored = authorization.challenges.iter().find(processing).map(|c| c.kind);
+            match (stored, under_way) {
+                (Some(kind), None) => self.resume_validation(terms, account, order, index, kind),
+                (None, Some(kind)) => authorization.show_processing(kind),
+                (Some(_), Some(_)) | (None, None) => {}
             }
         }
         Ok(LoadedAuthorization { order, index, authorization })
-    }
-
-    /// The kind of challenge under validation in this process for an authorization.
-    fn under_validation(&self, order: OrderId, index: u16) -> Option<ChallengeKind> {
-        ChallengeKind::TABLE
-            .iter()
-            .map(|(kind, _)| *kind)
-            .find(|kind| self.running.has(Work::Validate(order, index, *kind)))
     }
 
     /// Where an order's authorization is kept: with itself, or with the order that proved it.

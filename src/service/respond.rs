@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::new_order::held_row;
 use super::objects::LoadedAuthorization;
-use super::{Claim, Error, Service, Work, audited};
+use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
-use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
+use crate::acme::order::{AuthorizationStatus, ChallengeState, Verdict};
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
@@ -52,67 +52,61 @@ impl Service {
     ) -> Result<LoadedAuthorization, Error> {
         let (account, thumbprint) = account;
         let loaded = self.load_own_order(terms, account, order).await?;
-        let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
+        let authorization = loaded.order.own(index).ok_or(Error::NotFound)?;
         if authorization.challenge(kind).is_none() {
             return Err(Error::NotFound);
         }
-        // An order that ended takes its unproved authorizations along (they share their end).
-        if !authorization.respond(kind, self.now()) {
-            return self.authorization(terms, account, order, index).await;
-        }
         let target = Target { account, order, index, kind };
-        let Some(first) = self.begin(terms, target, &authorization, thumbprint)? else {
-            return self.authorization(terms, account, order, index).await;
-        };
-        match first.await {
-            Ok(Ok(())) => self.authorization(terms, account, order, index).await,
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Internal("the validation task ended without a result".into())),
+        if let Some(first) = self.begin(terms, target, thumbprint).await? {
+            first.await.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
         }
+        self.authorization(terms, account, order, index).await
     }
 
-    /// Goes on with a validation that was committed as processing, if nobody is at it.
+    /// Goes on with a validation that was committed as processing and that nobody is at.
     pub(super) fn resume_validation(
         self: &Arc<Self>,
-        terms: &Terms,
+        terms: &Arc<Terms>,
+        account: AccountId,
         order: OrderId,
         index: u16,
         kind: ChallengeKind,
     ) {
-        let (service, terms) = (self.clone(), Arc::new(terms.clone()));
-        if self.running.has(Work::Validate(order, index, kind)) {
-            return;
-        }
+        let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            let loaded = service.load_order(order).await?;
-            let Some(authorization) = loaded.order.own(index) else { return Err(Error::NotFound) };
-            let account = loaded.order.account;
-            let known = service.account(&terms, account).await?.ok_or(Error::NotFound)?;
-            let target = Target { account, order, index, kind };
-            service.begin(&terms, target, authorization, known.thumbprint).map(drop)
+            let begun = match service.account(&terms, account).await {
+                Ok(Some(known)) => {
+                    let target = Target { account, order, index, kind };
+                    service.begin(&terms, target, known.thumbprint).await.map(drop)
+                }
+                Ok(None) => Err(Error::NotFound),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = begun {
+                tracing::warn!(%order, %error, "a validation could not be taken up again yet");
+            }
         });
     }
 
     /// Starts the task; its first report tells that the result or the processing state is durable.
-    /// `None` if it runs already.
-    fn begin(
+    /// `None` if there is nothing to do: settled, or under validation, by whichever challenge.
+    async fn begin(
         self: &Arc<Self>,
         terms: &Arc<Terms>,
         target: Target,
-        authorization: &Authorization,
         thumbprint: Thumbprint,
     ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
         let Target { order, index, kind, .. } = target;
-        // One validation of an authorization at a time, whichever challenge it goes by.
-        let busy =
-            |(other, _): &(ChallengeKind, &str)| self.running.has(Work::Validate(order, index, *other));
-        if ChallengeKind::TABLE.iter().any(busy) {
-            return Ok(None);
-        }
-        let Some(claim) = self.running.claim(Work::Validate(order, index, kind)) else { return Ok(None) };
+        let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(None) };
         let Ok(permit) = self.validations.clone().try_acquire_owned() else {
             return Err(Error::Busy("too many validations are under way"));
         };
+        // Read under the claim: who held it before has stored what came of it.
+        let loaded = self.load_order(order).await?;
+        let authorization = loaded.order.own(index).ok_or(Error::NotFound)?;
+        if !authorization.awaits(kind, self.now()) {
+            return Ok(None);
+        }
         let token = authorization.challenge(kind).map(|challenge| base64url(&challenge.token));
         let token = token.ok_or(Error::NotFound)?;
         let ask = Ask {
@@ -130,36 +124,35 @@ impl Service {
         Ok(Some(first))
     }
 
+    /// The claim goes before the report: whoever it wakes shall see the result and not the work.
     async fn validate(
         &self,
         terms: &Terms,
         target: Target,
         ask: Ask,
-        claim: Claim,
+        claim: Claim<(OrderId, u16), ChallengeKind>,
         report: oneshot::Sender<Result<(), Error>>,
     ) {
         let mut result = Box::pin(self.attempts(&ask));
-        let mut report = Some(report);
-        let verdict = tokio::select! {
-            verdict = &mut result => verdict,
-            () = tokio::time::sleep(QUICK) => {
+        let quick = tokio::time::timeout(QUICK, &mut result).await;
+        let (verdict, report) = match quick {
+            Ok(verdict) => (verdict, Some(report)),
+            Err(_) => {
                 let committed = self.commit_processing(target).await;
-                let failed = committed.is_err();
-                if let Some(report) = report.take() {
+                if committed.is_err() {
+                    // Not durable: the challenge stays as it was, and the client asks again.
+                    drop(claim);
                     let _ = report.send(committed);
-                }
-                // Not durable: the challenge stays as it was, and the client asks again.
-                if failed {
                     return;
                 }
-                result.await
+                let _ = report.send(Ok(()));
+                (result.await, None)
             }
         };
         let settled = self.settle(terms, target, verdict).await;
         if let Err(error) = &settled {
             tracing::warn!(order = %target.order, %error, "a validation's result could not be stored");
         }
-        // Free before the report: whoever it wakes shall see the result and not the work.
         drop(claim);
         if let Some(report) = report {
             let _ = report.send(settled);
@@ -200,7 +193,7 @@ impl Service {
     }
 
     async fn commit_processing(&self, target: Target) -> Result<(), Error> {
-        let _guard = self.locks.of(target.order.as_bytes()).await;
+        let _guard = self.order_locks.of(target.order.as_bytes()).await;
         let mut loaded = self.load_order(target.order).await?;
         let now = self.now();
         let Some(authorization) = loaded.order.own_mut(target.index) else { return Err(Error::NotFound) };
@@ -220,7 +213,7 @@ impl Service {
     }
 
     async fn settle(&self, terms: &Terms, target: Target, verdict: Verdict) -> Result<(), Error> {
-        let _guard = self.locks.of(target.order.as_bytes()).await;
+        let _guard = self.order_locks.of(target.order.as_bytes()).await;
         let mut loaded = self.load_order(target.order).await?;
         let now = self.now();
         let Target { account, order, index, kind } = target;
@@ -260,12 +253,12 @@ impl Service {
     /// Gives an authorization up.
     pub async fn deactivate_authorization(
         self: &Arc<Self>,
-        terms: &Terms,
+        terms: &Arc<Terms>,
         account: AccountId,
         order: OrderId,
         index: u16,
     ) -> Result<LoadedAuthorization, Error> {
-        let guard = self.locks.of(order.as_bytes()).await;
+        let guard = self.order_locks.of(order.as_bytes()).await;
         let mut loaded = self.load_own_order(terms, account, order).await?;
         let now = self.now();
         let before = loaded.order.own(index).ok_or(Error::NotFound)?;
@@ -280,8 +273,9 @@ impl Service {
         if status == AuthorizationStatus::Valid {
             let row = held_row(account, &identifier);
             if let Some(found) = self.store.get(Table::Grants, &row).await? {
-                let held = HeldAuthorization::decode(&found.value)?;
-                if (held.order, held.index) == (order, index) {
+                // One that does not read serves nobody.
+                let held = HeldAuthorization::decode(&found.value).ok();
+                if held.is_none_or(|held| (held.order, held.index) == (order, index)) {
                     batch = batch
                         .expect(Table::Grants, row.clone(), Expect::Is(found.version))
                         .delete(Table::Grants, row);

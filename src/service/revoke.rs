@@ -76,10 +76,8 @@ impl Service {
                 tracing::info!(%serial, ?by, ?reason, "certificate revoked");
                 Ok(())
             }
-            // Nothing but a revocation changes a certificate's record.
-            CommitOutcome::Conflict => {
-                Err(Refusal::new(ErrorKind::AlreadyRevoked, "the certificate is revoked already").into())
-            }
+            // Revoked meanwhile, as a rule; who asks again hears it.
+            CommitOutcome::Conflict => Err(Error::Busy("another change of the certificate came first")),
         }
     }
 

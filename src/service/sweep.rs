@@ -12,18 +12,27 @@ use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
 use crate::storage::codec::{HeldAuthorization, Record};
-use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::storage::limits::MAX_OPS;
+use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;
 
-/// Rows looked at in one step, and so the most that one commit deletes.
+/// Rows looked at in one step.
 const STEP: usize = 256;
 
 /// Where the sweep of each table stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cursors {
+    /// When the last step was.
+    at: Timestamp,
     orders: Option<Vec<u8>>,
     certificates: Option<Vec<u8>>,
     audit: Option<Vec<u8>>,
+}
+
+impl Default for Cursors {
+    fn default() -> Self {
+        Self { at: Timestamp::EPOCH, orders: None, certificates: None, audit: None }
+    }
 }
 
 /// What one step did.
@@ -35,11 +44,26 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// One step over one table in the making.
+#[derive(Default)]
+struct Step {
+    batch: Batch,
+    deleted: usize,
+    /// The last key dealt with.
+    last: Option<Vec<u8>>,
+    more: bool,
+}
+
 impl Service {
     /// One bounded step over every table. `retention` is how long certificates are kept after they
     /// expired, and audit events after they happened.
     pub async fn sweep(&self, cursors: &mut Cursors, retention: Duration) -> Result<Swept, Error> {
         let now = self.now();
+        if now < cursors.at {
+            // The clock was set back: what is made now may sort before what was swept.
+            *cursors = Cursors::default();
+        }
+        cursors.at = now;
         let orders = self.sweep_orders(&mut cursors.orders, now).await?;
         let certificates = self
             .sweep_rows(Table::Certificates, &mut cursors.certificates, |value| {
@@ -59,42 +83,51 @@ impl Service {
 
     async fn sweep_orders(&self, cursor: &mut Option<Vec<u8>>, now: Timestamp) -> Result<Swept, Error> {
         let rows = self.store.scan(Table::Orders, &[], cursor.as_deref(), STEP).await?;
-        let full = rows.len() == STEP;
-        let mut batch = Batch::new();
-        let (mut deleted, mut last) = (0, None);
+        let mut step = Step { more: rows.len() == STEP, ..Step::default() };
         for (key, row) in rows {
-            match OrderId::from_key(&key) {
-                Some(id) if id.purge() > now => break,
-                Some(id) => batch = self.forget_authorizations(batch, id, &row.value).await?,
-                None => {}
+            let id = OrderId::from_key(&key);
+            if id.is_some_and(|id| id.purge() > now) {
+                step.more = false;
+                break;
             }
-            deleted += 1;
-            last = Some(key.clone());
-            batch = batch.delete(Table::Orders, key);
+            let held = match id {
+                Some(id) => self.held_in(id, &row.value).await?,
+                None => Vec::new(),
+            };
+            // As many checks as changes: one for the order, one for each row.
+            if step.batch.ops.len() + held.len() + 1 > MAX_OPS {
+                step.more = true;
+                break;
+            }
+            for (table, key, version) in held
+                .into_iter()
+                .map(|(key, version)| (Table::Grants, key, version))
+                .chain([(Table::Orders, key.clone(), row.version)])
+            {
+                step.batch = step.batch.expect(table, key.clone(), Expect::Is(version)).delete(table, key);
+            }
+            step.deleted += 1;
+            // A key that is no id says nothing about what sorts behind it.
+            step.last = id.map(|_| key).or(step.last);
         }
-        self.delete(batch, cursor, last, deleted, full).await
+        self.finish(step, cursor).await
     }
 
-    /// Where a held authorization is kept goes with the order that keeps it.
-    async fn forget_authorizations(
-        &self,
-        mut batch: Batch,
-        id: OrderId,
-        value: &[u8],
-    ) -> Result<Batch, Error> {
-        let Ok(order) = Order::decode(value) else { return Ok(batch) };
+    /// The rows of held authorizations that lead to this order: they go with it.
+    async fn held_in(&self, id: OrderId, value: &[u8]) -> Result<Vec<(Vec<u8>, Version)>, Error> {
+        let mut rows = Vec::new();
+        let Ok(order) = Order::decode(value) else { return Ok(rows) };
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };
             let key = held_row(order.account, &authorization.identifier);
             let Some(row) = self.store.get(Table::Grants, &key).await? else { continue };
-            let held = HeldAuthorization::decode(&row.value)?;
-            if held.order == id && usize::from(held.index) == index {
-                batch = batch
-                    .expect(Table::Grants, key.clone(), Expect::Is(row.version))
-                    .delete(Table::Grants, key);
+            // One that does not read leads nowhere.
+            let held = HeldAuthorization::decode(&row.value).ok();
+            if held.is_none_or(|held| held.order == id && usize::from(held.index) == index) {
+                rows.push((key, row.version));
             }
         }
-        Ok(batch)
+        Ok(rows)
     }
 
     async fn sweep_rows(
@@ -104,36 +137,36 @@ impl Service {
         gone: impl Fn(&[u8]) -> Result<bool, Error>,
     ) -> Result<Swept, Error> {
         let rows = self.store.scan(table, &[], cursor.as_deref(), STEP).await?;
-        let full = rows.len() == STEP;
-        let mut batch = Batch::new();
-        let (mut deleted, mut last) = (0, None);
+        let mut step = Step { more: rows.len() == STEP, ..Step::default() };
         for (key, row) in rows {
-            if !gone(&row.value)? {
-                break;
+            match gone(&row.value) {
+                Ok(true) => {
+                    step.deleted += 1;
+                    step.batch = step.batch.expect(table, key.clone(), Expect::Is(row.version));
+                    step.batch = step.batch.delete(table, key.clone());
+                }
+                Ok(false) => {
+                    step.more = false;
+                    break;
+                }
+                // Kept, since nobody knows what it was; passed over, or nothing would go any more.
+                Err(error) => tracing::error!(table = table.name(), %error, "a record does not read"),
             }
-            deleted += 1;
-            last = Some(key.clone());
-            batch = batch.delete(table, key);
+            step.last = Some(key);
         }
-        self.delete(batch, cursor, last, deleted, full).await
+        self.finish(step, cursor).await
     }
 
-    async fn delete(
-        &self,
-        batch: Batch,
-        cursor: &mut Option<Vec<u8>>,
-        last: Option<Vec<u8>>,
-        deleted: usize,
-        full: bool,
-    ) -> Result<Swept, Error> {
-        let Some(last) = last else { return Ok(Swept::default()) };
-        match self.store.commit(batch).await? {
-            CommitOutcome::Committed(_) => {
-                *cursor = Some(last);
-                Ok(Swept { deleted, more: full })
+    async fn finish(&self, step: Step, cursor: &mut Option<Vec<u8>>) -> Result<Swept, Error> {
+        let Step { batch, deleted, last, more } = step;
+        if deleted > 0 {
+            match self.store.commit(batch).await? {
+                CommitOutcome::Committed(_) => {}
+                // Something changed under the sweep; the next step sees it.
+                CommitOutcome::Conflict => return Ok(Swept { deleted: 0, more: true }),
             }
-            // An authorization was proved anew under the sweep; the next step sees it.
-            CommitOutcome::Conflict => Ok(Swept { deleted: 0, more: true }),
         }
+        *cursor = last.or(cursor.take());
+        Ok(Swept { deleted, more })
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, header};
 
-use super::super::App;
 use super::super::problem::Failure;
+use super::super::{App, RequestLimits};
 use super::links::Links;
 use crate::acme::account::AccountStatus;
 use crate::acme::error::Refusal;
@@ -71,7 +71,7 @@ where
         return Err(Failure::ContentType);
     }
     let url = format!("{}{}", app.base_url, request.uri().path_and_query().map_or("", |path| path.as_str()));
-    let body = collect(request.into_body(), app.limits.body).await?;
+    let body = collect(request.into_body(), app.limits).await?;
     let jws = Unverified::parse(&body)?;
     if jws.url != url {
         return Err(Failure::Url);
@@ -108,7 +108,7 @@ fn is_jose(headers: &header::HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/jose+json")
 }
 
-async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Failure>
+async fn collect<B>(body: B, limits: RequestLimits) -> Result<Bytes, Failure>
 where
     B: hyper::body::Body + Send + Unpin,
     B::Data: Send,
@@ -116,10 +116,11 @@ where
 {
     // `Limited` wants errors that box; ours need to tell one from the others only.
     let body = body.map_err(|error| std::io::Error::other(error.to_string()));
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(limit)),
-        Err(error) => Err(Failure::Body(error.to_string())),
+    match tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(limits.bytes)),
+        Ok(Err(_)) => Err(Failure::Body),
+        Err(_) => Err(Failure::Slow),
     }
 }
 

@@ -16,6 +16,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::problem::{self, Failure};
 use super::{App, Response, reply};
+use crate::service;
 use links::Links;
 use routes::Resource;
 
@@ -30,32 +31,36 @@ where
         let terms = app.service.provisioner(name)?;
         Some((terms, routes::parse(path)?))
     });
-    let Some((terms, resource)) = found else {
-        return problem::render(&Failure::NoSuchResource, id);
-    };
-    let begins_work = matches!(resource, Resource::NewOrder | Resource::NewAccount);
-    let _under_way = match app.admit(begins_work) {
-        Ok(under_way) => under_way,
-        Err(failure) => return problem::render(&failure, id),
-    };
-    let links = Links::new(&app.base_url, &terms.name);
     let method = request.method().clone();
-    let outcome = match (&method, &resource) {
-        (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
-        (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
-        (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
-        (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD")),
-        (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
-        (_, _) => Err(Failure::Method("POST")),
+    let is_nonce = matches!(found, Some((_, Resource::NewNonce)));
+    let mut response = match found {
+        None => problem::render(&Failure::NoSuchResource, id),
+        Some((terms, resource)) => {
+            let links = Links::new(&app.base_url, &terms.name);
+            let outcome = match (&method, &resource) {
+                (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
+                (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
+                (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
+                (&Method::POST, Resource::NewOrder | Resource::NewAccount) if app.is_crowded() => {
+                    Err(Failure::Service(service::Error::Busy("requests under way come first")))
+                }
+                (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
+                (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD, POST")),
+                (_, _) => Err(Failure::Method("POST")),
+            };
+            let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
+            let index = format!("<{}>;rel=\"index\"", links.directory());
+            if resource != Resource::Directory
+                && let Ok(link) = HeaderValue::from_str(&index)
+            {
+                response.headers_mut().append(header::LINK, link);
+            }
+            response
+        }
     };
-    let directory = matches!(resource, Resource::Directory);
-    let nonce = method == Method::POST || matches!(resource, Resource::NewNonce);
-    let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
-    let headers = response.headers_mut();
-    if !directory && let Ok(link) = HeaderValue::from_str(&format!("<{}>;rel=\"index\"", links.directory())) {
-        headers.append(header::LINK, link);
-    }
-    if nonce {
+    // Refusals too: a client that lost its last nonce has the next one at once.
+    if method == Method::POST || is_nonce {
+        let headers = response.headers_mut();
         if let Ok(nonce) = HeaderValue::from_str(&app.service.nonces().issue()) {
             headers.insert("replay-nonce", nonce);
         }

@@ -43,7 +43,15 @@ where
 {
     let verified = envelope::open(app, terms, links, request).await?;
     match resource {
-        Resource::Directory | Resource::NewNonce => Err(Failure::Method("GET, HEAD")),
+        // RFC 8555 §6.3: these two also answer POST-as-GET.
+        Resource::Directory | Resource::NewNonce => {
+            let (_, bytes) = verified.account()?;
+            no_payload(&bytes)?;
+            match resource {
+                Resource::Directory => Ok(objects::directory(links, terms)),
+                _ => Ok(objects::nonce(StatusCode::NO_CONTENT)),
+            }
+        }
         Resource::NewAccount => new_account(app, terms, links, verified).await,
         Resource::NewOrder => new_order(app, terms, links, verified).await,
         Resource::RevokeCert => revoke(app, terms, verified).await,
@@ -61,6 +69,10 @@ where
 
 /// Reads a payload; a member that is not what it should be is named.
 fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    // serde would take an array for a struct, member by member.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::malformed("payload: must be a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default();
@@ -211,7 +223,7 @@ async fn finalize(
 
 async fn authorization(
     app: &App,
-    terms: &Terms,
+    terms: &Arc<Terms>,
     links: &Links,
     place: (OrderId, u16),
     verified: Verified,

@@ -1,0 +1,407 @@
+//! A whole service for tests: memory store, a clock in the test's hand, reproducible entropy, a
+//! prover that follows a script, a signer and a store that fail on request.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+
+use super::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
+use super::{Live, Prove, Service};
+use crate::acme::challenge::ChallengeKind;
+use crate::acme::order::{AuthorizationStatus, Lifetimes, Order};
+use crate::audit::{AuditRecord, Event};
+use crate::authority::certificate::CertificateRecord;
+use crate::authority::issuer::Issuer;
+use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
+use crate::entropy::{Entropy, SeededEntropy};
+use crate::id::OrderId;
+use crate::provisioner::Requester;
+use crate::provisioner::acme::Terms;
+use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::{
+    self, Backend, Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned,
+};
+use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
+use crate::validation::{Ask, Failure, FailureKind, Outcome};
+use crate::x509::spki::{PublicKey, Spki};
+
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_793_318_400);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// One scripted attempt.
+#[derive(Clone)]
+pub(crate) enum Step {
+    Say(Outcome),
+    After(Duration, Outcome),
+    Panic,
+}
+
+/// A prover that says what the script has for an identifier, and `Proved` beyond it.
+#[derive(Default)]
+pub(crate) struct Script {
+    steps: Mutex<HashMap<String, VecDeque<Step>>>,
+    calls: Mutex<HashMap<String, usize>>,
+}
+
+impl Script {
+    pub(crate) fn next(&self, identifier: &str, step: Step) {
+        self.steps.lock().unwrap().entry(identifier.into()).or_default().push_back(step);
+    }
+    pub(crate) fn calls(&self, identifier: &str) -> usize {
+        self.calls.lock().unwrap().get(identifier).copied().unwrap_or(0)
+    }
+}
+
+impl Prove for Script {
+    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
+        let name = ask.identifier.to_string();
+        *self.calls.lock().unwrap().entry(name.clone()).or_default() += 1;
+        let step = self.steps.lock().unwrap().get_mut(&name).and_then(VecDeque::pop_front);
+        Box::pin(async move {
+            match step {
+                None => Outcome::Proved,
+                Some(Step::Say(outcome)) => outcome,
+                Some(Step::After(delay, outcome)) => {
+                    tokio::time::sleep(delay).await;
+                    outcome
+                }
+                Some(Step::Panic) => panic!("scripted"),
+            }
+        })
+    }
+}
+
+pub(crate) fn failed() -> Outcome {
+    Outcome::Failed(Failure { kind: FailureKind::Unauthorized, detail: "other content".into() })
+}
+
+pub(crate) fn inconclusive() -> Outcome {
+    Outcome::Inconclusive(Failure { kind: FailureKind::Dns, detail: "the resolver is silent".into() })
+}
+
+/// A P-256 signer that can be slow, or out of order.
+pub(crate) struct TestSigner {
+    pair: EcdsaKeyPair,
+    spki: Spki,
+    pub(crate) slow: AtomicBool,
+    pub(crate) broken: AtomicBool,
+    pub(crate) delay: Mutex<Duration>,
+    pub(crate) signed: AtomicUsize,
+}
+
+impl TestSigner {
+    fn new() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
+        Self {
+            pair,
+            spki,
+            slow: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            delay: Mutex::new(Duration::ZERO),
+            signed: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Signer for TestSigner {
+    fn public_key(&self) -> &Spki {
+        &self.spki
+    }
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::EcdsaP256Sha256
+    }
+    fn cost(&self) -> Cost {
+        if self.slow.load(Ordering::SeqCst) { Cost::Slow } else { Cost::Quick }
+    }
+    fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(SignError("secret-module-path is away".into()));
+        }
+        self.signed.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(*self.delay.lock().unwrap());
+        self.pair
+            .sign(&SystemRandom::new(), tbs)
+            .map(|s| s.as_ref().to_vec())
+            .map_err(|_| SignError(String::new()))
+    }
+}
+
+/// What goes wrong with a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Busy,
+    NoSpace,
+    Conflict,
+    /// The error comes before anything is applied.
+    Failed,
+    /// The batch is applied, and yet its caller hears of a failure.
+    FailedAfter,
+    /// The batch is too large.
+    TooLarge,
+}
+
+/// A store whose commits fail as planned.
+pub(crate) struct Faulty {
+    pub(crate) inner: Arc<dyn Store>,
+    /// Commits left until the fault strikes, and the fault.
+    plan: Mutex<Option<(usize, Fault)>>,
+    pub(crate) commits: AtomicUsize,
+    pub(crate) checks: AtomicUsize,
+    pub(crate) down: AtomicBool,
+    pub(crate) check_delay: Mutex<Duration>,
+    /// Whether checks panic.
+    pub(crate) panics: AtomicBool,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            plan: Mutex::new(None),
+            commits: AtomicUsize::new(0),
+            checks: AtomicUsize::new(0),
+            down: AtomicBool::new(false),
+            check_delay: Mutex::new(Duration::ZERO),
+            panics: AtomicBool::new(false),
+        }
+    }
+    /// The commit after `skip` further ones fails.
+    pub(crate) fn fail(&self, skip: usize, fault: Fault) {
+        *self.plan.lock().unwrap() = Some((skip, fault));
+    }
+    /// Whether a planned fault has struck.
+    pub(crate) fn struck(&self) -> bool {
+        self.plan.lock().unwrap().is_none()
+    }
+    fn fault(&self) -> Option<Fault> {
+        let mut plan = self.plan.lock().unwrap();
+        match plan.as_mut()? {
+            (0, fault) => {
+                let fault = *fault;
+                *plan = None;
+                Some(fault)
+            }
+            (left, _) => {
+                *left -= 1;
+                None
+            }
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn get<'a>(
+        &'a self,
+        table: Table,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
+        if self.down.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::Failed("secret-disk-path is gone".into())) });
+        }
+        self.inner.get(table, key)
+    }
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Row>, StoreError>> {
+        self.inner.scan(table, prefix, after, limit)
+    }
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<CommitOutcome, StoreError>> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let fault = if self.down.load(Ordering::SeqCst) { Some(Fault::Failed) } else { self.fault() };
+        let failed = || StoreError::Failed("secret-disk-path is gone".into());
+        Box::pin(async move {
+            match fault {
+                None => self.inner.commit(batch).await,
+                Some(Fault::Busy) => Err(StoreError::Busy),
+                Some(Fault::NoSpace) => Err(StoreError::NoSpace("secret-disk-path is full".into())),
+                Some(Fault::Conflict) => Ok(CommitOutcome::Conflict),
+                Some(Fault::TooLarge) => Err(StoreError::TooLarge("secret".into())),
+                Some(Fault::Failed) => Err(failed()),
+                Some(Fault::FailedAfter) => {
+                    let _ = self.inner.commit(batch).await;
+                    Err(failed())
+                }
+            }
+        })
+    }
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.checks.fetch_add(1, Ordering::SeqCst);
+        let panics = self.panics.load(Ordering::SeqCst);
+        let (down, delay) = (self.down.load(Ordering::SeqCst), *self.check_delay.lock().unwrap());
+        Box::pin(async move {
+            assert!(!panics, "as planned");
+            tokio::time::sleep(delay).await;
+            if down {
+                Err(StoreError::Failed("secret-disk-path is gone".into()))
+            } else {
+                self.inner.check().await
+            }
+        })
+    }
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+/// Everything that outlives a restart, and the service of the day.
+pub(crate) struct Stand {
+    pub(crate) service: Arc<Service>,
+    pub(crate) clock: ManualClock,
+    pub(crate) store: Arc<Faulty>,
+    pub(crate) script: Arc<Script>,
+    pub(crate) signer: Arc<TestSigner>,
+    pub(crate) hierarchy: CeremonyResult,
+    issuer: Arc<Issuer>,
+    starts: u64,
+}
+
+/// Terms as the configuration's defaults give them.
+pub(crate) fn terms(name: &str) -> Terms {
+    Terms {
+        name: name.into(),
+        challenges: ChallengeKind::TABLE.iter().map(|(kind, _)| *kind).collect(),
+        lifetimes: Lifetimes { default: 24 * HOUR, min: Duration::from_secs(300), max: 24 * HOUR },
+        allow: Vec::new(),
+        deny: Vec::new(),
+        wildcards: true,
+        max_names: 100,
+        order_ttl: 2 * HOUR,
+        authorization_ttl: 8 * HOUR,
+        terms_of_service: None,
+        website: None,
+    }
+}
+
+impl Stand {
+    /// With the provisioners `acme` and `other`.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// As [`Stand::new`], with changes to the terms of `acme`.
+    pub(crate) async fn with(change: impl FnOnce(&mut Terms)) -> Self {
+        Self::at(START, change).await
+    }
+
+    /// As [`Stand::new`], at the machine's own time.
+    pub(crate) async fn now() -> Self {
+        Self::at(SystemClock.now(), |_| ()).await
+    }
+
+    async fn at(start_at: Timestamp, change: impl FnOnce(&mut Terms)) -> Self {
+        let mut own = terms("acme");
+        change(&mut own);
+        let store = Arc::new(Faulty::new(storage::open(Backend::Memory, Path::new("")).unwrap()));
+        let clock = ManualClock::new(start_at);
+        let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
+        let plan = CeremonyPlan {
+            name: "Test".into(),
+            root_lifetime: 24 * 3650 * HOUR,
+            intermediate_lifetime: 24 * 1825 * HOUR,
+        };
+        let entropy = SeededEntropy::new(0);
+        let hierarchy =
+            create_hierarchy(&*store, &clock, &entropy, root, signer.clone(), &plan).await.unwrap();
+        let issuer = Arc::new(Issuer::new(hierarchy.intermediate_der.clone(), &[], signer.clone()).unwrap());
+        let script = Arc::new(Script::default());
+        let service = start(&store, &clock, &issuer, live(&script, [own, terms("other")]), 1);
+        Self { service, clock, store, script, signer, hierarchy, issuer, starts: 1 }
+    }
+
+    /// The process dies and starts anew over the same store.
+    pub(crate) fn restart(&mut self) {
+        self.starts += 1;
+        let terms = ["acme", "other"].map(|name| (*self.service.provisioner(name).unwrap()).clone());
+        self.service = start(&self.store, &self.clock, &self.issuer, live(&self.script, terms), self.starts);
+    }
+
+    /// Puts other terms of `acme` into force.
+    pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
+        let mut own = (*self.service.provisioner("acme").unwrap()).clone();
+        change(&mut own);
+        self.service.reload(live(&self.script, [own, terms("other")]));
+    }
+
+    async fn all(&self, table: Table) -> Vec<Row> {
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.inner.scan(table, &[], after.as_deref(), 1000).await.unwrap();
+            let Some((last, _)) = page.last() else { return rows };
+            after = Some(last.clone());
+            rows.extend(page);
+        }
+    }
+
+    /// Certificates that accounts hold.
+    pub(crate) async fn certificates(&self) -> Vec<CertificateRecord> {
+        let rows = self.all(Table::Certificates).await.into_iter();
+        rows.map(|(_, row)| CertificateRecord::decode(&row.value).unwrap())
+            .filter(|record| matches!(record.requester, Requester::Acme { .. }))
+            .collect()
+    }
+
+    pub(crate) async fn orders(&self) -> Vec<(OrderId, Order)> {
+        let rows = self.all(Table::Orders).await.into_iter();
+        rows.map(|(key, row)| (OrderId::from_key(&key).unwrap(), Order::decode(&row.value).unwrap()))
+            .collect()
+    }
+
+    pub(crate) async fn rows(&self, table: Table) -> usize {
+        self.all(table).await.len()
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let rows = self.all(Table::Audit).await.into_iter();
+        rows.map(|(_, row)| AuditRecord::decode(&row.value).unwrap().event).collect()
+    }
+
+    /// Every row of held authorizations leads to an order that is there and to an authorization in
+    /// it that was proved and not given up, or to one that has merely run out.
+    pub(crate) async fn check_held_rows(&self) -> Result<(), String> {
+        let orders: HashMap<OrderId, Order> = self.orders().await.into_iter().collect();
+        for (key, row) in self.all(Table::Grants).await {
+            let held = HeldAuthorization::decode(&row.value).unwrap();
+            let order = orders.get(&held.order).ok_or(format!("{:?}: its order is gone", held.order))?;
+            let authorization = order.own(held.index).ok_or("no such authorization")?;
+            if super::new_order::held_row(order.account, &authorization.identifier) != key {
+                return Err("it is for something else".into());
+            }
+            let before = Timestamp::from_millis(held.expires.as_millis() - 1);
+            if authorization.expires != held.expires
+                || authorization.status(before) != AuthorizationStatus::Valid
+            {
+                return Err(format!("{:?} is not valid", authorization.identifier));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
+    Live {
+        provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
+        prover: script.clone(),
+        attempts: 3,
+    }
+}
+
+fn start(
+    store: &Arc<Faulty>,
+    clock: &ManualClock,
+    issuer: &Arc<Issuer>,
+    live: Live,
+    seed: u64,
+) -> Arc<Service> {
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+    Arc::new(Service::new(store.clone(), Arc::new(clock.clone()), entropy, issuer.clone(), live))
+}

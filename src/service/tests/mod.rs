@@ -1,0 +1,3 @@
+//! The verbs without HTTP.
+
+mod sweep;
