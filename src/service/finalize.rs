@@ -22,7 +22,7 @@ use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::x509::csr::Csr;
 
 /// How long a reply waits for a slow signer.
@@ -89,13 +89,18 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let (id, order) = (loaded.id, &loaded.order);
         let now = self.now();
-        self.check_proved(order).await?;
+        let keepers = self.check_proved(order).await?;
         let known = self.account_in_standing(terms, order.account).await?;
         let grant = terms.grant(id, order, csr, known.key.spki(), now)?;
         let mut finished = order.clone();
         let also = |issued: &crate::authority::sign::Issued| {
             finished.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            Batch::new()
+            let unchanged = |batch: Batch, (keeper, version): &(OrderId, Version)| {
+                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*version))
+            };
+            keepers
+                .iter()
+                .fold(Batch::new(), unchanged)
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
                 .expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version))
                 .put(Table::Orders, *id.as_bytes(), finished.encode())
@@ -123,14 +128,19 @@ impl Service {
     }
 
     /// Every authorization must hold now: one proved in another order, or one of an order that
-    /// waits for its signature, may have been given up or have run out.
-    async fn check_proved(&self, order: &Order) -> Result<(), Error> {
+    /// waits for its signature, may have been given up or have run out. The orders that keep such
+    /// proofs are returned as they were read, for the commit to depend on.
+    async fn check_proved(&self, order: &Order) -> Result<Vec<(OrderId, Version)>, Error> {
         let now = self.now();
+        let mut keepers = Vec::new();
         for slot in &order.slots {
             let status = match slot {
                 Slot::Own(authorization) => Some(authorization.status(now)),
                 Slot::Reused { order: keeper, index, .. } => match self.load_order(*keeper).await {
-                    Ok(kept) => kept.order.own(*index).map(|authorization| authorization.status(now)),
+                    Ok(kept) => {
+                        keepers.push((*keeper, kept.version));
+                        kept.order.own(*index).map(|authorization| authorization.status(now))
+                    }
                     Err(Error::NotFound) => None,
                     Err(error) => return Err(error),
                 },
@@ -142,7 +152,7 @@ impl Service {
                 return Err(Refusal::unauthorized(detail).into());
             }
         }
-        Ok(())
+        Ok(keepers)
     }
 
     async fn commit_finish(&self, loaded: &LoadedOrder, finish: Finish) -> Result<(), Error> {
