@@ -1,5 +1,7 @@
 //! `mayfly bench acme` against `mayfly serve`: two processes, real HTTP, DNS and validation.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
