@@ -7,6 +7,8 @@
 //! | room | what it does | may use |
 //! |---|---|---|
 //! | [`cli`] | one file per command | everything below |
+//! | [`bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
+//! | [`client`] | an ACME client for any server | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
 //! | [`config`] | file → validated settings | acme |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
@@ -25,7 +27,9 @@
 pub mod acme;
 pub mod audit;
 pub mod authority;
+pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod entropy;

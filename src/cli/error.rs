@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::bench::BenchError;
 use crate::config::Problem;
 use crate::daemon::DaemonError;
 use crate::keystore::file::{KeyFileError, shell_word};
@@ -61,6 +62,9 @@ pub enum CliError {
     /// The server.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// A benchmark.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// The async runtime could not be started.
     #[error("the runtime could not be started: {0}")]
     Runtime(io::Error),

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+pub mod bench;
 pub mod check_config;
 pub mod dev;
 mod error;
@@ -47,6 +48,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Check a mayfly.toml and report every error in it
     CheckConfig(check_config::Args),
+    /// Measure an ACME server under load, this machine's cryptography, or the store
+    Bench(bench::Args),
     /// Print the version and what is built in
     Version,
 }
@@ -58,6 +61,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Init(args) => init::run(&args, out),
         Command::Serve(args) => serve::run(&args),
         Command::CheckConfig(args) => check_config::run(&args, out),
+        Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
     }
 }

@@ -1,3 +1,4 @@
 //! The protocols' JSON shapes; no behaviour.
 
 pub mod acme;
+pub mod acme_reply;
