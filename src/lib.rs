@@ -11,6 +11,7 @@
 //! | [`client`] | an ACME client for any server | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
 //! | [`config`] | file → validated settings | acme |
+//! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |

@@ -22,7 +22,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "cli",
         may_use: &[
-            &["daemon", "config", "http", "wire", "service", "telemetry"],
+            &["daemon", "bench", "client", "config", "http", "wire", "service", "telemetry"],
             ADAPTERS,
             CORE,
             FORMATS,
@@ -33,6 +33,8 @@ const ROOMS: &[Room] = &[
         name: "daemon",
         may_use: &[&["config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR],
     },
+    Room { name: "bench", may_use: &[&["client", "wire"], ADAPTERS, CORE, FORMATS, FLOOR] },
+    Room { name: "client", may_use: &[&["wire"], FORMATS, FLOOR] },
     Room { name: "config", may_use: &[&["acme"], FLOOR] },
     Room { name: "http", may_use: &[&["wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "wire", may_use: &[&["acme"], FORMATS, FLOOR] },

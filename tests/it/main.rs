@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod architecture;
+mod bench;
 mod cli;
 mod crash;
 mod flows;

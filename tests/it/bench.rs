@@ -1,7 +1,5 @@
 //! `mayfly bench acme` against `mayfly serve`: two processes, real HTTP, DNS and validation.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
@@ -9,8 +7,6 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
-
-const MAYFLY: &str = env!("CARGO_BIN_EXE_mayfly");
 
 struct Server {
     process: Child,
@@ -48,7 +44,7 @@ fn start() -> Server {
     let dir = home.path().join("ca");
     let address = format!("127.0.0.1:{port}");
     let init = ["init", "--name", "Bench", "--dns", "localhost", "--address", &address, "--dir"];
-    let made = Command::new(MAYFLY).args(init).arg(&dir).output().unwrap();
+    let made = Command::new(crate::support::server::binary()).args(init).arg(&dir).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let config = dir.join("mayfly.toml");
     let validation = format!(
@@ -58,8 +54,12 @@ fn start() -> Server {
     let text = fs::read_to_string(&config).unwrap();
     assert!(text.contains("[validation]\n"));
     fs::write(&config, text.replace("[validation]\n", &validation)).unwrap();
-    let mut process =
-        Command::new(MAYFLY).args(["serve", "--config"]).arg(&config).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Command::new(crate::support::server::binary())
+        .args(["serve", "--config"])
+        .arg(&config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_until_it_serves(&mut process);
     Server { process, home, port, http_port, dns_port }
 }
@@ -86,7 +86,7 @@ impl Server {
     fn bench(&self, root: &Path, more: &[&str]) -> Output {
         let directory = format!("https://localhost:{}/acme/acme/directory", self.port);
         let (http, dns) = (self.http_port.to_string(), self.dns_port.to_string());
-        Command::new(MAYFLY)
+        Command::new(crate::support::server::binary())
             .args(["bench", "acme", "--quiet", "--json", "--duration", "1s", "--warmup", "200ms"])
             .args(["--directory", &directory, "--http-port", &http, "--dns-port", &dns, "--root"])
             .arg(root)
