@@ -24,6 +24,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
+use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
 use crate::keystore::file::FileKey;
 use crate::keystore::password::Password;
@@ -107,7 +108,9 @@ pub enum DaemonError {
 /// configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
     telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
+    // Accepts connections, sweeps, renews, waits for signals; requests run on the workers.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| DaemonError::System(format!("cannot start the runtime: {error}")))?;
@@ -156,7 +159,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         tokio::spawn(renew_own(service.clone(), own, names, renew_at)),
         tokio::spawn(sweep(service.clone(), settings.store.retention)),
     ];
-    let mut server = tokio::spawn(listen(listener, config, app, &settings, stopping));
+    let workers = Workers::start()
+        .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
+    let mut server = tokio::spawn(listen(listener, workers, config, app, &settings, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
     if let Some(on_ready) = on_ready {
@@ -180,6 +185,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
 
 fn listen(
     listener: TcpListener,
+    workers: Workers,
     config: ServerConfig,
     app: Arc<App>,
     settings: &Settings,
@@ -190,7 +196,7 @@ fn listen(
         request: settings.server.request_timeout,
         drain: settings.server.drain_timeout,
     };
-    server::serve(listener, TlsAcceptor::from(Arc::new(config)), app, limits, stopping)
+    server::serve(listener, workers, TlsAcceptor::from(Arc::new(config)), app, limits, stopping)
 }
 
 fn ready(settings: &Settings, address: SocketAddr, base_url: String, root_fingerprint: String) -> Ready {

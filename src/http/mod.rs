@@ -8,6 +8,7 @@ pub mod problem;
 pub mod server;
 pub mod status;
 pub mod tls;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::problem::{self, Failure};
+use super::workers::Workers;
 use super::{App, Response, tagged};
 use crate::service;
 
@@ -47,9 +48,10 @@ const HEAD: u32 = 16 * 1024;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 
-/// Serves until `stop` turns true, then drains.
+/// Serves on `workers` until `stop` turns true, then drains.
 pub async fn serve(
     listener: TcpListener,
+    workers: Workers,
     tls: TlsAcceptor,
     app: Arc<App>,
     limits: Limits,
@@ -63,14 +65,18 @@ pub async fn serve(
         };
         let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept() => accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))),
             () = stopped(&mut stop) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
-                tokio::spawn(async move {
-                    connection(stream, peer, tls, app, limits, stop).await;
+                workers.run(async move {
+                    // A socket belongs to the runtime it is registered with: from here on, this worker's.
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection(stream, peer, tls, app, limits, stop).await,
+                        Err(error) => tracing::warn!(%error, "cannot take over a connection"),
+                    }
                     drop(slot);
                 });
             }

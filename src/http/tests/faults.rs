@@ -144,7 +144,7 @@ async fn a_prover_that_panics_leaves_nothing_stuck() {
     client.post(&challenge, &json!({})).await.refused(500, "serverInternal");
     assert_eq!(client.read(&challenge).await.expect(200).state(), "pending");
     // After it was stored as processing.
-    stand.script.next("a.test", Step::After(Duration::from_secs(1), failed()));
+    stand.script.next("a.test", Step::After(Duration::from_secs(3), failed()));
     stand.script.next("a.test", Step::Panic);
     assert_eq!(client.post(&challenge, &json!({})).await.expect(200).state(), "processing");
     while stand.script.calls("a.test") < 3 {
@@ -164,7 +164,7 @@ async fn a_result_that_could_not_be_stored_is_found_again() {
         let order = client.order(&[&name]).await.expect(201);
         let authorization = order.at("/authorizations/0");
         let challenge = client.challenge(&authorization, "http-01").await;
-        stand.script.next(&name, Step::After(Duration::from_secs(1), crate::validation::Outcome::Proved));
+        stand.script.next(&name, Step::After(Duration::from_secs(3), crate::validation::Outcome::Proved));
         // Processing is stored, the result is not.
         stand.store.fail(1, fault);
         assert_eq!(client.post(&challenge, &json!({})).await.expect(200).state(), "processing");
@@ -178,7 +178,7 @@ async fn a_result_that_could_not_be_stored_is_found_again() {
         let challenge = client.challenge(&order.at("/authorizations/0"), "http-01").await;
         stand.script.next(
             &format!("x{name}"),
-            Step::After(Duration::from_secs(1), crate::validation::Outcome::Proved),
+            Step::After(Duration::from_secs(3), crate::validation::Outcome::Proved),
         );
         stand.store.fail(0, fault);
         assert!(client.post(&challenge, &json!({})).await.status.is_server_error());
@@ -197,7 +197,7 @@ async fn an_authorization_that_ended_is_validated_no_more() {
         let order = client.order(&[&name]).await.expect(201);
         let authorization = order.at("/authorizations/0");
         let challenge = client.challenge(&authorization, "http-01").await;
-        stand.script.next(&name, Step::After(Duration::from_secs(1), crate::validation::Outcome::Proved));
+        stand.script.next(&name, Step::After(Duration::from_secs(3), crate::validation::Outcome::Proved));
         assert_eq!(client.post(&challenge, &json!({})).await.expect(200).state(), "processing");
         if deactivate {
             client.post(&authorization, &json!({ "status": "deactivated" })).await.expect(200);

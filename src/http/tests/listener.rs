@@ -15,6 +15,7 @@ use crate::acme::identifier::Identifier;
 use crate::http::App;
 use crate::http::server::{Limits, serve};
 use crate::http::tls::{OwnCertificate, server_config};
+use crate::http::workers::Workers;
 use crate::service::stand::Stand;
 
 struct Server {
@@ -42,7 +43,8 @@ async fn server(connections: usize) -> Server {
     let limits = Limits { connections, request: LIMIT, drain: Duration::from_secs(3) };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
-    let task = tokio::spawn(serve(listener, acceptor, app.clone(), limits, stopping));
+    let task =
+        tokio::spawn(serve(listener, Workers::start().unwrap(), acceptor, app.clone(), limits, stopping));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(stand.hierarchy.root_der.clone())).unwrap();
     Server { address, stop, task, roots, app, stand }

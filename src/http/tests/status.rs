@@ -52,7 +52,8 @@ async fn health_and_trust() {
     assert_eq!(stand.store.checks.load(Ordering::SeqCst), checked);
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time: a paused clock runs ahead whenever the store's own thread is at work.
+#[tokio::test]
 async fn readiness_is_tried_for_real_and_seldom() {
     let stand = Stand::new().await;
     let app = app(&stand);
