@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
 use super::workers::Workers;
@@ -99,6 +100,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Each stage's state is in a box of its own: the task of an idle connection, and there may be
+/// thousands, is then as large as what it needs.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -107,56 +110,80 @@ async fn connection(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
-    // Replies are small and whole; waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, limits.request);
-    // Each stage's state in a box of its own: the task of an idle connection, and there may be
-    // thousands, is then as large as what it needs.
-    let stream = match tokio::time::timeout(HANDSHAKE, Box::pin(tls.accept(stream))).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(%peer, "TLS handshake timed out");
-            return;
-        }
-    };
-    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let activity = Arc::new(Activity::default());
-    let service = service_fn({
-        let activity = activity.clone();
-        move |request| answer(app.clone(), limits.request, activity.begin(), request)
-    });
-    let io = TokioIo::new(stream);
-    let served = if is_h2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEAD)
-            .initial_stream_window_size(WINDOWS.0)
-            .initial_connection_window_size(WINDOWS.1)
-            .keep_alive_interval(limits.request)
-            .keep_alive_timeout(HANDSHAKE);
-        let connection = builder.serve_connection(io, service);
-        Box::pin(drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop)).await
+    let Some(stream) = Box::pin(handshake(stream, peer, tls, limits)).await else { return };
+    let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        Box::pin(serve_http2(stream, app, limits, stop)).await
     } else {
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD as usize);
-        let connection = builder.serve_connection(io, service);
-        Box::pin(drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop)).await
+        Box::pin(serve_http1(stream, app, limits, stop)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
+async fn handshake(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    limits: Limits,
+) -> Option<Box<TlsStream<Impatient>>> {
+    // Replies are small and whole; waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let stream = Impatient::new(stream, limits.request);
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "TLS handshake timed out");
+            None
+        }
+    }
+}
+
+async fn serve_http1(
+    stream: Box<TlsStream<Impatient>>,
+    app: Arc<App>,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let activity = Arc::new(Activity::default());
+    let begun = activity.clone();
+    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD as usize);
+    let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
+}
+
+async fn serve_http2(
+    stream: Box<TlsStream<Impatient>>,
+    app: Arc<App>,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let activity = Arc::new(Activity::default());
+    let begun = activity.clone();
+    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .keep_alive_interval(limits.request)
+        .keep_alive_timeout(HANDSHAKE);
+    let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
+}
+
 /// Serves a connection until it ends, is idle, or the server stops; then lets what is under way
 /// finish, within bounds.
 async fn drive<C>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     shut_down: impl Fn(Pin<&mut C>),
     activity: &Activity,
     limits: Limits,
@@ -165,7 +192,6 @@ async fn drive<C>(
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
-    let mut connection = std::pin::pin!(connection);
     let mut seen = None;
     loop {
         tokio::select! {
