@@ -112,7 +112,9 @@ async fn inconclusive_attempts_never_end_a_challenge() {
     let challenge = client.challenge(&authorization, "http-01").await;
     for round in 1..=5 {
         (0..3).for_each(|_| stand.script.next("a.test", Step::Say(inconclusive())));
-        assert_eq!(client.post(&challenge, &json!({})).await.expect(200).state(), "processing");
+        // The paused clock may have run past all attempts by the time the reply is made.
+        let state = client.post(&challenge, &json!({})).await.expect(200).state();
+        assert!(matches!(state.as_str(), "processing" | "pending"), "{state}");
         let shown = until(&client, &challenge, "pending").await;
         assert_eq!(shown.at("/error/detail"), "the resolver is silent");
         assert_eq!(client.read(&authorization).await.expect(200).state(), "pending");

@@ -318,8 +318,10 @@ async fn a_failed_validation_ends_authorization_and_order() {
     let order = client.order(&["a.test", "b.test"]).await.expect(201);
     let challenge = client.challenge(&order.at("/authorizations/0"), "http-01").await;
     let answered = client.post(&challenge, &json!({})).await.expect(200);
-    assert_eq!(answered.state(), "processing");
-    assert_eq!(answered.header("retry-after"), Some("1"));
+    // The paused clock may have run past all attempts by the time the reply is made.
+    let wait = (answered.state() == "processing").then_some("1");
+    assert_eq!(answered.header("retry-after"), wait);
+    assert!(wait.is_some() || answered.state() == "invalid");
     let failed = until(&client, &challenge, "invalid").await;
     assert_eq!(stand.script.calls("a.test"), 3, "bounded retries");
     assert_eq!(failed.at("/error/type"), "urn:ietf:params:acme:error:unauthorized");
