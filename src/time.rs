@@ -164,9 +164,11 @@ mod tests {
     #[test]
     fn rfc3339_is_what_the_time_crate_writes() {
         let same = |at: Timestamp| assert_eq!(at.to_rfc3339(), at.to_utc().format(&Rfc3339).unwrap());
-        // Every day at another time of day, to the last year with four digits.
-        let last = 253_402_300_799;
-        for secs in (0..=last).step_by(86_400 + 4_999) {
+        // The days of one whole cycle of leap years, then some to the last year with four digits; each
+        // at another time of day.
+        let (cycle, last) = (400 * 366 * 86_400, 253_402_300_799);
+        let days = (0..cycle).step_by(86_400 - 1_009).chain((cycle..last).step_by(97 * 86_400 + 4_999));
+        for secs in days {
             same(Timestamp::from_secs(secs));
         }
         let edges = [0, 59, 60, 951_782_399, 951_782_400, 951_868_800, 4_107_542_400, last, last + 1];
