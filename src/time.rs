@@ -50,7 +50,18 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with whole seconds, as ACME objects carry it.
     pub fn to_rfc3339(self) -> String {
-        self.to_utc().format(&Rfc3339).unwrap_or_default()
+        let at = self.to_utc();
+        let (year, month, day) = at.to_calendar_date();
+        let mut text = *b"0000-00-00T00:00:00Z";
+        // `to_utc` knows the years 1970 to 9999.
+        let year = year.unsigned_abs();
+        let pairs = [year / 100, year % 100, u32::from(u8::from(month)), u32::from(day)];
+        let clock = [at.hour(), at.minute(), at.second()].map(u32::from);
+        for (place, value) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(pairs.into_iter().chain(clock)) {
+            text[place] = b'0' + (value / 10 % 10) as u8;
+            text[place + 1] = b'0' + (value % 10) as u8;
+        }
+        text.iter().map(|digit| char::from(*digit)).collect()
     }
 
     /// Parses RFC 3339 with any offset; `None` if malformed or before 1970.
@@ -148,6 +159,24 @@ mod tests {
         for bad in ["", "2026-11-22", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z"] {
             assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn rfc3339_is_what_the_time_crate_writes() {
+        let same = |at: Timestamp| assert_eq!(at.to_rfc3339(), at.to_utc().format(&Rfc3339).unwrap());
+        // The days of one whole cycle of leap years, then some to the last year with four digits; each
+        // at another time of day.
+        let (cycle, last) = (400 * 366 * 86_400, 253_402_300_799);
+        let days = (0..cycle).step_by(86_400 - 1_009).chain((cycle..last).step_by(97 * 86_400 + 4_999));
+        for secs in days {
+            same(Timestamp::from_secs(secs));
+        }
+        let edges = [0, 59, 60, 951_782_399, 951_782_400, 951_868_800, 4_107_542_400, last, last + 1];
+        for secs in edges {
+            same(Timestamp::from_secs(secs));
+        }
+        same(Timestamp::from_millis(1_793_318_400_999));
+        same(Timestamp::from_millis(u64::MAX));
     }
 
     #[test]

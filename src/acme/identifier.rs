@@ -1,5 +1,6 @@
 //! Identifiers (RFC 8555 §9.7.7, RFC 8738): parsed once, normal form only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -136,19 +137,19 @@ impl Identifier {
     }
 
     /// The value as an order shows it: a wildcard with its `*.`.
-    pub fn order_value(&self) -> String {
+    pub fn order_value(&self) -> Cow<'_, str> {
         match self {
-            Self::Dns(name) => name.to_string(),
-            Self::Wildcard(name) => format!("*.{name}"),
-            Self::Ip(ip) => ip.to_string(),
+            Self::Dns(name) => name.as_str().into(),
+            Self::Wildcard(name) => format!("*.{name}").into(),
+            Self::Ip(ip) => ip.to_string().into(),
         }
     }
 
     /// The value as an authorization shows it: a wildcard without its `*.` (RFC 8555 §7.1.4).
-    pub fn authorization_value(&self) -> String {
+    pub fn authorization_value(&self) -> Cow<'_, str> {
         match self {
-            Self::Dns(name) | Self::Wildcard(name) => name.to_string(),
-            Self::Ip(ip) => ip.to_string(),
+            Self::Dns(name) | Self::Wildcard(name) => name.as_str().into(),
+            Self::Ip(ip) => ip.to_string().into(),
         }
     }
 
@@ -303,7 +304,7 @@ mod tests {
             ("DNS", "example.test", Err(UnsupportedType)),
         ];
         for (kind, value, want) in rows {
-            let got = Identifier::parse(kind, value).map(|id| id.order_value());
+            let got = Identifier::parse(kind, value).map(|id| id.order_value().into_owned());
             assert_eq!(got.as_deref(), want.as_deref(), "{kind} {value}");
         }
     }

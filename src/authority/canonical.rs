@@ -13,12 +13,12 @@ use crate::x509::der::{sequence, tlv};
 use crate::x509::spki::PublicKey;
 
 /// Content bytes of the object identifiers (2.5.29.N).
-const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
-const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
-const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
-const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
-const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
+pub(super) const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
+pub(super) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+pub(super) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+pub(super) const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
+pub(super) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 
 const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];

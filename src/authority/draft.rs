@@ -100,6 +100,7 @@ fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
     Ok(match name {
         Identifier::Dns(_) | Identifier::Wildcard(_) => SanType::DnsName(
             name.order_value()
+                .into_owned()
                 .try_into()
                 .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
         ),

@@ -6,14 +6,16 @@
 //! with its own message; the comparison with [`super::canonical`] comes last and leaves no gap
 //! between them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Version;
 
-use super::canonical;
+use super::canonical::{
+    self, AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME,
+    SUBJECT_KEY_ID,
+};
 use super::draft::{BACKDATE, Draft};
 use super::issuer::{Issuer, key_identifier};
 use super::policy;
@@ -66,19 +68,28 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
     check_lifetime(grant, not_before, not_after)?;
     check_maker(grant, issuer)?;
     require(parsed.public_key().raw == grant.key().der(), "its key is the granted key")?;
-    let critical = |name: &str| matches!(name, "2.5.29.15" | "2.5.29.19");
+    let critical = |oid: &[u8]| matches!(oid, KEY_USAGE | BASIC_CONSTRAINTS);
     let extensions = parsed.extensions();
-    let oids: BTreeSet<String> = extensions.iter().map(|e| e.oid.to_id_string()).collect();
-    require(oids.len() == extensions.len(), "no extension is doubled")?;
+    let order: Vec<&[u8]> = extensions.iter().map(|extension| extension.oid.as_bytes()).collect();
+    let mut oids = order.clone();
+    oids.sort_unstable();
+    require(oids.windows(2).all(|pair| pair[0] != pair[1]), "no extension is doubled")?;
     match grant.purpose() {
         Purpose::Leaf(names) => {
             require(parsed.subject().iter_rdn().next().is_none(), "a leaf's subject is empty")?;
-            let expected = ["2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.35", "2.5.29.37"];
-            require(oids.iter().eq(expected.iter()), "a leaf has the six extensions of its profile")?;
+            let expected = [
+                SUBJECT_KEY_ID,
+                KEY_USAGE,
+                SUBJECT_ALT_NAME,
+                BASIC_CONSTRAINTS,
+                AUTHORITY_KEY_ID,
+                EXTENDED_KEY_USAGE,
+            ];
+            require(oids == expected, "a leaf has the six extensions of its profile")?;
             // RFC 5280 §4.2.1.6: critical since the subject is empty.
             let well_marked = |e: &X509Extension<'_>| {
-                let oid = e.oid.to_id_string();
-                e.critical == (critical(&oid) || oid == "2.5.29.17")
+                let oid = e.oid.as_bytes();
+                e.critical == (critical(oid) || oid == SUBJECT_ALT_NAME)
             };
             require(extensions.iter().all(well_marked), "criticality is as profiled")?;
             for extension in extensions {
@@ -90,9 +101,9 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
             let named = names.next().and_then(|cn| cn.as_str().ok()) == Some(common_name.as_str());
             let alone = parsed.subject().iter_attributes().count() == 1;
             require(named && alone, "a CA's subject is its common name")?;
-            let expected = ["2.5.29.14", "2.5.29.15", "2.5.29.19", "2.5.29.35"];
-            require(oids.iter().eq(expected.iter()), "a CA has the four extensions of its profile")?;
-            let well_marked = |e: &X509Extension<'_>| e.critical == critical(&e.oid.to_id_string());
+            let expected = [SUBJECT_KEY_ID, KEY_USAGE, BASIC_CONSTRAINTS, AUTHORITY_KEY_ID];
+            require(oids == expected, "a CA has the four extensions of its profile")?;
+            let well_marked = |e: &X509Extension<'_>| e.critical == critical(e.oid.as_bytes());
             require(extensions.iter().all(well_marked), "criticality is as profiled")?;
             for extension in extensions {
                 check_ca_extension(extension.parsed_extension(), grant, issuer)?;
@@ -100,7 +111,6 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
         }
     }
     let algorithm = algorithm_der(issuer.signer().algorithm());
-    let order: Vec<&[u8]> = extensions.iter().map(|extension| extension.oid.as_bytes()).collect();
     let tbs = canonical::tbs(&draft, issuer, algorithm, &order);
     let tbs = tbs.ok_or(LintError::Rule("every extension is one of the profile's"))?;
     // The builder ends with the algorithm and an empty BIT STRING.
@@ -146,8 +156,8 @@ fn check_frame(
     require(not_after <= issuer.not_after(), "it does not outlive its issuer")?;
     let oid = oid_of(issuer.signer().algorithm());
     require(
-        parsed.tbs_certificate.signature.algorithm.to_id_string() == oid
-            && parsed.signature_algorithm.algorithm.to_id_string() == oid,
+        parsed.tbs_certificate.signature.algorithm.as_bytes() == oid
+            && parsed.signature_algorithm.algorithm.as_bytes() == oid,
         "its signature algorithm is the issuer's",
     )
 }
@@ -243,13 +253,10 @@ fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
     }
 }
 
-fn oid_of(algorithm: SignatureAlgorithm) -> &'static str {
-    match algorithm {
-        SignatureAlgorithm::EcdsaP256Sha256 => "1.2.840.10045.4.3.2",
-        SignatureAlgorithm::EcdsaP384Sha384 => "1.2.840.10045.4.3.3",
-        SignatureAlgorithm::Ed25519 => "1.3.101.112",
-        SignatureAlgorithm::RsaPkcs1Sha256 => "1.2.840.113549.1.1.11",
-    }
+/// The content bytes of the algorithm's object identifier: behind two headers of two bytes.
+fn oid_of(algorithm: SignatureAlgorithm) -> &'static [u8] {
+    let der = algorithm_der(algorithm);
+    &der[4..4 + usize::from(der[3])]
 }
 
 /// AlgorithmIdentifier as it stands in the certificate; RSA alone has (NULL) parameters

@@ -124,7 +124,7 @@ pub fn stored(problem: &StoredProblem) -> wire::Problem<'_> {
         status: Some(status_of(problem.kind).as_u16()),
         identifier: problem.identifier.as_ref().map(|identifier| wire::Identifier {
             kind: identifier.kind().into(),
-            value: identifier.order_value().into(),
+            value: identifier.order_value(),
         }),
         subproblems: Vec::new(),
         algorithms: Vec::new(),

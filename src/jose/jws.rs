@@ -51,14 +51,20 @@ pub enum KeyRef {
 /// A parsed JWS whose signature has not been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
-    /// `alg`.
-    pub algorithm: Algorithm,
     /// `nonce`, if present.
     pub nonce: Option<String>,
     /// `url`.
     pub url: String,
     /// `jwk` or `kid`.
     pub key: KeyRef,
+    /// What the signature is over, apart from the key so that either can be taken out.
+    pub signed: Signed,
+}
+
+/// The signed part of an [`Unverified`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    algorithm: Algorithm,
     payload: Vec<u8>,
     signing_input: Vec<u8>,
     signature: Vec<u8>,
@@ -99,9 +105,17 @@ impl Unverified {
         let signing_input = [outer.protected.as_bytes(), b".", outer.payload.as_bytes()].concat();
         let url = header.url.into_owned();
         let nonce = header.nonce.map(Cow::into_owned);
-        Ok(Self { algorithm, nonce, url, key, payload, signing_input, signature })
+        let signed = Signed { algorithm, payload, signing_input, signature };
+        Ok(Self { nonce, url, key, signed })
     }
 
+    /// [`Signed::verify`].
+    pub fn verify(self, key: &Jwk) -> Option<Vec<u8>> {
+        self.signed.verify(key)
+    }
+}
+
+impl Signed {
     /// Verifies the signature and yields the payload; `None` if it does not hold.
     pub fn verify(self, key: &Jwk) -> Option<Vec<u8>> {
         let holds = key.algorithm() == self.algorithm && key.verify(&self.signing_input, &self.signature);
@@ -124,7 +138,7 @@ struct Header<'a> {
     url: Cow<'a, str>,
     nonce: Option<Cow<'a, str>>,
     kid: Option<Cow<'a, str>>,
-    jwk: Option<Box<RawValue>>,
+    jwk: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Header<'de> {
@@ -166,7 +180,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 "url" => url = Some(map.next_value::<Text<'_>>()?.0),
                 "nonce" => nonce = Some(map.next_value::<Text<'_>>()?.0),
                 "kid" => kid = Some(map.next_value::<Text<'_>>()?.0),
-                "jwk" => jwk = Some(map.next_value::<Box<RawValue>>()?),
+                "jwk" => jwk = Some(map.next_value::<&RawValue>()?),
                 // No critical extension is understood here (RFC 7515 §4.1.11).
                 "crit" => return Err(A::Error::custom("crit names an extension that is not supported")),
                 "b64" => return Err(A::Error::custom("b64 is not supported")),
@@ -227,10 +241,10 @@ mod tests {
         assert_eq!(parsed.clone().verify(&jwk), Some(b"{}".to_vec()));
         assert_eq!(parsed.clone().verify(&Client::new().jwk()), None);
         let mut other = parsed.clone();
-        other.signature[5] ^= 1;
+        other.signed.signature[5] ^= 1;
         assert_eq!(other.verify(&jwk), None);
         let mut other = parsed;
-        other.signing_input[5] ^= 1;
+        other.signed.signing_input[5] ^= 1;
         assert_eq!(other.verify(&jwk), None);
     }
 

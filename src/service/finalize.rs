@@ -34,6 +34,11 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
     out
 }
 
+fn names_of(order: &Order) -> String {
+    let names: Vec<String> = order.identifiers().map(ToString::to_string).collect();
+    names.join(",")
+}
+
 impl Service {
     /// Finalizes an order of the account's with a DER-encoded CSR.
     pub async fn finalize(
@@ -64,7 +69,7 @@ impl Service {
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {
-            Cost::Quick => self.issue_order(terms, &loaded, &csr).await,
+            Cost::Quick => self.issue_order(terms, loaded, &csr).await,
             Cost::Slow => {
                 // Refuses what is to be refused before the order is bound to this CSR.
                 self.check_proved(&loaded.order).await?;
@@ -81,38 +86,31 @@ impl Service {
     }
 
     /// Signs and commits, if order and account are still as they were read.
-    async fn issue_order(
-        &self,
-        terms: &Terms,
-        loaded: &LoadedOrder,
-        csr: &Csr,
-    ) -> Result<LoadedOrder, Error> {
-        let (id, order) = (loaded.id, &loaded.order);
+    async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+        let LoadedOrder { id, mut order, version } = loaded;
         let now = self.now();
-        let keepers = self.check_proved(order).await?;
+        let keepers = self.check_proved(&order).await?;
         let known = self.account_in_standing(terms, order.account).await?;
-        let grant = terms.grant(id, order, csr, known.key.spki(), now)?;
-        let mut finished = order.clone();
+        let grant = terms.grant(id, &order, csr, known.key.spki(), now)?;
         let also = |issued: &crate::authority::sign::Issued| {
-            finished.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            let unchanged = |batch: Batch, (keeper, version): &(OrderId, Version)| {
-                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*version))
+            order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
+            let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
+                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
             };
             keepers
                 .iter()
                 .fold(Batch::new(), unchanged)
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
-                .expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version))
-                .put(Table::Orders, *id.as_bytes(), finished.encode())
+                .expect(Table::Orders, *id.as_bytes(), Expect::Is(version))
+                .put(Table::Orders, *id.as_bytes(), order.encode())
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
-                let names: Vec<String> = order.identifiers().map(ToString::to_string).collect();
                 tracing::info!(
-                    serial = %issued.serial, order = %id, account = %order.account, names = names.join(","),
+                    serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
                     not_after = %issued.not_after, key = csr.key().key().label(), "certificate issued"
                 );
-                Ok(LoadedOrder { id, order: finished, version: loaded.version })
+                Ok(LoadedOrder { id, order, version })
             }
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
         }
@@ -133,17 +131,23 @@ impl Service {
     async fn check_proved(&self, order: &Order) -> Result<Vec<(OrderId, Version)>, Error> {
         let now = self.now();
         let mut keepers = Vec::new();
+        // The last one read: proofs of one order come together as a rule.
+        let mut last: Option<LoadedOrder> = None;
         for slot in &order.slots {
             let status = match slot {
                 Slot::Own(authorization) => Some(authorization.status(now)),
-                Slot::Reused { order: keeper, index, .. } => match self.load_order(*keeper).await {
-                    Ok(kept) => {
-                        keepers.push((*keeper, kept.version));
-                        kept.order.own(*index).map(|authorization| authorization.status(now))
+                Slot::Reused { order: keeper, index, .. } => {
+                    if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
+                        last = match self.load_order(*keeper).await {
+                            Ok(kept) => Some(kept),
+                            Err(Error::NotFound) => None,
+                            Err(error) => return Err(error),
+                        };
+                        keepers.extend(last.iter().map(|kept| (kept.id, kept.version)));
                     }
-                    Err(Error::NotFound) => None,
-                    Err(error) => return Err(error),
-                },
+                    let proof = last.as_ref().and_then(|kept| kept.order.own(*index));
+                    proof.map(|authorization| authorization.status(now))
+                }
             };
             if status != Some(AuthorizationStatus::Valid) {
                 let identifier = slot.identifier();
@@ -194,7 +198,7 @@ impl Service {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
         let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {
-            (Ok(csr), Some(terms)) => self.issue_order(&terms, &loaded, &csr).await.map(drop),
+            (Ok(csr), Some(terms)) => self.issue_order(&terms, loaded.clone(), &csr).await.map(drop),
             (Err(error), _) => Err(Error::Internal(format!("a stored CSR does not parse: {error}"))),
             (_, None) => Err(Refusal::unauthorized("the provisioner is gone").into()),
         };

@@ -187,11 +187,17 @@ impl Locks {
 
 /// Work that goes on behind the replies (a validation, a slow signature) and is under way in this
 /// process, so that nothing is begun twice and a poll can tell what a crash left behind.
-struct Running<K, V>(Arc<Mutex<HashMap<K, V>>>);
+struct Running<K, V>(Arc<Mutex<UnderWay<K, V>>>);
+
+struct UnderWay<K, V> {
+    works: HashMap<K, V>,
+    /// Claims dropped so far.
+    ended: u64,
+}
 
 impl<K, V> Default for Running<K, V> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Mutex::new(UnderWay { works: HashMap::new(), ended: 0 })))
     }
 }
 
@@ -199,25 +205,32 @@ impl<K: Copy + Eq + Hash, V: Copy> Running<K, V> {
     /// Claims a piece of work until the claim is dropped, by a panic too; `None` if it is under way.
     fn claim(&self, work: K, how: V) -> Option<Claim<K, V>> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.contains_key(&work) {
+        if running.works.contains_key(&work) {
             return None;
         }
-        running.insert(work, how);
+        running.works.insert(work, how);
         Some(Claim { running: self.0.clone(), work })
     }
 
     fn get(&self, work: K) -> Option<V> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&work).copied()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).works.get(&work).copied()
+    }
+
+    /// How many claims have been dropped: as long as it does not change, none was.
+    fn ended(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 }
 
 struct Claim<K: Eq + Hash, V> {
-    running: Arc<Mutex<HashMap<K, V>>>,
+    running: Arc<Mutex<UnderWay<K, V>>>,
     work: K,
 }
 
 impl<K: Eq + Hash, V> Drop for Claim<K, V> {
     fn drop(&mut self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.works.remove(&self.work);
+        running.ended += 1;
     }
 }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::new_order::held_row;
-use super::objects::LoadedAuthorization;
+use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
-use crate::acme::order::{AuthorizationStatus, ChallengeState, Verdict};
+use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
@@ -30,6 +30,9 @@ const QUICK: Duration = Duration::from_secs(1);
 
 /// Pauses between attempts; the last one repeats.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// What a validation tells those who wait: the authorization as it is stored now.
+type Report = Result<Authorization, Error>;
 
 /// Which challenge of which authorization.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +54,29 @@ impl Service {
         kind: ChallengeKind,
     ) -> Result<LoadedAuthorization, Error> {
         let (account, thumbprint) = account;
-        let loaded = self.load_own_order(terms, account, order).await?;
+        let ended = self.validating.ended();
+        let mut loaded = self.load_own_order(terms, account, order).await?;
         let authorization = loaded.order.own(index).ok_or(Error::NotFound)?;
         if authorization.challenge(kind).is_none() {
             return Err(Error::NotFound);
         }
         let target = Target { account, order, index, kind };
-        if let Some(first) = self.begin(terms, target, thumbprint).await? {
-            first.await.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
+        if authorization.awaits(kind, self.now())
+            && let Some(claim) = self.validating.claim((order, index), kind)
+        {
+            // Whoever held the claim before has stored what came of it. Only if a validation ended
+            // since the order was read can it have been this one's.
+            if self.validating.ended() != ended {
+                loaded = self.load_order(order).await?;
+            }
+            if let Some(first) = self.begin(terms, target, claim, loaded, thumbprint)? {
+                let first = first.await;
+                let authorization =
+                    first.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
+                return Ok(LoadedAuthorization { order, index, authorization });
+            }
         }
+        // Settled, or under validation by whichever challenge.
         self.authorization(terms, account, order, index).await
     }
 
@@ -74,35 +91,38 @@ impl Service {
     ) {
         let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            let begun = match service.account(&terms, account).await {
-                Ok(Some(known)) => {
-                    let target = Target { account, order, index, kind };
-                    service.begin(&terms, target, known.thumbprint).await.map(drop)
-                }
-                Ok(None) => Err(Error::NotFound),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = begun {
+            let target = Target { account, order, index, kind };
+            if let Err(error) = service.take_up(&terms, target).await {
                 tracing::warn!(%order, %error, "a validation could not be taken up again yet");
             }
         });
     }
 
-    /// Starts the task; its first report tells that the result or the processing state is durable.
-    /// `None` if there is nothing to do: settled, or under validation, by whichever challenge.
-    async fn begin(
+    async fn take_up(self: &Arc<Self>, terms: &Arc<Terms>, target: Target) -> Result<(), Error> {
+        let Target { account, order, index, kind } = target;
+        let known = self.account(terms, account).await?.ok_or(Error::NotFound)?;
+        let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(()) };
+        // Read under the claim: who held it before has stored what came of it, and a poll that came
+        // in between took that validation for one cut short.
+        let loaded = self.load_order(order).await?;
+        self.begin(terms, target, claim, loaded, known.thumbprint).map(drop)
+    }
+
+    /// Starts the task; its first report is the authorization when its result, or that it is being
+    /// validated, is durable. `None` if there is nothing to do: settled, or recorded as under
+    /// validation by another challenge.
+    fn begin(
         self: &Arc<Self>,
         terms: &Arc<Terms>,
         target: Target,
+        claim: Claim<(OrderId, u16), ChallengeKind>,
+        loaded: LoadedOrder,
         thumbprint: Thumbprint,
-    ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
-        let Target { order, index, kind, .. } = target;
-        let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(None) };
+    ) -> Result<Option<oneshot::Receiver<Report>>, Error> {
+        let Target { index, kind, .. } = target;
         let Ok(permit) = self.validations.clone().try_acquire_owned() else {
             return Err(Error::Busy("too many validations are under way"));
         };
-        // Read under the claim: who held it before has stored what came of it.
-        let loaded = self.load_order(order).await?;
         let authorization = loaded.order.own(index).ok_or(Error::NotFound)?;
         if !authorization.awaits(kind, self.now()) {
             return Ok(None);
@@ -115,10 +135,13 @@ impl Service {
             key_authorization: format!("{token}.{thumbprint}"),
             token,
         };
+        // An order of one name hardly changes while that name is validated; one of several does, with
+        // every result, so it is read again then.
+        let known = (loaded.order.slots.len() == 1).then_some(loaded);
         let (report, first) = oneshot::channel();
         let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            service.validate(&terms, target, ask, claim, report).await;
+            service.validate(&terms, target, ask, known, claim, report).await;
             drop(permit);
         });
         Ok(Some(first))
@@ -130,13 +153,14 @@ impl Service {
         terms: &Terms,
         target: Target,
         ask: Ask,
+        known: Option<LoadedOrder>,
         claim: Claim<(OrderId, u16), ChallengeKind>,
-        report: oneshot::Sender<Result<(), Error>>,
+        report: oneshot::Sender<Report>,
     ) {
         let mut result = Box::pin(self.attempts(&ask));
         let quick = tokio::time::timeout(QUICK, &mut result).await;
-        let (verdict, report) = match quick {
-            Ok(verdict) => (verdict, Some(report)),
+        let (verdict, known, report) = match quick {
+            Ok(verdict) => (verdict, known, Some(report)),
             Err(_) => {
                 let committed = self.commit_processing(target).await;
                 if committed.is_err() {
@@ -145,11 +169,11 @@ impl Service {
                     let _ = report.send(committed);
                     return;
                 }
-                let _ = report.send(Ok(()));
-                (result.await, None)
+                let _ = report.send(committed);
+                (result.await, None, None)
             }
         };
-        let settled = self.settle(terms, target, verdict).await;
+        let settled = self.settle(terms, target, verdict, known).await;
         if let Err(error) = &settled {
             tracing::warn!(order = %target.order, %error, "a validation's result could not be stored");
         }
@@ -192,13 +216,15 @@ impl Service {
         })
     }
 
-    async fn commit_processing(&self, target: Target) -> Result<(), Error> {
+    async fn commit_processing(&self, target: Target) -> Report {
         let _guard = self.order_locks.of(target.order.as_bytes()).await;
         let mut loaded = self.load_order(target.order).await?;
         let now = self.now();
         let Some(authorization) = loaded.order.own_mut(target.index) else { return Err(Error::NotFound) };
-        if !authorization.respond(target.kind, now) {
-            return Ok(());
+        let changed = authorization.respond(target.kind, now);
+        let after = authorization.clone();
+        if !changed {
+            return Ok(after);
         }
         let key = *target.order.as_bytes();
         let batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
@@ -207,26 +233,51 @@ impl Service {
             loaded.order.encode(),
         );
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(_) => Ok(()),
+            CommitOutcome::Committed(_) => Ok(after),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
         }
     }
 
-    async fn settle(&self, terms: &Terms, target: Target, verdict: Verdict) -> Result<(), Error> {
+    /// Records a result: on the order as `known`, if it still is so, or else as it is now.
+    async fn settle(
+        &self,
+        terms: &Terms,
+        target: Target,
+        verdict: Verdict,
+        known: Option<LoadedOrder>,
+    ) -> Report {
         let _guard = self.order_locks.of(target.order.as_bytes()).await;
-        let mut loaded = self.load_order(target.order).await?;
+        if let Some(loaded) = known
+            && let Some(settled) = self.commit_settled(terms, target, verdict.clone(), loaded).await?
+        {
+            return Ok(settled);
+        }
+        let loaded = self.load_order(target.order).await?;
+        let settled = self.commit_settled(terms, target, verdict, loaded).await?;
+        settled.ok_or(Error::Busy("another change of the order came first"))
+    }
+
+    /// `None` if the order is no longer as it was loaded.
+    async fn commit_settled(
+        &self,
+        terms: &Terms,
+        target: Target,
+        verdict: Verdict,
+        mut loaded: LoadedOrder,
+    ) -> Result<Option<Authorization>, Error> {
         let now = self.now();
         let Target { account, order, index, kind } = target;
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
-        if !authorization.settle(kind, verdict, now, terms.authorization_ttl) {
-            return Ok(());
+        let changed = authorization.settle(kind, verdict, now, terms.authorization_ttl);
+        let after = authorization.clone();
+        if !changed {
+            return Ok(Some(after));
         }
-        let identifier = authorization.identifier.clone();
+        let identifier = after.identifier.clone();
         let mut batch = Batch::new();
-        let state = authorization.challenge(kind).map(|challenge| &challenge.state);
-        match state {
+        match after.challenge(kind).map(|challenge| &challenge.state) {
             Some(ChallengeState::Valid(_)) => {
-                let held = HeldAuthorization { order, index, expires: authorization.expires };
+                let held = HeldAuthorization { order, index, expires: after.expires };
                 batch = batch.put(Table::Grants, held_row(account, &identifier), held.encode());
                 let event = Event::AuthorizationValid { account, order, identifier, by: kind };
                 batch = audited(batch, now, event);
@@ -245,8 +296,8 @@ impl Service {
             loaded.order.encode(),
         );
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(_) => Ok(()),
-            CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
+            CommitOutcome::Committed(_) => Ok(Some(after)),
+            CommitOutcome::Conflict => Ok(None),
         }
     }
 

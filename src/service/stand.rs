@@ -152,6 +152,8 @@ pub(crate) struct Faulty {
     /// Commits left until the fault strikes, and the fault.
     plan: Mutex<Option<(usize, Fault)>>,
     pub(crate) commits: AtomicUsize,
+    /// Single records read.
+    pub(crate) reads: AtomicUsize,
     pub(crate) checks: AtomicUsize,
     pub(crate) down: AtomicBool,
     pub(crate) check_delay: Mutex<Duration>,
@@ -165,6 +167,7 @@ impl Faulty {
             inner,
             plan: Mutex::new(None),
             commits: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
             checks: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             check_delay: Mutex::new(Duration::ZERO),
@@ -201,6 +204,7 @@ impl Store for Faulty {
         table: Table,
         key: &'a [u8],
     ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Box::pin(async { Err(StoreError::Failed("secret-disk-path is gone".into())) });
         }

@@ -75,17 +75,16 @@ impl Csr {
             return Err(CsrError::Malformed);
         }
         let info = &request.certification_request_info;
-        let key = Spki::parse(info.subject_pki.raw)?;
-        let algorithm = verification(&request.signature_algorithm, key.key())?;
+        let (key, verifier) = Spki::parse_to_verify(info.subject_pki.raw, |key| {
+            verification(&request.signature_algorithm, key)
+        })?;
         // One encoding only: around the signed part stands what DER demands, and nothing else.
         let identifier = algorithm_der(&request.signature_algorithm).ok_or(CsrError::SignatureAlgorithm)?;
         let signature = der::bit_string(&request.signature_value.data);
         if der::sequence(&[info.raw, &identifier, &signature]) != der {
             return Err(CsrError::Malformed);
         }
-        key.parsed(algorithm)?
-            .verify_sig(info.raw, &request.signature_value.data)
-            .map_err(|_| CsrError::Signature)?;
+        verifier.verify_sig(info.raw, &request.signature_value.data).map_err(|_| CsrError::Signature)?;
 
         let mut names = requested_names(&request)?;
         let common_name = common_name(&request)?;

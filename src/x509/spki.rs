@@ -65,17 +65,26 @@ impl Spki {
     /// Parses a SubjectPublicKeyInfo and checks that the key is one of its kind. Only the one DER
     /// encoding is accepted.
     pub fn parse(spki_der: &[u8]) -> Result<Self, SpkiError> {
+        Self::parse_to_verify(spki_der, |key| Ok(default_verification(key))).map(|(spki, _)| spki)
+    }
+
+    /// [`Spki::parse`] together with [`Spki::parsed`], for the algorithm that `with` chooses: the
+    /// check that the key is one of its kind and its use are one and the same work.
+    pub fn parse_to_verify<E: From<SpkiError>>(
+        spki_der: &[u8],
+        with: impl FnOnce(&PublicKey) -> Result<&'static dyn VerificationAlgorithm, E>,
+    ) -> Result<(Self, ParsedPublicKey), E> {
         let (rest, info) = SubjectPublicKeyInfo::from_der(spki_der).map_err(|_| SpkiError::Malformed)?;
         if !rest.is_empty() {
-            return Err(SpkiError::Malformed);
+            return Err(SpkiError::Malformed.into());
         }
         let key = read(&info)?;
         let spki = Self::from_key(key);
         if spki.der != spki_der {
-            return Err(SpkiError::Malformed);
+            return Err(SpkiError::Malformed.into());
         }
-        spki.parsed(spki.default_verification())?;
-        Ok(spki)
+        let parsed = spki.parsed(with(&spki.key)?)?;
+        Ok((spki, parsed))
     }
 
     /// The DER of the whole SubjectPublicKeyInfo.
@@ -105,15 +114,15 @@ impl Spki {
         };
         ParsedPublicKey::new(with, bytes).map_err(|_| SpkiError::Invalid)
     }
+}
 
-    fn default_verification(&self) -> &'static dyn VerificationAlgorithm {
-        match self.key {
-            PublicKey::EcP256(_) => &signature::ECDSA_P256_SHA256_ASN1,
-            PublicKey::EcP384(_) => &signature::ECDSA_P384_SHA384_ASN1,
-            PublicKey::EcP521(_) => &signature::ECDSA_P521_SHA512_ASN1,
-            PublicKey::Ed25519(_) => &signature::ED25519,
-            PublicKey::Rsa { .. } => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-        }
+fn default_verification(key: &PublicKey) -> &'static dyn VerificationAlgorithm {
+    match key {
+        PublicKey::EcP256(_) => &signature::ECDSA_P256_SHA256_ASN1,
+        PublicKey::EcP384(_) => &signature::ECDSA_P384_SHA384_ASN1,
+        PublicKey::EcP521(_) => &signature::ECDSA_P521_SHA512_ASN1,
+        PublicKey::Ed25519(_) => &signature::ED25519,
+        PublicKey::Rsa { .. } => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
     }
 }
 

@@ -70,10 +70,11 @@ where
     if !is_jose(request.headers()) {
         return Err(Failure::ContentType);
     }
-    let url = format!("{}{}", app.base_url, request.uri().path_and_query().map_or("", |path| path.as_str()));
-    let body = collect(request.into_body(), app.limits).await?;
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let body = collect(body, app.limits).await?;
     let jws = Unverified::parse(&body)?;
-    if jws.url != url {
+    if jws.url.strip_prefix(&app.base_url) != Some(path) {
         return Err(Failure::Url);
     }
     // Before the signature: a nonce of ours costs less to check, and using it up harms nobody but
@@ -82,15 +83,15 @@ where
         Some(nonce) if app.service.nonces().redeem(nonce) => {}
         Some(_) | None => return Err(Failure::Nonce),
     }
-    match jws.key.clone() {
+    match jws.key {
         KeyRef::Jwk(key) => {
-            let payload = jws.verify(&key).ok_or(Failure::Signature)?;
+            let payload = jws.signed.verify(&key).ok_or(Failure::Signature)?;
             Ok(Verified { signer: Signer::Key(key), payload })
         }
         KeyRef::Kid(kid) => {
             let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;
             let known = app.service.account(terms, id).await?.ok_or(Failure::NoAccount)?;
-            let payload = jws.verify(&known.key).ok_or(Failure::Signature)?;
+            let payload = jws.signed.verify(&known.key).ok_or(Failure::Signature)?;
             match known.account.status {
                 AccountStatus::Valid => Ok(Verified { signer: Signer::Account(known), payload }),
                 AccountStatus::Deactivated => Err(Failure::Deactivated),

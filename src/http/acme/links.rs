@@ -1,5 +1,7 @@
 //! The one factory of ACME URLs; all come from configuration, none from a request.
 
+use std::fmt;
+
 use crate::acme::challenge::ChallengeKind;
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
@@ -13,41 +15,53 @@ impl Links {
     pub(super) fn new(base_url: &str, provisioner: &str) -> Self {
         Self { base: format!("{base_url}/acme/{provisioner}") }
     }
+    /// `path` below the provisioner's own, in one allocation.
+    fn url(&self, path: fmt::Arguments<'_>) -> String {
+        // The longest path: `/chall/ORDER/INDEX/tls-alpn-01`.
+        let mut url = String::with_capacity(self.base.len() + 48);
+        url.push_str(&self.base);
+        let _ = fmt::Write::write_fmt(&mut url, path);
+        url
+    }
     pub(super) fn directory(&self) -> String {
-        format!("{}/directory", self.base)
+        self.url(format_args!("/directory"))
+    }
+    /// The `Link` that leads from every other resource to the directory (RFC 8555 §7.1).
+    pub(super) fn index(&self) -> String {
+        format!("<{}>;rel=\"index\"", self.directory())
     }
     pub(super) fn new_nonce(&self) -> String {
-        format!("{}/new-nonce", self.base)
+        self.url(format_args!("/new-nonce"))
     }
     pub(super) fn new_account(&self) -> String {
-        format!("{}/new-account", self.base)
+        self.url(format_args!("/new-account"))
     }
     pub(super) fn new_order(&self) -> String {
-        format!("{}/new-order", self.base)
+        self.url(format_args!("/new-order"))
     }
     pub(super) fn revoke_cert(&self) -> String {
-        format!("{}/revoke-cert", self.base)
+        self.url(format_args!("/revoke-cert"))
     }
     pub(super) fn key_change(&self) -> String {
-        format!("{}/key-change", self.base)
+        self.url(format_args!("/key-change"))
     }
     pub(super) fn account(&self, id: AccountId) -> String {
-        format!("{}/account/{id}", self.base)
+        self.url(format_args!("/account/{id}"))
     }
     pub(super) fn order(&self, id: OrderId) -> String {
-        format!("{}/order/{id}", self.base)
+        self.url(format_args!("/order/{id}"))
     }
     pub(super) fn finalize(&self, id: OrderId) -> String {
-        format!("{}/order/{id}/finalize", self.base)
+        self.url(format_args!("/order/{id}/finalize"))
     }
     pub(super) fn authorization(&self, order: OrderId, index: u16) -> String {
-        format!("{}/authz/{order}/{index}", self.base)
+        self.url(format_args!("/authz/{order}/{index}"))
     }
     pub(super) fn challenge(&self, order: OrderId, index: u16, kind: ChallengeKind) -> String {
-        format!("{}/chall/{order}/{index}/{}", self.base, kind.name())
+        self.url(format_args!("/chall/{order}/{index}/{}", kind.name()))
     }
     pub(super) fn certificate(&self, serial: Serial) -> String {
-        format!("{}/cert/{serial}", self.base)
+        self.url(format_args!("/cert/{serial}"))
     }
 
     /// The account that a `kid` names, if it is a URL of ours.

@@ -49,9 +49,8 @@ where
                 (_, _) => Err(Failure::Method("POST")),
             };
             let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
-            let index = format!("<{}>;rel=\"index\"", links.directory());
             if resource != Resource::Directory
-                && let Ok(link) = HeaderValue::from_str(&index)
+                && let Ok(link) = HeaderValue::try_from(links.index())
             {
                 response.headers_mut().append(header::LINK, link);
             }
@@ -61,7 +60,7 @@ where
     // Refusals too: a client that lost its last nonce has the next one at once.
     if method == Method::POST || is_nonce {
         let headers = response.headers_mut();
-        if let Ok(nonce) = HeaderValue::from_str(&app.service.nonces().issue()) {
+        if let Ok(nonce) = HeaderValue::try_from(app.service.nonces().issue()) {
             headers.insert("replay-nonce", nonce);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -71,5 +70,10 @@ where
 
 /// A JSON response.
 fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    reply(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
+    // Holds the objects of an order with one name.
+    let mut text = Vec::with_capacity(1024);
+    if serde_json::to_writer(&mut text, body).is_err() {
+        text.clear();
+    }
+    reply(status, "application/json", text)
 }

@@ -47,8 +47,8 @@ pub(super) fn nonce(status: StatusCode) -> Response {
     response
 }
 
-fn set(response: &mut Response, name: header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn set(response: &mut Response, name: header::HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         response.headers_mut().append(name, value);
     }
 }
@@ -64,12 +64,12 @@ pub(super) fn account(links: &Links, known: &KnownAccount, created: bool) -> Res
         terms_of_service_agreed: account.terms_agreed,
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
-    set(&mut response, header::LOCATION, &links.account(account.id));
+    set(&mut response, header::LOCATION, links.account(account.id));
     response
 }
 
 fn identifier(of: &Identifier) -> wire::Identifier<'_> {
-    wire::Identifier { kind: of.kind().into(), value: of.order_value().into() }
+    wire::Identifier { kind: of.kind().into(), value: of.order_value() }
 }
 
 pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Timestamp) -> Response {
@@ -94,7 +94,7 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
         },
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
-    set(&mut response, header::LOCATION, &links.order(*id));
+    set(&mut response, header::LOCATION, links.order(*id));
     if status == OrderStatus::Processing {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }
@@ -152,7 +152,7 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
     let body = wire::Authorization {
         identifier: wire::Identifier {
             kind: authorization.identifier.kind().into(),
-            value: authorization.identifier.authorization_value().into(),
+            value: authorization.identifier.authorization_value(),
         },
         status: match status {
             AuthorizationStatus::Pending => "pending",
@@ -175,7 +175,7 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
 pub(super) fn challenge(links: &Links, loaded: &LoadedAuthorization, challenge: &Challenge) -> Response {
     let mut response = json(StatusCode::OK, &wire_challenge(links, loaded.order, loaded.index, challenge));
     let up = format!("<{}>;rel=\"up\"", links.authorization(loaded.order, loaded.index));
-    set(&mut response, header::LINK, &up);
+    set(&mut response, header::LINK, up);
     if is_processing(&loaded.authorization) {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }

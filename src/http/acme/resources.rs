@@ -148,10 +148,10 @@ async fn key_change(
     if inner.nonce.is_some() {
         return Err(Refusal::malformed("inner nonce: must be absent").into());
     }
-    let KeyRef::Jwk(new_key) = inner.key.clone() else {
+    let KeyRef::Jwk(new_key) = inner.key else {
         return Err(Refusal::malformed("inner protected header: takes jwk, not kid").into());
     };
-    let signed = inner.verify(&new_key).ok_or(Failure::Signature)?;
+    let signed = inner.signed.verify(&new_key).ok_or(Failure::Signature)?;
     let change: wire::KeyChange = payload(&signed)?;
     if links.account_of(&change.account) != Some(known.account.id) {
         return Err(Refusal::malformed("account: must be the URL of the account that signs").into());

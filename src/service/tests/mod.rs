@@ -1,3 +1,4 @@
 //! The verbs without HTTP.
 
+mod respond;
 mod sweep;

@@ -22,25 +22,25 @@ use crate::x509::spki::Spki;
 
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 
-fn terms_of(stand: &Stand) -> Arc<Terms> {
+pub(super) fn terms_of(stand: &Stand) -> Arc<Terms> {
     stand.service.provisioner("acme").unwrap()
 }
 
-async fn account(stand: &Stand) -> Arc<KnownAccount> {
+pub(super) async fn account(stand: &Stand) -> Arc<KnownAccount> {
     let key = rcgen::KeyPair::generate().unwrap();
     let spki = Spki::parse(&rcgen::PublicKeyData::subject_public_key_info(&key)).unwrap();
     let key = Jwk::from_key(spki.key().clone()).unwrap();
     stand.service.new_account(&terms_of(stand), key, NewAccount::default()).await.unwrap().0
 }
 
-async fn order(stand: &Stand, account: &KnownAccount, names: &[String]) -> LoadedOrder {
+pub(super) async fn order(stand: &Stand, account: &KnownAccount, names: &[String]) -> LoadedOrder {
     let identifiers =
         names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone() }).collect();
     let ask = NewOrder { identifiers, ..NewOrder::default() };
     stand.service.new_order(&terms_of(stand), account.account.id, ask).await.unwrap()
 }
 
-async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
+pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
     let by = (account.account.id, account.thumbprint);
     for (index, slot) in order.order.slots.iter().enumerate() {
         if let Slot::Own(_) = slot {
@@ -50,7 +50,12 @@ async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
     }
 }
 
-async fn issue(stand: &Stand, account: &KnownAccount, order: &LoadedOrder, names: &[String]) -> LoadedOrder {
+pub(super) async fn issue(
+    stand: &Stand,
+    account: &KnownAccount,
+    order: &LoadedOrder,
+    names: &[String],
+) -> LoadedOrder {
     let params = rcgen::CertificateParams::new(names.to_vec()).unwrap();
     let mut params = params;
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -72,7 +77,7 @@ async fn sweep_all(stand: &Stand, cursors: &mut Cursors) -> usize {
     panic!("the sweep does not end");
 }
 
-fn name(text: &str) -> Vec<String> {
+pub(super) fn name(text: &str) -> Vec<String> {
     vec![text.to_owned()]
 }
 
