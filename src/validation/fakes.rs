@@ -177,3 +177,27 @@ pub(crate) fn server_config(
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     (config, names)
 }
+
+/// The processor time of this thread so far.
+pub(crate) fn thread_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Makes something on a thread and runtime of its own, whose time is not counted with this one's;
+/// both live as long as the process.
+pub(crate) fn elsewhere<T, F>(make: impl FnOnce() -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            sender.send(make().await).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    receiver.recv().unwrap()
+}

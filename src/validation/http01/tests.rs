@@ -6,7 +6,9 @@ use rcgen::{CertificateParams, KeyPair};
 use super::*;
 use crate::acme::challenge::ChallengeKind::Http01;
 use crate::validation::fake_dns::{FakeDns, addresses_of};
-use crate::validation::fakes::{KEY_AUTH, Responder, TOKEN, ask, failed, ok, redirect, rules, server_config};
+use crate::validation::fakes::{
+    KEY_AUTH, Responder, TOKEN, ask, elsewhere, failed, ok, redirect, rules, server_config, thread_time,
+};
 use crate::validation::{Outcome, Rules};
 
 async fn validate(rules: Rules, identifier: &str) -> Outcome {
@@ -357,5 +359,27 @@ mod field_20_ssrf {
         .await;
         let outcome = validate(rules(dns.addr, first.addr.port()), "a.test").await;
         assert!(matches!(outcome, Outcome::Inconclusive(_)), "{outcome:?}");
+    }
+}
+
+/// Not a test but a measurement of connection and fetch; the responder's time is not in it.
+#[tokio::test]
+#[ignore = "a measurement, to be run alone: cargo test -- --ignored --nocapture what_a_fetch_costs"]
+async fn what_a_fetch_costs() {
+    let responder = elsewhere(|| Responder::http("127.0.0.1:0", |_| ok(KEY_AUTH.as_bytes())));
+    let rules = rules("127.0.0.1:1".parse().unwrap(), responder.addr.port());
+    let validator = Validator::new(rules).unwrap();
+    let ask = ask(Http01, "127.0.0.1");
+    for _ in 0..4 {
+        const FETCHES: u32 = 2500;
+        let (begun, wall) = (thread_time(), Instant::now());
+        for _ in 0..FETCHES {
+            assert_eq!(validator.validate(&ask).await, Outcome::Proved);
+        }
+        println!(
+            "one fetch: {:?} of this thread, {:?} in all",
+            (thread_time() - begun) / FETCHES,
+            wall.elapsed() / FETCHES
+        );
     }
 }

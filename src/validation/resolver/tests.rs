@@ -4,6 +4,7 @@ use super::*;
 use crate::validation::fake_dns::{
     Answer, FakeDns, NO_DATA, NX_DOMAIN, SERV_FAIL, addresses_of, alias, rdata, txt,
 };
+use crate::validation::fakes::{elsewhere, thread_time};
 
 const TOTAL: Duration = Duration::from_secs(3);
 
@@ -191,4 +192,25 @@ async fn localhost_works_with_the_systems_configuration() {
     let Ok(client) = Lookups::new(&[], TOTAL) else { return };
     let found = client.addresses(&name("localhost"), soon()).await.unwrap();
     assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+}
+
+/// Not a test but a measurement; the server's time is not in it.
+#[tokio::test]
+#[ignore = "a measurement, to be run alone: cargo test -- --ignored --nocapture what_a_lookup_costs"]
+async fn what_a_lookup_costs() {
+    let server = elsewhere(|| FakeDns::of(&["10.0.0.1"]));
+    let client = client(&[server.addr]);
+    for round in 0..4 {
+        const LOOKUPS: u32 = 2500;
+        let (begun, wall) = (thread_time(), Instant::now());
+        for n in 0..LOOKUPS {
+            let host = name(&format!("h{n}-{round}.test"));
+            assert_eq!(client.addresses(&host, soon()).await, Ok(ips(&["10.0.0.1"])));
+        }
+        println!(
+            "one lookup: {:?} of this thread, {:?} in all",
+            (thread_time() - begun) / LOOKUPS,
+            wall.elapsed() / LOOKUPS
+        );
+    }
 }
