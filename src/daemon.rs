@@ -1,8 +1,10 @@
 //! The composition root: settings in, a running server out. The only namer of concrete adapters.
 
+mod descriptors;
+pub mod issuer;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use self::issuer::Loaded;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::Lifetimes;
-use crate::authority::issuer::{Issuer, IssuerError};
-use crate::authority::signer::Signer;
 use crate::config::Problem;
 use crate::config::settings::{
     AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings,
@@ -26,16 +27,13 @@ use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::keystore::file::FileKey;
-use crate::keystore::password::Password;
 use crate::provisioner::acme::{NameRule, Terms};
 use crate::service::sweep::Cursors;
-use crate::service::{Live, Prove, Service};
-use crate::storage::{self, Backend, BoxFuture, StoreError};
+use crate::service::{Live, MAX_VALIDATIONS, Prove, Service};
+use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::validation::{Ask, Outcome, Rules, Validator};
-use crate::x509::pem;
 
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
@@ -69,17 +67,9 @@ pub struct Ready {
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// A file that the settings name.
-    #[error("{path}: {problem}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Certificate and key do not make an issuer.
+    /// What `[authority]` names.
     #[error("{0}")]
-    Issuer(#[from] IssuerError),
+    Authority(Problem),
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -104,6 +94,12 @@ pub enum DaemonError {
     System(String),
 }
 
+impl From<Problem> for DaemonError {
+    fn from(problem: Problem) -> Self {
+        Self::Authority(problem)
+    }
+}
+
 /// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners and validation rules of the
 /// configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
@@ -123,15 +119,10 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let Launch { settings, reload, on_ready } = launch;
     // Before anybody is told that the server is there, and may send one.
     let mut signals = Signals::new()?;
-    let (issuer, roots) = load_issuer(&settings)?;
+    let limits = listener_limits(&settings)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    if issuer.not_after() <= clock.now() {
-        return Err(file_error(
-            &settings.authority.certificate,
-            format!("expired at {}", issuer.not_after()),
-        ));
-    }
+    let Loaded { issuer, roots } = issuer::load(&settings.authority, clock.now())?;
     let address = settings.server.address;
     let listen_error = |error| DaemonError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -147,12 +138,12 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let config = tls::server_config(own.clone()).map_err(|e| DaemonError::System(e.to_string()))?;
     let boot = u32::from_be_bytes(entropy.bytes());
     let base_url = settings.server.base_url.clone();
-    let limits = RequestLimits {
+    let request_limits = RequestLimits {
         bytes: settings.server.max_body,
         time: settings.server.request_timeout,
         under_way: settings.server.max_requests,
     };
-    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, limits, boot));
+    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, request_limits, boot));
 
     let (stop, stopping) = watch::channel(false);
     let background = [
@@ -161,19 +152,24 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     ];
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
-    let mut server = tokio::spawn(listen(listener, workers, config, app, &settings, stopping));
+    let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
     if let Some(on_ready) = on_ready {
         on_ready(&ready);
     }
     let outcome = tokio::select! {
-        () = wait_for_stop(&mut signals, &service, &reload, address) => {
+        () = wait_for_stop(&mut signals, &service, &settings, &reload, address) => {
             tracing::info!("stopping: no new requests; those under way are finished");
             let _ = stop.send(true);
-            let _ = server.await;
+            tokio::select! {
+                _ = &mut server => {}
+                () = signals.stop() => tracing::warn!("told to stop again: not waiting for requests under way"),
+            }
             Ok(())
         }
+        // It cannot mend itself, and whoever started this process can start it again.
+        error = store_failure(&*store) => Err(DaemonError::Store(error)),
         // A process that listens no more is to be started anew.
         ended = &mut server => Err(DaemonError::System(format!("the listener ended: {ended:?}"))),
     };
@@ -183,19 +179,23 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     outcome
 }
 
+fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {
+    let connections = descriptors::connections(settings.server.max_connections, MAX_VALIDATIONS * 2);
+    Ok(Limits {
+        connections: connections.map_err(DaemonError::System)?,
+        request: settings.server.request_timeout,
+        drain: settings.server.drain_timeout,
+    })
+}
+
 fn listen(
     listener: TcpListener,
     workers: Workers,
     config: ServerConfig,
     app: Arc<App>,
-    settings: &Settings,
+    limits: Limits,
     stopping: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let limits = Limits {
-        connections: settings.server.max_connections,
-        request: settings.server.request_timeout,
-        drain: settings.server.drain_timeout,
-    };
     server::serve(listener, workers, TlsAcceptor::from(Arc::new(config)), app, limits, stopping)
 }
 
@@ -223,20 +223,33 @@ impl Signals {
             hangup: on(SignalKind::hangup())?,
         })
     }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
-async fn wait_for_stop(signals: &mut Signals, service: &Service, read_again: &Reload, address: SocketAddr) {
+async fn wait_for_stop(
+    signals: &mut Signals,
+    service: &Service,
+    running: &Settings,
+    read_again: &Reload,
+    address: SocketAddr,
+) {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => reload(service, read_again, address),
+            _ = signals.hangup.recv() => reload(service, running, read_again, address),
         }
     }
 }
 
 /// Puts the file's provisioners and validation rules into force; a bad file changes nothing.
-fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
+fn reload(service: &Service, running: &Settings, read_again: &Reload, address: SocketAddr) {
     let settings = match read_again() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -247,6 +260,15 @@ fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
             return;
         }
     };
+    let fixed = [
+        ("[server]", settings.server == running.server),
+        ("[store]", settings.store == running.store),
+        ("[authority]", settings.authority == running.authority),
+        ("[log]", settings.log == running.log),
+    ];
+    for (section, _) in fixed.iter().filter(|(_, same)| !same) {
+        tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");
+    }
     match live(&settings, address) {
         Ok(live) => {
             let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
@@ -260,29 +282,16 @@ fn reload(service: &Service, read_again: &Reload, address: SocketAddr) {
     }
 }
 
-fn file_error(path: &Path, problem: impl ToString) -> DaemonError {
-    DaemonError::File { path: path.to_owned(), problem: problem.to_string() }
-}
-
-fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, DaemonError> {
-    let text = std::fs::read(path).map_err(|error| file_error(path, error))?;
-    pem::parse_certificates(&text)
-        .ok_or_else(|| file_error(path, "holds no PEM certificate, or a broken one"))
-}
-
-fn load_issuer(settings: &Settings) -> Result<(Arc<Issuer>, Vec<Vec<u8>>), DaemonError> {
-    let authority = &settings.authority;
-    let roots = certificates(&authority.root)?;
-    let mut chain = certificates(&authority.certificate)?;
-    let own = chain.remove(0);
-    let password = match &authority.password_file {
-        Some(path) => Some(Password::read(path).map_err(|e| file_error(path, e))?),
-        None => None,
-    };
-    let key = FileKey::load(&authority.key, password.as_ref()).map_err(|e| file_error(&authority.key, e))?;
-    let signer: Arc<dyn Signer> = Arc::new(key);
-    let issuer = Issuer::new(own, &chain, signer)?;
-    Ok((Arc::new(issuer), roots))
+/// Returns when the store has failed.
+async fn store_failure(store: &dyn Store) -> StoreError {
+    const STEP: Duration = Duration::from_secs(1);
+    loop {
+        if let Err(error @ StoreError::Failed(_)) = store.get(Table::Meta, b"alive").await {
+            tracing::error!(%error, "stopping: the store has failed and must be opened again");
+            return error;
+        }
+        tokio::time::sleep(STEP).await;
+    }
 }
 
 fn level(level: LogLevel) -> tracing::Level {

@@ -7,6 +7,7 @@
 
 mod canonical;
 pub mod certificate;
+pub mod chain;
 pub mod draft;
 pub mod issuer;
 pub mod lint;

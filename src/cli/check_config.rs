@@ -7,12 +7,13 @@ use super::CliError;
 use crate::config::settings::{AcmeProvisioner, Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
-use crate::keystore::file::FileKey;
-use crate::keystore::password::Password;
+use crate::daemon::issuer;
+use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
 Prints `FILE: ok` and a summary, or every error as `FILE:LINE: key: message` with exit code 1. \
-Looks at the files that FILE names, and opens the key; starts nothing, changes nothing.
+Looks at the files that FILE names: the key must open and fit the certificate, whose chain must \
+lead to the root. Starts nothing, changes nothing.
 
 Example:
   mayfly check-config /etc/mayfly/mayfly.toml";
@@ -30,10 +31,12 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let file = &args.file;
     let report = config::check(file);
-    let settings = report.settings.and_then(|settings| match open_key(&settings) {
-        Some(problem) => Err(vec![problem]),
-        None => Ok(settings),
-    });
+    let settings =
+        report.settings.and_then(|settings| match issuer::load(&settings.authority, SystemClock.now()) {
+            // The files that it names must fit together, or a start would fail.
+            Err(problem) => Err(vec![problem]),
+            Ok(_) => Ok(settings),
+        });
     match settings {
         Ok(settings) => {
             writeln!(out, "{}: ok", file.display())?;
@@ -52,22 +55,6 @@ fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliE
         writeln!(out, "note: {}", note.render(file))?;
     }
     Ok(())
-}
-
-/// Whether the key opens; the one error a start would meet that the file alone does not show.
-fn open_key(settings: &Settings) -> Option<Problem> {
-    let authority = &settings.authority;
-    let problem = |key: &str, error: &dyn std::fmt::Display| {
-        Some(Problem { line: None, key: format!("authority.{key}"), message: error.to_string() })
-    };
-    let password = match authority.password_file.as_deref().map(Password::read).transpose() {
-        Ok(password) => password,
-        Err(error) => return problem("password_file", &error),
-    };
-    match FileKey::load(&authority.key, password.as_ref()) {
-        Ok(_) => None,
-        Err(error) => problem("key", &error),
-    }
 }
 
 /// One screen of what the settings mean.

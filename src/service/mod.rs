@@ -104,7 +104,7 @@ pub struct Service {
 }
 
 /// Challenges under validation at once; more are asked to come back.
-const MAX_VALIDATIONS: usize = 4096;
+pub(crate) const MAX_VALIDATIONS: usize = 4096;
 
 impl Service {
     /// Joins the parts.

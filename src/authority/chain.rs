@@ -1,0 +1,121 @@
+//! Whether certificates are a chain: from the issuer up to a root that clients trust.
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::time::Timestamp;
+
+/// What is wrong with a chain; `0` is the issuer, and so on upwards.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// Not a certificate.
+    #[error("certificate {0} of the chain is malformed")]
+    Malformed(usize),
+    /// Not within its validity.
+    #[error("certificate {0} of the chain is not valid now: it holds from {1} to {2}")]
+    NotValid(usize, Timestamp, Timestamp),
+    /// Its signer does not follow it.
+    #[error("certificate {0} of the chain was not signed by the one after it")]
+    Broken(usize),
+    /// The top is under none of the roots.
+    #[error("the chain does not lead to the root certificate: none given has signed it")]
+    NoRoot,
+}
+
+fn parse(der: &[u8], place: usize) -> Result<X509Certificate<'_>, ChainError> {
+    match X509Certificate::from_der(der) {
+        Ok((rest, parsed)) if rest.is_empty() => Ok(parsed),
+        _ => Err(ChainError::Malformed(place)),
+    }
+}
+
+fn signed_by(child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> bool {
+    parent.is_ca()
+        && child.issuer().as_raw() == parent.subject().as_raw()
+        && child.verify_signature(Some(parent.public_key())).is_ok()
+}
+
+fn check_time(certificate: &X509Certificate<'_>, place: usize, now: Timestamp) -> Result<(), ChainError> {
+    let at = |time: x509_parser::time::ASN1Time| {
+        Timestamp::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+    };
+    let (start, end) = (at(certificate.validity().not_before), at(certificate.validity().not_after));
+    if now < start || now >= end { Err(ChainError::NotValid(place, start, end)) } else { Ok(()) }
+}
+
+/// Checks that each certificate of `chain` (DER, issuer first, without the root) was signed by the
+/// next one, the last one by one of `roots`, and that all of them are valid at `now`.
+pub fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(), ChainError> {
+    let parsed: Vec<_> =
+        chain.iter().enumerate().map(|(place, der)| parse(der, place)).collect::<Result<_, _>>()?;
+    for (place, certificate) in parsed.iter().enumerate() {
+        check_time(certificate, place, now)?;
+        if let Some(parent) = parsed.get(place + 1)
+            && !signed_by(certificate, parent)
+        {
+            return Err(ChainError::Broken(place));
+        }
+    }
+    let top = parsed.last().ok_or(ChainError::NoRoot)?;
+    for root in roots {
+        let root = parse(root, parsed.len())?;
+        if signed_by(top, &root) {
+            return check_time(&root, parsed.len(), now);
+        }
+    }
+    Err(ChainError::NoRoot)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    /// A certificate called `name`, signed by `by` (itself if `None`).
+    fn made(name: &str, by: Option<&Issuer<'_, KeyPair>>) -> (Vec<u8>, Issuer<'static, KeyPair>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = Timestamp::from_secs(1_000_000).to_utc();
+        params.not_after = Timestamp::from_secs(2_000_000).to_utc();
+        let certificate = match by {
+            Some(issuer) => params.signed_by(&key, issuer),
+            None => params.self_signed(&key),
+        };
+        (certificate.unwrap().der().to_vec(), Issuer::new(params, key))
+    }
+
+    #[test]
+    fn chains() {
+        let now = Timestamp::from_secs(1_500_000);
+        let (root, root_issuer) = made("root", None);
+        let (middle, middle_issuer) = made("middle", Some(&root_issuer));
+        let (issuer, _) = made("issuer", Some(&middle_issuer));
+        // Another hierarchy of the same names.
+        let (other_root, other_issuer) = made("root", None);
+        let (other_middle, _) = made("middle", Some(&other_issuer));
+        let long = [issuer.clone(), middle.clone()];
+        let rows: [(&[Vec<u8>], Vec<Vec<u8>>, Result<(), ChainError>); 8] = [
+            (&[middle.clone()], vec![root.clone()], Ok(())),
+            (&long, vec![other_root.clone(), root.clone()], Ok(())),
+            (&[middle.clone()], vec![other_root], Err(ChainError::NoRoot)),
+            (&[middle.clone()], vec![middle.clone()], Err(ChainError::NoRoot)),
+            (&[middle.clone()], vec![], Err(ChainError::NoRoot)),
+            (&[], vec![root.clone()], Err(ChainError::NoRoot)),
+            (&[issuer, other_middle], vec![root.clone()], Err(ChainError::Broken(0))),
+            (&[b"junk".to_vec()], vec![root.clone()], Err(ChainError::Malformed(0))),
+        ];
+        for (chain, roots, want) in rows {
+            assert_eq!(check(chain, &roots, now), want);
+        }
+        for at in [999_999, 2_000_000] {
+            let at = Timestamp::from_secs(at);
+            let got = check(&[middle.clone()], &[root.clone()], at);
+            assert!(matches!(got, Err(ChainError::NotValid(0, ..))), "{got:?}");
+        }
+        assert_eq!(check(&long, &[root], now + Duration::from_secs(1)), Ok(()));
+    }
+}
