@@ -3,7 +3,10 @@
 //! Every hop, redirects included, is resolved and judged on its own. No proxy is used, whatever
 //! the environment says. The request is built by hand on one connection that is then closed.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -13,7 +16,7 @@ use hyper::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -96,7 +99,7 @@ impl Validator {
                 let stream = self.https(target, stream, peer).await?;
                 exchange(stream, target, &from).await
             } else {
-                exchange(stream, target, &from).await
+                exchange(Unshut(stream), target, &from).await
             }
         };
         timeout_at(deadline, exchange).await.unwrap_or_else(|_| {
@@ -154,6 +157,33 @@ where
             reply = &mut answer => return reply.map_err(broken),
             _ = &mut connection, if open => open = false,
         }
+    }
+}
+
+/// A connection that is closed at its end and not shut down before: hyper would do both.
+struct Unshut(TcpStream);
+
+impl AsyncRead for Unshut {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Unshut {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

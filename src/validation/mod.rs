@@ -4,7 +4,6 @@
 //! | file | what it does |
 //! |---|---|
 //! | `resolver` | fresh answers from the given servers, or from the system's |
-//! | `exchange` | one question or two to a DNS server, and what it answers at once |
 //! | `verdict` | pure: which addresses this CA connects to |
 //! | `dial` | the one door for outgoing connections: resolve once, judge, connect to what was judged |
 //! | `location` | pure: the URL of a challenge, and where a redirect leads |
@@ -22,7 +21,6 @@
 
 mod dial;
 mod dns01;
-mod exchange;
 #[cfg(test)]
 mod fake_dns;
 #[cfg(test)]

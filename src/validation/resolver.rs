@@ -2,31 +2,25 @@
 //!
 //! Nothing is cached (a client that has just published its record must not be judged by an older
 //! answer), search lists and `ndots` are never applied, and with resolvers of our choosing the
-//! hosts file is not consulted. A lookup that is answered at once, as nearly all are, is one cheap
-//! exchange; the rest is the DNS client's: asking again, TCP, and aliases that lead out of an answer,
-//! whose number it bounds.
+//! hosts file is not consulted. Aliases are followed by the DNS client, which bounds their number.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{DEFAULT_RETRY_FLOOR, DnsResponse, Query, ResponseCode};
-use hickory_resolver::proto::rr::domain::usage;
-use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{Hosts, TokioResolver};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
-use super::exchange::exchange;
 use crate::acme::identifier::DnsName;
-use crate::entropy::{Entropy, SystemEntropy};
 
 /// How long the second address family may keep us waiting once the first has answered
 /// (RFC 8305 §3 has 50 ms for interactive use; a validation has more patience).
@@ -47,11 +41,11 @@ pub(super) enum Trouble {
     Unanswered(String),
 }
 
-/// All that answers lookups. One [`Server`] per given server, so that one that fails, in whatever
-/// way, is followed by the next.
+/// The DNS client. One inner resolver per given server, so that one that fails, in whatever way,
+/// is followed by the next.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    servers: Vec<Server>,
+    servers: Vec<(String, TokioResolver)>,
     /// The one that answered last, asked first.
     preferred: AtomicUsize,
     /// Whether the system's hosts file comes first.
@@ -65,19 +59,18 @@ impl Lookups {
     pub(super) fn new(resolvers: &[SocketAddr], total: Duration) -> Result<Self, Error> {
         let hosts_file = resolvers.is_empty();
         let servers = if hosts_file {
-            let (config, options) = read_system_conf().map_err(|error| Error::System(error.to_string()))?;
-            let patience = at_once(total);
-            vec![Server::new("the system's resolver".to_owned(), &config, options, patience)?]
+            let builder = TokioResolver::builder_tokio().map_err(|error| Error::System(error.to_string()))?;
+            vec![("the system's resolver".to_owned(), build(builder)?)]
         } else {
-            let share = total / u32::try_from(resolvers.len()).unwrap_or(u32::MAX);
-            let patience = at_once(share);
+            // Half of a server's share, because a query is tried twice.
+            let patience = total / (2 * u32::try_from(resolvers.len()).unwrap_or(u32::MAX / 2));
             let one = |addr: &SocketAddr| {
                 let config = ResolverConfig::from_name_servers(vec![server(*addr)]);
-                let mut options = ResolverOpts::default();
-                // Half of what is left of a server's share, because the client tries twice.
-                options.timeout = ((share - patience) / 2).max(Duration::from_millis(1));
-                options.attempts = 1;
-                Server::new(format!("resolver {addr}"), &config, options, patience)
+                let provider = TokioRuntimeProvider::default();
+                let mut builder = TokioResolver::builder_with_config(config, provider);
+                builder.options_mut().timeout = patience.max(Duration::from_millis(1));
+                builder.options_mut().attempts = 1;
+                Ok((format!("resolver {addr}"), build(builder)?))
             };
             resolvers.iter().map(one).collect::<Result<_, Error>>()?
         };
@@ -98,11 +91,15 @@ impl Lookups {
     /// The values of all TXT records of `name`, each with its strings joined; never empty.
     pub(super) async fn texts(&self, name: &str, deadline: Instant) -> Result<Vec<Vec<u8>>, Trouble> {
         let name = absolute(name)?;
-        self.ask(deadline, |server| texts_from(server, &name)).await
+        self.ask(deadline, |server| records(server, &name, RecordType::TXT, text)).await
     }
 
     /// Asks one server after the other until one has an answer, each with its share of the time.
-    async fn ask<'a, T, F>(&'a self, deadline: Instant, query: impl Fn(&'a Server) -> F) -> Result<T, Trouble>
+    async fn ask<'a, T, F>(
+        &'a self,
+        deadline: Instant,
+        query: impl Fn(&'a TokioResolver) -> F,
+    ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
@@ -115,8 +112,7 @@ impl Lookups {
         let mut troubles = Vec::new();
         for turn in 0..count {
             let index = (first + turn) % count;
-            let server = &self.servers[index];
-            let label = &server.label;
+            let (label, server) = &self.servers[index];
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - turn).unwrap_or(1);
             match timeout_at(Instant::now() + share, query(server)).await {
@@ -141,142 +137,9 @@ fn server(addr: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(addr.ip(), true, connections)
 }
 
-/// How long an answer may take to be one at once: what the DNS client waits before it asks again,
-/// or less if there is little time in all.
-fn at_once(share: Duration) -> Duration {
-    DEFAULT_RETRY_FLOOR.min(share / 4)
-}
-
-/// One given server, or those of the system's configuration together.
-#[derive(Debug)]
-struct Server {
-    label: String,
-    /// Where to ask first.
-    addrs: Vec<SocketAddr>,
-    /// The one of `addrs` that is asked; the next one after it has been silent.
-    turn: AtomicUsize,
-    /// Whether questions carry EDNS.
-    edns: bool,
-    /// How long to wait at `addrs`.
-    patience: Duration,
-    /// For what is not answered at once.
-    client: TokioResolver,
-    /// For what is too long for UDP.
-    over_tcp: TokioResolver,
-    entropy: SystemEntropy,
-}
-
-impl Server {
-    fn new(
-        label: String,
-        config: &ResolverConfig,
-        mut options: ResolverOpts,
-        patience: Duration,
-    ) -> Result<Self, Error> {
-        fresh(&mut options);
-        let of = |servers: &[NameServerConfig]| {
-            let config = ResolverConfig::from_name_servers(servers.to_vec());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-                .with_options(options.clone())
-                .build()
-                .map_err(|error| Error::Resolver(error.to_string()))
-        };
-        let mut servers = config.name_servers().to_vec();
-        let client = of(&servers)?;
-        let addrs = servers
-            .iter()
-            .filter_map(|server| Some(SocketAddr::new(server.ip, server.connections.first()?.port)))
-            .collect();
-        for server in &mut servers {
-            server.connections.retain(|connection| matches!(connection.protocol, ProtocolConfig::Tcp));
-        }
-        let over_tcp = of(&servers)?;
-        let (turn, edns) = (AtomicUsize::new(0), options.edns0);
-        Ok(Self { label, addrs, turn, edns, patience, client, over_tcp, entropy: SystemEntropy::default() })
-    }
-
-    /// What is answered at once.
-    async fn first<const N: usize>(&self, name: &Name, kinds: [RecordType; N]) -> [Option<DnsResponse>; N] {
-        let turn = self.turn.load(Ordering::Relaxed);
-        let none = [const { None }; N];
-        let Some(addr) = self.addrs.get(turn % self.addrs.len().max(1)) else { return none };
-        if is_special(name) {
-            return none;
-        }
-        let entropy: &dyn Entropy = &self.entropy;
-        let heard = exchange(*addr, name, kinds, self.edns, self.patience, entropy).await;
-        if heard.iter().all(Option::is_none) {
-            self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
-        }
-        heard
-    }
-
-    /// The records of one type that belong to `name` or to what it is an alias of, from what was
-    /// heard at once if that says it, or else from the DNS client.
-    async fn records<T>(
-        &self,
-        name: &Name,
-        kind: RecordType,
-        heard: Option<DnsResponse>,
-        read: impl Fn(&Record) -> Option<T>,
-    ) -> Result<Vec<T>, Trouble> {
-        let (client, target) = match heard.map(|response| judge(response, name, &read)) {
-            Some(Heard::Said(said)) => return said,
-            Some(Heard::Truncated) => (&self.over_tcp, name.clone()),
-            Some(Heard::Alias(target)) => (&self.client, target),
-            Some(Heard::Nothing) | None => (&self.client, name.clone()),
-        };
-        let lookup = client.lookup(target.clone(), kind).await.map_err(|error| trouble(&error))?;
-        let found = belonging(last_alias(&target, lookup.answers()), lookup.answers(), read);
-        if found.is_empty() { Err(Trouble::Empty) } else { Ok(found) }
-    }
-}
-
-/// What an answer comes to.
-enum Heard<T> {
-    /// An end of the lookup.
-    Said(Result<Vec<T>, Trouble>),
-    /// There is more over TCP.
-    Truncated,
-    /// The name is an alias, and the answer does not have what it leads to.
-    Alias(Name),
-    /// Nothing about the name.
-    Nothing,
-}
-
-fn judge<T>(response: DnsResponse, name: &Name, read: impl Fn(&Record) -> Option<T>) -> Heard<T> {
-    if response.truncation {
-        return Heard::Truncated;
-    }
-    if response.all_sections().any(|record| record.dns_class != DNSClass::IN) {
-        return Heard::Nothing;
-    }
-    let response = match DnsError::from_response(response) {
-        Ok(response) => response,
-        Err(error) => {
-            return match trouble(&NetError::Dns(error)) {
-                Trouble::Unanswered(_) => Heard::Nothing,
-                trouble => Heard::Said(Err(trouble)),
-            };
-        }
-    };
-    let owner = last_alias(name, &response.answers);
-    let found = belonging(owner, &response.answers, read);
-    if !found.is_empty() {
-        Heard::Said(Ok(found))
-    } else if owner != name {
-        Heard::Alias(owner.clone())
-    } else {
-        Heard::Nothing
-    }
-}
-
-/// Names that are not asked for on the network (RFC 6761 §6, RFC 7686); the DNS client knows what
-/// they mean.
-fn is_special(name: &Name) -> bool {
-    [&usage::LOCALHOST, &usage::INVALID, &usage::ONION, &usage::IN_ADDR_ARPA_127, &usage::IP6_ARPA_1]
-        .iter()
-        .any(|zone| zone.zone_of(name))
+fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, Error> {
+    fresh(builder.options_mut());
+    builder.build().map_err(|error| Error::Resolver(error.to_string()))
 }
 
 fn fresh(options: &mut ResolverOpts) {
@@ -306,15 +169,9 @@ async fn from_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
     (!found.is_empty()).then_some(found)
 }
 
-async fn texts_from(server: &Server, name: &Name) -> Result<Vec<Vec<u8>>, Trouble> {
-    let [heard] = server.first(name, [RecordType::TXT]).await;
-    server.records(name, RecordType::TXT, heard, text).await
-}
-
-async fn addresses_from(server: &Server, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
-    let [v6, v4] = server.first(name, [RecordType::AAAA, RecordType::A]).await;
-    let mut v6 = std::pin::pin!(server.records(name, RecordType::AAAA, v6, address));
-    let mut v4 = std::pin::pin!(server.records(name, RecordType::A, v4, address));
+async fn addresses_from(server: &TokioResolver, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
+    let mut v6 = std::pin::pin!(records(server, name, RecordType::AAAA, address));
+    let mut v4 = std::pin::pin!(records(server, name, RecordType::A, address));
     let late = || Trouble::Unanswered("only one of A and AAAA answered".to_owned());
     tokio::select! {
         first = &mut v6 => {
@@ -354,9 +211,18 @@ fn combine(
     }
 }
 
-/// What is read from the records of `owner`.
-fn belonging<T>(owner: &Name, answers: &[Record], read: impl Fn(&Record) -> Option<T>) -> Vec<T> {
-    answers.iter().filter(|record| record.name == *owner).filter_map(read).collect()
+/// The records of one type that belong to `name` or to what it is an alias of.
+async fn records<T>(
+    server: &TokioResolver,
+    name: &Name,
+    kind: RecordType,
+    read: impl Fn(&Record) -> Option<T>,
+) -> Result<Vec<T>, Trouble> {
+    let lookup = server.lookup(name.clone(), kind).await.map_err(|error| trouble(&error))?;
+    let owner = last_alias(name, lookup.answers());
+    let found: Vec<T> =
+        lookup.answers().iter().filter(|record| record.name == *owner).filter_map(read).collect();
+    if found.is_empty() { Err(Trouble::Empty) } else { Ok(found) }
 }
 
 /// Where the chain of aliases in an answer ends. Records of other owners in the same answer were
