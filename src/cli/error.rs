@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::bench::BenchError;
 use crate::config::Problem;
 use crate::daemon::DaemonError;
+use crate::http::tls::OwnCertificateError;
 use crate::keystore::file::{KeyFileError, shell_word};
+use crate::service;
 use crate::service::ceremony::CeremonyError;
 use crate::storage::StoreError;
 
@@ -73,6 +75,19 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
+/// What to do about a store that does not open or serve.
+fn after_store(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        StoreError::Failed(text) if text.contains("in use") => {
+            "stop the other mayfly that runs on this directory; only one may"
+        }
+        StoreError::Failed(_) => "see to the disk, then start again: nothing acknowledged is lost",
+        StoreError::NoSpace(_) => "make room on the file system of [store] path, then start again",
+        StoreError::Corrupt(_) => "restore the store's directory from a backup",
+        StoreError::Busy | StoreError::TooLarge(_) => return None,
+    })
+}
+
 impl CliError {
     /// What to do about it, where there is something to say that the message itself does not.
     fn next_step(&self) -> Option<String> {
@@ -94,7 +109,13 @@ impl CliError {
                 dir.display()
             ),
             Self::Foreign { .. } => "give --dir a directory that is empty or does not exist".to_owned(),
-            Self::Store(_) => "is another mayfly running on the same directory? Only one may".to_owned(),
+            Self::Store(error) | Self::Daemon(DaemonError::Store(error)) => after_store(error)?.to_owned(),
+            Self::Daemon(DaemonError::Authority(_)) => {
+                "mend [authority] or the files it names; `mayfly check-config` checks them again".to_owned()
+            }
+            Self::Daemon(DaemonError::OwnCertificate(OwnCertificateError::Issue(service::Error::Store(
+                error,
+            )))) => after_store(error)?.to_owned(),
             _ => return None,
         })
     }

@@ -110,7 +110,13 @@ async fn connection(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
-    let Some(stream) = Box::pin(handshake(stream, peer, tls, limits)).await else { return };
+    let mut stopping = stop.clone();
+    let stream = tokio::select! {
+        stream = Box::pin(handshake(stream, peer, tls, limits)) => stream,
+        // Nothing was asked yet.
+        () = stopped(&mut stopping) => return,
+    };
+    let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         Box::pin(serve_http2(stream, app, limits, stop)).await
     } else {
