@@ -236,7 +236,9 @@ fn the_certbot_line() {
 fn check_config_prints_ok_or_everything() {
     let home = tempfile::tempdir().unwrap();
     let layout = Layout { dir: home.path().join("ca") };
-    found_with(&layout, &team(), None, ceremony).unwrap();
+    founding::found(&layout, &team(), None).unwrap();
+    let other = Layout { dir: home.path().join("other") };
+    founding::found(&other, &team(), None).unwrap();
     let file = layout.config();
     let check = || {
         let mut out = Vec::new();
@@ -249,6 +251,21 @@ fn check_config_prints_ok_or_everything() {
     assert!(out.starts_with(&format!("{}: ok\n", file.display())), "{out}");
     assert!(out.contains("https://ca.example.internal:9443/acme/acme/directory"), "{out}");
     assert!(out.lines().count() < 24, "{out}");
+
+    // Files of two CAs do not fit together, whichever is the other's.
+    let rows = [
+        ("certs/root_ca.crt", "authority.root", "does not lead to the root"),
+        ("certs/intermediate_ca.crt", "authority.certificate", "not the certificate of the key"),
+        ("secrets/intermediate_ca_key", "authority.certificate", "not the certificate of the key"),
+    ];
+    for (name, field, rule) in rows {
+        let own = fs::read(layout.dir.join(name)).unwrap();
+        fs::copy(other.dir.join(name), layout.dir.join(name)).unwrap();
+        let report = check().1.unwrap_err();
+        assert!(report.contains(field) && report.contains(rule), "{name}: {report}");
+        fs::write(layout.dir.join(name), own).unwrap();
+    }
+    assert_eq!(check().1, Ok(()));
 
     let key = layout.dir.join("secrets/intermediate_ca_key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -283,6 +300,24 @@ fn init_says_what_to_do_next() {
         "not encrypted",
     ] {
         assert!(text.contains(want), "{want}: {text}");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_open_says_what_to_do() {
+    use crate::daemon::DaemonError;
+    use crate::storage::StoreError;
+    let rows = [
+        (StoreError::Failed("db is in use by another process".into()), "stop the other mayfly"),
+        (StoreError::Failed("poisoned".into()), "start again"),
+        (StoreError::NoSpace("1 MiB left".into()), "make room"),
+        (StoreError::Corrupt("x".into()), "backup"),
+    ];
+    for (error, want) in rows {
+        for report in [CliError::Store(error.clone()), DaemonError::Store(error.clone()).into()] {
+            let report = report.report();
+            assert!(report.contains("next: ") && report.contains(want), "{report}");
+        }
     }
 }
 
