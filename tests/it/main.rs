@@ -13,5 +13,6 @@ mod cli;
 mod crash;
 mod flows;
 mod interop;
+mod operation;
 mod race;
 mod support;

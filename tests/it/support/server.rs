@@ -84,7 +84,19 @@ impl Server {
 
     /// Starts the process on the directory as it is and waits until it says it is ready.
     pub fn serve(&mut self) {
-        let mut command = Command::new(binary());
+        self.serve_with(Command::new(binary()));
+    }
+
+    /// A fresh CA, serving with at most so many open files.
+    pub fn start_with_files(limit: u32) -> Self {
+        let mut server = Self::init(|_| {});
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limit}:{limit}")).arg(binary());
+        server.serve_with(command);
+        server
+    }
+
+    fn serve_with(&mut self, mut command: Command) {
         command.arg("serve").arg("--config").arg(self.config()).current_dir(self.home.path());
         let mut running = Running::start(&mut command, &self.home.path().join("server.log"));
         until("the server's readiness", START, || {
@@ -103,6 +115,13 @@ impl Server {
         running.signal("TERM");
         let status = running.wait(STOP);
         assert!(status.success(), "after SIGTERM: {status}\n{}", running.output());
+    }
+
+    /// SIGHUP, then waits until the log tells of what it did.
+    pub fn reload(&self, told: &str) {
+        let before = self.log().matches(told).count();
+        self.running.as_ref().expect("a running server").signal("HUP");
+        until("the reload", STOP, || (self.log().matches(told).count() > before).then_some(()));
     }
 
     /// kill -9.
