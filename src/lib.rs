@@ -7,7 +7,7 @@
 //! | room | what it does | may use |
 //! |---|---|---|
 //! | [`cli`] | one file per command | everything below |
-//! | [`bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
+//! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
 //! | [`client`] | an ACME client for any server | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
 //! | [`config`] | file → validated settings | acme |

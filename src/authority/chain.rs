@@ -23,7 +23,7 @@ pub enum ChainError {
 
 fn parse(der: &[u8], place: usize) -> Result<X509Certificate<'_>, ChainError> {
     match X509Certificate::from_der(der) {
-        Ok((rest, parsed)) if rest.is_empty() => Ok(parsed),
+        Ok(([], parsed)) => Ok(parsed),
         _ => Err(ChainError::Malformed(place)),
     }
 }
@@ -97,25 +97,26 @@ mod tests {
         // Another hierarchy of the same names.
         let (other_root, other_issuer) = made("root", None);
         let (other_middle, _) = made("middle", Some(&other_issuer));
-        let long = [issuer.clone(), middle.clone()];
-        let rows: [(&[Vec<u8>], Vec<Vec<u8>>, Result<(), ChainError>); 8] = [
-            (&[middle.clone()], vec![root.clone()], Ok(())),
-            (&long, vec![other_root.clone(), root.clone()], Ok(())),
-            (&[middle.clone()], vec![other_root], Err(ChainError::NoRoot)),
-            (&[middle.clone()], vec![middle.clone()], Err(ChainError::NoRoot)),
-            (&[middle.clone()], vec![], Err(ChainError::NoRoot)),
-            (&[], vec![root.clone()], Err(ChainError::NoRoot)),
-            (&[issuer, other_middle], vec![root.clone()], Err(ChainError::Broken(0))),
-            (&[b"junk".to_vec()], vec![root.clone()], Err(ChainError::Malformed(0))),
+        let long = vec![issuer.clone(), middle.clone()];
+        let one = |der: &Vec<u8>| vec![der.clone()];
+        let rows = [
+            (one(&middle), one(&root), Ok(())),
+            (long.clone(), vec![other_root.clone(), root.clone()], Ok(())),
+            (one(&middle), one(&other_root), Err(ChainError::NoRoot)),
+            (one(&middle), one(&middle), Err(ChainError::NoRoot)),
+            (one(&middle), vec![], Err(ChainError::NoRoot)),
+            (vec![], one(&root), Err(ChainError::NoRoot)),
+            (vec![issuer, other_middle], one(&root), Err(ChainError::Broken(0))),
+            (vec![b"junk".to_vec()], one(&root), Err(ChainError::Malformed(0))),
         ];
         for (chain, roots, want) in rows {
-            assert_eq!(check(chain, &roots, now), want);
+            assert_eq!(check(&chain, &roots, now), want);
         }
         for at in [999_999, 2_000_000] {
             let at = Timestamp::from_secs(at);
-            let got = check(&[middle.clone()], &[root.clone()], at);
+            let got = check(&one(&middle), &one(&root), at);
             assert!(matches!(got, Err(ChainError::NotValid(0, ..))), "{got:?}");
         }
-        assert_eq!(check(&long, &[root], now + Duration::from_secs(1)), Ok(()));
+        assert_eq!(check(&long, &one(&root), now + Duration::from_secs(1)), Ok(()));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Since the check is over the final bytes, whatever is in a signed certificate was approved, no
 //! matter what the builder, or a change of configuration on the way, did. The rules come first, each
-//! with its own message; the comparison with [`super::canonical`] comes last and leaves no gap
+//! with its own message; the comparison with the canonical encoding comes last and leaves no gap
 //! between them.
 
 use std::time::Duration;
