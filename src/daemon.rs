@@ -18,16 +18,14 @@ use self::issuer::Loaded;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::Lifetimes;
 use crate::config::Problem;
-use crate::config::settings::{
-    AcmeProvisioner, Engine, LogLevel, NameRule as RuleSetting, Provisioner, Settings,
-};
+use crate::config::settings::{AcmeProvisioner, Engine, LogLevel, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::provisioner::acme::{NameRule, Terms};
+use crate::provisioner::acme::Terms;
 use crate::service::sweep::Cursors;
 use crate::service::{Live, MAX_VALIDATIONS, Prove, Service};
 use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
@@ -338,20 +336,12 @@ fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
 }
 
 fn terms(acme: &AcmeProvisioner) -> Terms {
-    let rules = |from: &[RuleSetting]| {
-        let rule = |rule: &RuleSetting| match rule {
-            RuleSetting::Exact(name) => NameRule::Exact(name.clone()),
-            RuleSetting::Under(name) => NameRule::Under(name.clone()),
-            RuleSetting::Net(net) => NameRule::Net(*net),
-        };
-        from.iter().map(rule).collect()
-    };
     Terms {
         name: acme.name.clone(),
         challenges: acme.challenges.clone(),
         lifetimes: Lifetimes { default: acme.default_ttl, min: acme.min_ttl, max: acme.max_ttl },
-        allow: rules(&acme.allow_names),
-        deny: rules(&acme.deny_names),
+        allow: acme.allow_names.clone(),
+        deny: acme.deny_names.clone(),
         wildcards: acme.wildcards,
         max_names: acme.max_names,
         order_ttl: acme.order_ttl,

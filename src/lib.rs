@@ -10,7 +10,7 @@
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
 //! | [`client`] | an ACME client for any server | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
-//! | [`config`] | file → validated settings | acme |
+//! | [`config`] | file → validated settings | acme, provisioner |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |

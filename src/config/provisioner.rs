@@ -9,10 +9,11 @@ use toml::de::DeValue;
 use super::check::{DAY, HOUR, MINUTE, one_of, parse_network};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
-use super::settings::{AcmeProvisioner, NameRule, Provisioner};
+use super::settings::{AcmeProvisioner, Provisioner};
 use super::units::format_duration;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::DnsName;
+use crate::provisioner::acme::NameRule;
 
 /// The longest lifetime of a leaf: what clients that follow the Baseline Requirements' old ceiling
 /// still accept. A certificate that lives longer wants another CA.

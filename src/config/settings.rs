@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::acme::challenge::ChallengeKind;
+use crate::provisioner::acme::NameRule;
 
 /// Everything one process runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,18 +138,6 @@ pub struct AcmeProvisioner {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
-}
-
-/// One rule over names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameRule {
-    /// Exactly this name (and not its wildcard).
-    Exact(String),
-    /// `*.example.internal` or `.example.internal` in the file: every name under it, at any depth,
-    /// wildcards included; not the name itself.
-    Under(String),
-    /// An address or block.
-    Net(IpNet),
 }
 
 /// `[log]`
