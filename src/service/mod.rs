@@ -14,6 +14,7 @@ pub mod objects;
 pub mod own_certificate;
 pub mod respond;
 pub mod revoke;
+mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
 pub mod sweep;
@@ -24,7 +25,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::{MutexGuard, Semaphore};
+use tokio::sync::MutexGuard;
 
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
@@ -100,11 +101,8 @@ pub struct Service {
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
     finishing: Running<OrderId, ()>,
-    validations: Arc<Semaphore>,
+    slots: Arc<slots::Slots>,
 }
-
-/// Challenges under validation at once; more are asked to come back.
-const MAX_VALIDATIONS: usize = 4096;
 
 impl Service {
     /// Joins the parts.
@@ -128,7 +126,7 @@ impl Service {
             order_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
-            validations: Arc::new(Semaphore::new(MAX_VALIDATIONS)),
+            slots: Arc::new(slots::Slots::new()),
         }
     }
 
