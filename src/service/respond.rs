@@ -238,13 +238,7 @@ impl Service {
         if !changed {
             return Ok(after);
         }
-        let key = *target.order.as_bytes();
-        let batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
-            Table::Orders,
-            key,
-            loaded.order.encode(),
-        );
-        match self.store.commit(batch).await? {
+        match self.store.commit(loaded.stored_by(Batch::new())).await? {
             CommitOutcome::Committed(_) => Ok(after),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
         }
@@ -302,12 +296,7 @@ impl Service {
             }
             _ => {}
         }
-        let batch = batch.expect(Table::Orders, *order.as_bytes(), Expect::Is(loaded.version)).put(
-            Table::Orders,
-            *order.as_bytes(),
-            loaded.order.encode(),
-        );
-        match self.store.commit(batch).await? {
+        match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => Ok(Some(after)),
             CommitOutcome::Conflict => Ok(None),
         }
@@ -327,12 +316,7 @@ impl Service {
         let before = loaded.order.own(index).ok_or(Error::NotFound)?;
         let (identifier, status) = (before.identifier.clone(), before.status(now));
         loaded.order.deactivate(index, now)?;
-        let key = *order.as_bytes();
-        let mut batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
-            Table::Orders,
-            key,
-            loaded.order.encode(),
-        );
+        let mut batch = loaded.stored_by(Batch::new());
         if status == AuthorizationStatus::Valid {
             let row = held_row(account, &identifier);
             if let Some(found) = self.store.get(Table::Grants, &row).await? {
