@@ -49,6 +49,9 @@ pub enum Error {
     /// There is no such object, or not for this account.
     #[error("not found")]
     NotFound,
+    /// The account is closed (RFC 8555 §7.3.6).
+    #[error("the account is deactivated")]
+    Deactivated,
     /// The key of a key change belongs to this account already (RFC 8555 §7.3.5).
     #[error("the key is in use by another account")]
     KeyInUse(crate::id::AccountId),
