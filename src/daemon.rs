@@ -26,8 +26,9 @@ use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
 use crate::provisioner::acme::Terms;
+use crate::service::slots::MAX_ATTEMPTS;
 use crate::service::sweep::Cursors;
-use crate::service::{Live, MAX_VALIDATIONS, Prove, Service};
+use crate::service::{Live, Prove, Service};
 use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -178,7 +179,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
 }
 
 fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {
-    let connections = descriptors::connections(settings.server.max_connections, MAX_VALIDATIONS * 2);
+    let connections = descriptors::connections(settings.server.max_connections, MAX_ATTEMPTS * 2);
     Ok(Limits {
         connections: connections.map_err(DaemonError::System)?,
         request: settings.server.request_timeout,

@@ -127,6 +127,7 @@ impl Bench {
         let KeyRef::Jwk(jwk) = Unverified::parse(body.as_bytes()).map_err(failed)?.key else {
             return Err(failed("jwk"));
         };
+        let jwk = jwk.parse().map_err(failed)?;
         let kid = Sender::Account("https://ca.test/acme/acme/account/AAAAAAAAAAAAAAAAAAAAAA");
         let body = key.jws(kid, "nonce", "https://ca.test/new-order", &"x".repeat(300))?;
         self.row("JWS ES256 parse", || Unverified::parse(body.as_bytes()).is_ok())?;

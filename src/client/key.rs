@@ -177,7 +177,8 @@ mod tests {
             let body = key.jws(Sender::Key, "n-1", "https://a.test/x", "{}").unwrap();
             let parsed = Unverified::parse(body.as_bytes()).unwrap();
             assert_eq!((parsed.nonce.as_deref(), parsed.url.as_str()), (Some("n-1"), "https://a.test/x"));
-            let KeyRef::Jwk(jwk) = parsed.key.clone() else { panic!("no jwk") };
+            let KeyRef::Jwk(jwk) = &parsed.key else { panic!("no jwk") };
+            let jwk = jwk.parse().unwrap();
             assert_eq!(jwk.thumbprint(), key.thumbprint());
             assert_eq!(parsed.verify(&jwk), Some(b"{}".to_vec()));
             let body = key.jws(Sender::Account("k\"id"), "n", "u", "").unwrap();

@@ -204,9 +204,7 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             ErrorKind::AccountDoesNotExist,
             "kid: there is no such account; create it with newAccount",
         ),
-        Failure::Deactivated => {
-            client(StatusCode::UNAUTHORIZED, ErrorKind::Unauthorized, "the account is deactivated")
-        }
+        Failure::Deactivated => deactivated(),
         Failure::KeyInUse(_) => client(
             StatusCode::CONFLICT,
             ErrorKind::Malformed,
@@ -231,6 +229,7 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
             detail: "there is no such object, or it is not this account's".into(),
             refusal: None,
         },
+        service::Error::Deactivated => deactivated(),
         service::Error::KeyInUse(_) => Parts {
             status: StatusCode::CONFLICT,
             kind: ErrorKind::Malformed,
@@ -255,6 +254,16 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
                 refusal: None,
             }
         }
+    }
+}
+
+/// RFC 8555 §7.3.6 wants 401 for every request of a closed account.
+fn deactivated<'a>() -> Parts<'a> {
+    Parts {
+        status: StatusCode::UNAUTHORIZED,
+        kind: ErrorKind::Unauthorized,
+        detail: "the account is deactivated".into(),
+        refusal: None,
     }
 }
 
@@ -333,6 +342,17 @@ mod tests {
             assert!(!body.to_string().contains("SELECT") && body.to_string().contains("req-1"), "{body}");
             assert_eq!(body["type"], "urn:ietf:params:acme:error:serverInternal");
         }
+    }
+
+    #[tokio::test]
+    async fn a_closed_account_is_told_the_same_everywhere() {
+        let everywhere =
+            [rendered(Failure::Deactivated).await, rendered(service::Error::Deactivated.into()).await];
+        for (status, body) in &everywhere {
+            assert_eq!(*status, StatusCode::UNAUTHORIZED);
+            assert_eq!(body["type"], "urn:ietf:params:acme:error:unauthorized");
+        }
+        assert_eq!(everywhere[0], everywhere[1]);
     }
 
     #[tokio::test]

@@ -54,6 +54,10 @@ pub struct AccountUpdate {
     pub deactivate: bool,
 }
 
+/// Tries to create an account. One that loses a race finds the winner's next time, unless that has
+/// changed its key at once.
+const CREATIONS: usize = 4;
+
 fn key_row(terms: &Terms, thumbprint: &Thumbprint) -> Vec<u8> {
     // Provisioner names have no NUL.
     [terms.name.as_bytes(), &[0], &thumbprint.0].concat()
@@ -114,13 +118,11 @@ impl Service {
         key: Jwk,
         ask: NewAccount,
     ) -> Result<(Arc<KnownAccount>, bool), Error> {
-        loop {
+        for _ in 0..CREATIONS {
             if let Some(known) = self.account_of_key(terms, &key).await? {
                 return match known.account.status {
                     AccountStatus::Valid => Ok((known, false)),
-                    AccountStatus::Deactivated => {
-                        Err(Refusal::unauthorized("the account of this key is deactivated").into())
-                    }
+                    AccountStatus::Deactivated => Err(Error::Deactivated),
                 };
             }
             if ask.only_existing {
@@ -138,6 +140,9 @@ impl Service {
                 return Ok((known, true));
             }
         }
+        // Neither found nor absent: the row of the key is there, and its account is not.
+        let thumbprint = key.thumbprint();
+        Err(Error::Internal(format!("the key {thumbprint} has a row that leads to no account")))
     }
 
     async fn create_account(
@@ -237,7 +242,7 @@ impl Service {
         let _guard = self.account_locks.of(id.as_bytes()).await;
         let known = self.load_account(id).await?.ok_or(Error::NotFound)?;
         if known.account.status != AccountStatus::Valid {
-            return Err(Refusal::unauthorized("the account is deactivated").into());
+            return Err(Error::Deactivated);
         }
         let (changed, batch) = change(&known.account)?;
         let batch = batch.expect(Table::Accounts, *id.as_bytes(), Expect::Is(known.version)).put(

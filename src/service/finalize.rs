@@ -121,7 +121,7 @@ impl Service {
         let known = self.account(terms, id).await?.ok_or(Error::NotFound)?;
         match known.account.status {
             AccountStatus::Valid => Ok(known),
-            AccountStatus::Deactivated => Err(Refusal::unauthorized("the account is deactivated").into()),
+            AccountStatus::Deactivated => Err(Error::Deactivated),
         }
     }
 
@@ -160,21 +160,18 @@ impl Service {
     }
 
     async fn commit_finish(&self, loaded: &LoadedOrder, finish: Finish) -> Result<(), Error> {
-        let mut order = loaded.order.clone();
-        let key = *loaded.id.as_bytes();
+        let mut loaded = loaded.clone();
         let mut batch = Batch::new();
         if let Finish::Failed(problem) = &finish {
-            let event =
-                Event::IssuanceRefused { account: order.account, order: loaded.id, error: problem.kind };
+            let event = Event::IssuanceRefused {
+                account: loaded.order.account,
+                order: loaded.id,
+                error: problem.kind,
+            };
             batch = audited(batch, self.now(), event);
         }
-        order.finish = finish;
-        let batch = batch.expect(Table::Orders, key, Expect::Is(loaded.version)).put(
-            Table::Orders,
-            key,
-            order.encode(),
-        );
-        match self.store.commit(batch).await? {
+        loaded.order.finish = finish;
+        match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => Ok(()),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
         }
@@ -210,6 +207,11 @@ impl Service {
                     detail: refusal.detail.into_owned(),
                     identifier: None,
                 };
+                self.commit_finish(&loaded, Finish::Failed(problem)).await
+            }
+            Err(error @ Error::Deactivated) => {
+                let detail = error.to_string();
+                let problem = StoredProblem { kind: ErrorKind::Unauthorized, detail, identifier: None };
                 self.commit_finish(&loaded, Finish::Failed(problem)).await
             }
             other => other,

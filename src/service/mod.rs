@@ -14,6 +14,7 @@ pub mod objects;
 pub mod own_certificate;
 pub mod respond;
 pub mod revoke;
+pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
 pub mod sweep;
@@ -24,7 +25,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::{MutexGuard, Semaphore};
+use tokio::sync::MutexGuard;
 
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
@@ -48,6 +49,9 @@ pub enum Error {
     /// There is no such object, or not for this account.
     #[error("not found")]
     NotFound,
+    /// The account is closed (RFC 8555 §7.3.6).
+    #[error("the account is deactivated")]
+    Deactivated,
     /// The key of a key change belongs to this account already (RFC 8555 §7.3.5).
     #[error("the key is in use by another account")]
     KeyInUse(crate::id::AccountId),
@@ -100,11 +104,8 @@ pub struct Service {
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
     finishing: Running<OrderId, ()>,
-    validations: Arc<Semaphore>,
+    slots: Arc<slots::Slots>,
 }
-
-/// Challenges under validation at once; more are asked to come back.
-pub(crate) const MAX_VALIDATIONS: usize = 4096;
 
 impl Service {
     /// Joins the parts.
@@ -128,7 +129,7 @@ impl Service {
             order_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
-            validations: Arc::new(Semaphore::new(MAX_VALIDATIONS)),
+            slots: Arc::new(slots::Slots::new()),
         }
     }
 

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use super::{Error, Service};
-use crate::acme::order::{
-    Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, Order, Slot,
-};
+use crate::acme::order::{Authorization, AuthorizationStatus, Finish, Order, Slot};
 use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Table, Version};
+use crate::storage::{Batch, Expect, Table, Version};
 use crate::x509::serial::Serial;
 
 /// An order as loaded.
@@ -22,6 +20,19 @@ pub struct LoadedOrder {
     /// Its facts.
     pub order: Order,
     pub(super) version: Version,
+}
+
+impl LoadedOrder {
+    /// Adds the order as it is now to a batch, which then holds only if nobody changed it since it was
+    /// read.
+    pub(super) fn stored_by(&self, batch: Batch) -> Batch {
+        let key = *self.id.as_bytes();
+        batch.expect(Table::Orders, key, Expect::Is(self.version)).put(
+            Table::Orders,
+            key,
+            self.order.encode(),
+        )
+    }
 }
 
 /// An authorization with the place where it is kept.
@@ -78,11 +89,9 @@ impl Service {
     ) -> Result<LoadedAuthorization, Error> {
         let loaded = self.load_own_order(terms, account, order).await?;
         let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
-        if authorization.status(self.now()) == AuthorizationStatus::Pending {
-            let under_way = self.validating.get((order, index));
-            let processing = |c: &&Challenge| c.state == ChallengeState::Processing;
-            let stored = authorization.challenges.iter().find(processing).map(|c| c.kind);
-            match (stored, under_way) {
+        let now = self.now();
+        if authorization.status(now) == AuthorizationStatus::Pending {
+            match (authorization.under_validation(now), self.validating.get((order, index))) {
                 (Some(kind), None) => self.resume_validation(terms, account, order, index, kind),
                 (None, Some(kind)) => authorization.show_processing(kind),
                 (Some(_), Some(_)) | (None, None) => {}

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::new_order::held_row;
 use super::objects::{LoadedAuthorization, LoadedOrder};
+use super::slots::Seat;
 use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
@@ -30,6 +31,10 @@ const QUICK: Duration = Duration::from_secs(1);
 
 /// Pauses between attempts; the last one repeats.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// How long an attempt waits for others to end: as long as a full share of validations takes whose
+/// targets are silent.
+const LINE: Duration = Duration::from_secs(60);
 
 /// What a validation tells those who wait: the authorization as it is stored now.
 type Report = Result<Authorization, Error>;
@@ -119,10 +124,11 @@ impl Service {
         loaded: LoadedOrder,
         thumbprint: Thumbprint,
     ) -> Result<Option<oneshot::Receiver<Report>>, Error> {
-        let Target { index, kind, .. } = target;
-        let Ok(permit) = self.validations.clone().try_acquire_owned() else {
-            return Err(Error::Busy("too many validations are under way"));
-        };
+        let Target { account, index, kind, .. } = target;
+        let seat = self.slots.enter(account).map_err(|why| {
+            tracing::info!(%account, order = %target.order, why, "a validation was put off");
+            Error::Busy(why)
+        })?;
         let authorization = loaded.order.own(index).ok_or(Error::NotFound)?;
         if !authorization.awaits(kind, self.now()) {
             return Ok(None);
@@ -141,8 +147,7 @@ impl Service {
         let (report, first) = oneshot::channel();
         let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            service.validate(&terms, target, ask, known, claim, report).await;
-            drop(permit);
+            service.validate(&terms, target, ask, known, (claim, seat), report).await;
         });
         Ok(Some(first))
     }
@@ -154,10 +159,11 @@ impl Service {
         target: Target,
         ask: Ask,
         known: Option<LoadedOrder>,
-        claim: Claim<(OrderId, u16), ChallengeKind>,
+        held: (Claim<(OrderId, u16), ChallengeKind>, Seat),
         report: oneshot::Sender<Report>,
     ) {
-        let mut result = Box::pin(self.attempts(&ask));
+        let (claim, seat) = held;
+        let mut result = Box::pin(self.attempts(&ask, &seat));
         let quick = tokio::time::timeout(QUICK, &mut result).await;
         let (verdict, known, report) = match quick {
             Ok(verdict) => (verdict, known, Some(report)),
@@ -184,14 +190,20 @@ impl Service {
     }
 
     /// Attempts until one proves control or none is left.
-    async fn attempts(&self, ask: &Ask) -> Verdict {
+    async fn attempts(&self, ask: &Ask, seat: &Seat) -> Verdict {
         let live = self.live();
         let mut last = None;
         for attempt in 0..live.attempts.max(1) as usize {
             if attempt > 0 {
                 tokio::time::sleep(PAUSES[(attempt - 1).min(PAUSES.len() - 1)]).await;
             }
-            match live.prover.prove(ask).await {
+            let Ok(Some(turn)) = tokio::time::timeout(LINE, seat.turn()).await else {
+                break;
+            };
+            let outcome = live.prover.prove(ask).await;
+            // Not held in the pause: others may use it.
+            drop(turn);
+            match outcome {
                 Outcome::Proved => return Verdict::Proved,
                 // Asking again would meet the same rule.
                 Outcome::Failed(failure) if failure.kind == FailureKind::Forbidden => {
@@ -210,7 +222,7 @@ impl Service {
         last.unwrap_or_else(|| {
             Verdict::Inconclusive(StoredProblem {
                 kind: ErrorKind::ServerInternal,
-                detail: "no attempt was made".into(),
+                detail: "the server was too busy to attempt the validation; try again".into(),
                 identifier: None,
             })
         })
@@ -226,13 +238,7 @@ impl Service {
         if !changed {
             return Ok(after);
         }
-        let key = *target.order.as_bytes();
-        let batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
-            Table::Orders,
-            key,
-            loaded.order.encode(),
-        );
-        match self.store.commit(batch).await? {
+        match self.store.commit(loaded.stored_by(Batch::new())).await? {
             CommitOutcome::Committed(_) => Ok(after),
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
         }
@@ -290,12 +296,7 @@ impl Service {
             }
             _ => {}
         }
-        let batch = batch.expect(Table::Orders, *order.as_bytes(), Expect::Is(loaded.version)).put(
-            Table::Orders,
-            *order.as_bytes(),
-            loaded.order.encode(),
-        );
-        match self.store.commit(batch).await? {
+        match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => Ok(Some(after)),
             CommitOutcome::Conflict => Ok(None),
         }
@@ -315,12 +316,7 @@ impl Service {
         let before = loaded.order.own(index).ok_or(Error::NotFound)?;
         let (identifier, status) = (before.identifier.clone(), before.status(now));
         loaded.order.deactivate(index, now)?;
-        let key = *order.as_bytes();
-        let mut batch = Batch::new().expect(Table::Orders, key, Expect::Is(loaded.version)).put(
-            Table::Orders,
-            key,
-            loaded.order.encode(),
-        );
+        let mut batch = loaded.stored_by(Batch::new());
         if status == AuthorizationStatus::Valid {
             let row = held_row(account, &identifier);
             if let Some(found) = self.store.get(Table::Grants, &row).await? {

@@ -134,11 +134,13 @@ fn read(der: &[u8]) -> Result<(Option<Serial>, Parsed), Refusal> {
     let serial = Serial::from_bytes(certificate.raw_serial());
     let names = certificate.subject_alternative_name().map_err(|_| malformed())?;
     let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
-    let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
-    // Without a name every account would hold authorizations for "all" of them.
-    if identifiers.is_empty() {
-        return Err(malformed());
-    }
+    let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
+    // Without a name every account would hold authorizations for "all" of them. What ACME issued has
+    // some, all of kinds known here; a CA's certificate has none.
+    let Some(identifiers) = identifiers.filter(|identifiers| !identifiers.is_empty()) else {
+        let detail = "certificate: it was not issued by this server to an ACME account: it has no such names";
+        return Err(Refusal::malformed(detail));
+    };
     Ok((serial, Parsed { spki: certificate.public_key().raw.to_vec(), identifiers }))
 }
 

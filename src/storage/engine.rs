@@ -104,6 +104,15 @@ pub fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(next)
 }
 
+/// What a group is for, of which depends how much room it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// New data.
+    Data,
+    /// Removal, which is what gives a full disk its room back.
+    Removal,
+}
+
 /// An ordered key-value engine, used by one writer and many readers.
 ///
 /// Reads see a call of [`Engine::apply`] entirely or not at all, and only once it is durable.
@@ -116,8 +125,8 @@ pub trait Engine: Send + Sync + 'static {
     fn scan(&self, space: Space, span: &Span, limit: usize) -> Result<Vec<RawRow>, StoreError>;
 
     /// Refuses with [`StoreError::NoSpace`] when there is too little room for a group of `bytes`.
-    fn room(&self, bytes: usize) -> Result<(), StoreError> {
-        let _ = bytes;
+    fn room(&self, bytes: usize, purpose: Purpose) -> Result<(), StoreError> {
+        let _ = (bytes, purpose);
         Ok(())
     }
 

@@ -77,7 +77,7 @@ where
     if jws.url.strip_prefix(&app.base_url) != Some(path) {
         return Err(Failure::Url);
     }
-    // Before the signature: a nonce of ours costs less to check, and using it up harms nobody but
+    // Before the key and the signature: a nonce of ours costs less to check, and using it up harms nobody but
     // its holder.
     match &jws.nonce {
         Some(nonce) if app.service.nonces().redeem(nonce) => {}
@@ -85,8 +85,9 @@ where
     }
     match jws.key {
         KeyRef::Jwk(key) => {
+            let key = key.parse()?;
             let payload = jws.signed.verify(&key).ok_or(Failure::Signature)?;
-            Ok(Verified { signer: Signer::Key(key), payload })
+            Ok(Verified { signer: Signer::Key(Box::new(key)), payload })
         }
         KeyRef::Kid(kid) => {
             let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;

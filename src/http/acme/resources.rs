@@ -19,10 +19,10 @@ use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
 use crate::provisioner::acme::Terms;
+use crate::service;
 use crate::service::account::{AccountUpdate, NewAccount};
 use crate::service::new_order::NewOrder;
 use crate::service::revoke::Asker;
-use crate::service::{self};
 use crate::time::Timestamp;
 use crate::wire::acme as wire;
 use crate::x509::pem;
@@ -142,13 +142,17 @@ async fn key_change(
 ) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     let inner = Unverified::parse(&bytes)?;
+    let new_key = match &inner.key {
+        KeyRef::Jwk(key) => Some(key.parse()?),
+        KeyRef::Kid(_) => None,
+    };
     if inner.url != links.key_change() {
         return Err(Refusal::malformed("inner url: must be the outer one").into());
     }
     if inner.nonce.is_some() {
         return Err(Refusal::malformed("inner nonce: must be absent").into());
     }
-    let KeyRef::Jwk(new_key) = inner.key else {
+    let Some(new_key) = new_key else {
         return Err(Refusal::malformed("inner protected header: takes jwk, not kid").into());
     };
     let signed = inner.signed.verify(&new_key).ok_or(Failure::Signature)?;
@@ -160,7 +164,7 @@ async fn key_change(
     if old_key != known.key {
         return Err(Refusal::malformed("oldKey: is not the account's key").into());
     }
-    match app.service.change_key(terms, &known, *new_key).await {
+    match app.service.change_key(terms, &known, new_key).await {
         Ok(changed) => Ok(objects::account(links, &changed, false)),
         Err(service::Error::KeyInUse(owner)) => Err(Failure::KeyInUse(links.account(owner))),
         Err(other) => Err(other.into()),

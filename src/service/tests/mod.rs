@@ -1,4 +1,5 @@
 //! The verbs without HTTP.
 
+mod account;
 mod respond;
 mod sweep;

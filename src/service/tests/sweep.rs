@@ -50,16 +50,19 @@ pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedO
     }
 }
 
+pub(super) fn csr_of(names: &[String]) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::new(names.to_vec()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
 pub(super) async fn issue(
     stand: &Stand,
     account: &KnownAccount,
     order: &LoadedOrder,
     names: &[String],
 ) -> LoadedOrder {
-    let params = rcgen::CertificateParams::new(names.to_vec()).unwrap();
-    let mut params = params;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    let csr = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec();
+    let csr = csr_of(names);
     stand.service.finalize(&terms_of(stand), account.account.id, order.id, &csr).await.unwrap()
 }
 

@@ -10,7 +10,7 @@ use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, PersistMode, Reada
 use super::room::Room;
 use super::{at, prepare};
 use crate::storage::StoreError;
-use crate::storage::engine::{Engine, RawRow, Space, Span, Write};
+use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
 /// Bound of all journals together, in bytes: of the disk they take, and of what the open after a
 /// crash has to replay.
@@ -32,7 +32,8 @@ impl Fjall {
     /// Opens the directory, creating it if need be.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         prepare(path, &["db", "conf"])?;
-        // Not refused for want of space: a store that can only be read still serves.
+        // Not refused for want of space: a store that takes no writes still serves its reads. What fjall
+        // itself writes here, from journals that a crash left, is in `JOURNALS` and mostly there already.
         let database =
             Database::builder(path).max_journaling_size(JOURNALS).open().map_err(|error| match error {
                 Error::Locked => at(path, "is in use by another process"),
@@ -70,8 +71,8 @@ impl Engine for Fjall {
             .collect()
     }
 
-    fn room(&self, bytes: usize) -> Result<(), StoreError> {
-        self.room.check(bytes)
+    fn room(&self, bytes: usize, purpose: Purpose) -> Result<(), StoreError> {
+        self.room.check(bytes, purpose)
     }
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::room::Room;
 use super::{at, prepare};
 use crate::storage::StoreError;
-use crate::storage::engine::{Engine, RawRow, Space, Span, Write};
+use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
 /// Tries at a lock which a store closed a moment ago may still hold: sled releases it from a thread
 /// of its own.
@@ -38,7 +38,7 @@ impl Sled {
         prepare(path, &["keyspaces", "version"])?;
         let room = Room::new(path);
         // Opening writes, and a full disk is what this engine does not survive.
-        room.check(0)?;
+        room.check(0, Purpose::Data)?;
         let config = sled::Config::new().path(path).flush_every_ms(None);
         let mut tries = 1;
         let tree = loop {
@@ -94,8 +94,8 @@ impl Engine for Sled {
         })
     }
 
-    fn room(&self, bytes: usize) -> Result<(), StoreError> {
-        self.room.check(bytes)
+    fn room(&self, bytes: usize, purpose: Purpose) -> Result<(), StoreError> {
+        self.room.check(bytes, purpose)
     }
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::storage::engine::{Engine, Space, Write};
+use crate::storage::engine::{Engine, Purpose, Space, Write};
 use crate::storage::record::{self, Head};
 use crate::storage::{Batch, CommitOutcome, Expect, Op, StoreError, Table, Version, Versioned};
 
@@ -39,7 +39,7 @@ impl Ledger {
                 )));
             }
             None if version == 0 => {
-                engine.room(FORMAT.len())?;
+                engine.room(FORMAT.len(), Purpose::Data)?;
                 engine.apply(vec![Write::Put(Space::System, FORMAT_KEY.to_vec(), FORMAT.to_vec())])?;
             }
             None => return Err(StoreError::Corrupt("the store lacks its format".into())),

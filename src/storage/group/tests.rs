@@ -5,7 +5,7 @@ use std::sync::{Condvar, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::storage::engine::{RawRow, Space, Span, Write};
+use crate::storage::engine::{Purpose, RawRow, Space, Span, Write};
 use crate::storage::memory::Memory;
 use crate::storage::{Expect, Version};
 
@@ -27,6 +27,8 @@ struct Orders {
     /// A failing write gets to the data first: whether it was applied is then unknown.
     half: AtomicBool,
     full: AtomicBool,
+    /// So full that not even a removal has room.
+    choked: AtomicBool,
     unreadable: AtomicBool,
 }
 
@@ -73,8 +75,12 @@ impl Engine for Scripted {
     fn scan(&self, space: Space, span: &Span, limit: usize) -> Result<Vec<RawRow>, StoreError> {
         self.memory.scan(space, span, limit)
     }
-    fn room(&self, _: usize) -> Result<(), StoreError> {
-        match self.script.0.full.load(Ordering::SeqCst) {
+    fn room(&self, _: usize, purpose: Purpose) -> Result<(), StoreError> {
+        let full = match purpose {
+            Purpose::Data => &self.script.0.full,
+            Purpose::Removal => &self.script.0.choked,
+        };
+        match full.load(Ordering::SeqCst) {
             true => Err(StoreError::NoSpace("full".into())),
             false => Ok(()),
         }
@@ -276,6 +282,35 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     assert_eq!(store.get(Table::Orders, b"a").await.unwrap().unwrap().value, [1]);
     script.0.full.store(false, Ordering::SeqCst);
     let _ = store.commit(put("a", 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_removals_from_among_others() {
+    let script = Script::default();
+    let store = script.start();
+    for key in ["a", "b"] {
+        let _ = store.commit(put(key, 1)).await.unwrap();
+    }
+    script.0.full.store(true, Ordering::SeqCst);
+    script.stall();
+    let remove = |key: &str| Batch::new().delete(Table::Orders, key);
+    let first = queue(&store, remove("none")).unwrap();
+    script.await_write(FIRST + 2);
+    // All in one group.
+    let data = queue(&store, put("c", 1)).unwrap();
+    let removal = queue(&store, remove("a")).unwrap();
+    let both = queue(&store, remove("b").put(Table::Orders, "d", vec![])).unwrap();
+    let logged = queue(&store, remove("b").append(Table::Audit, vec![])).unwrap();
+    script.release();
+    assert!(first.await.is_ok() && removal.await.is_ok());
+    for refused in [data, both, logged] {
+        assert!(matches!(refused.await, Err(StoreError::NoSpace(_))));
+    }
+    assert!(matches!(store.check().await, Err(StoreError::NoSpace(_))));
+    let rows = store.scan(Table::Orders, b"", None, 9).await.unwrap();
+    assert_eq!(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(), [b"b"]);
+    script.0.choked.store(true, Ordering::SeqCst);
+    assert!(matches!(store.commit(remove("b")).await, Err(StoreError::NoSpace(_))));
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::overlay::{Ledger, Overlay};
-use crate::storage::engine::Engine;
-use crate::storage::{Batch, CommitOutcome, StoreError};
+use crate::storage::engine::{Engine, Purpose};
+use crate::storage::{Batch, CommitOutcome, Op, StoreError, limits};
 
 /// Transactions of one group.
 const GROUP_TXNS: usize = 2048;
@@ -96,13 +96,32 @@ fn try_group<E: Engine>(
 ) -> Result<Vec<Answer>, StoreError> {
     let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
     let Some(engine) = engine.as_ref() else { return Err(StoreError::Failed("it is closed".into())) };
-    match engine.room(bytes) {
-        Err(full @ StoreError::NoSpace(_)) => return Ok(vec![Err(full); batches.len()]),
-        other => other?,
-    }
+    // Set where there is no room for data: then only what removes some goes on, or the disk would
+    // stay full for ever.
+    let full = match engine.room(bytes, Purpose::Data) {
+        Err(full @ StoreError::NoSpace(_)) => {
+            let removals = batches.iter().filter(|batch| removes_only(batch));
+            let bytes = removals.filter_map(|batch| limits::measure(batch).ok()).sum();
+            match engine.room(bytes, Purpose::Removal) {
+                Err(full @ StoreError::NoSpace(_)) => return Ok(vec![Err(full); batches.len()]),
+                other => other?,
+            }
+            Some(full)
+        }
+        other => {
+            other?;
+            None
+        }
+    };
     let mut overlay = Overlay::new(engine, ledger);
     let mut answers = Vec::with_capacity(batches.len());
     for batch in batches {
+        if let Some(full) = &full
+            && !removes_only(&batch)
+        {
+            answers.push(Err(full.clone()));
+            continue;
+        }
         answers.push(match overlay.add(batch) {
             Err(error @ StoreError::Failed(_)) => return Err(error),
             answer => answer,
@@ -110,6 +129,11 @@ fn try_group<E: Engine>(
     }
     overlay.apply()?;
     Ok(answers)
+}
+
+/// An empty batch removes nothing: it asks whether data can be written.
+fn removes_only(batch: &Batch) -> bool {
+    !batch.ops.is_empty() && batch.ops.iter().all(|op| matches!(op, Op::Delete(..)))
 }
 
 /// Marks the store as failed if the engine panics under the writer, instead of leaving reads alive
