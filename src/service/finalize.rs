@@ -163,8 +163,11 @@ impl Service {
         let mut loaded = loaded.clone();
         let mut batch = Batch::new();
         if let Finish::Failed(problem) = &finish {
-            let event =
-                Event::IssuanceRefused { account: loaded.order.account, order: loaded.id, error: problem.kind };
+            let event = Event::IssuanceRefused {
+                account: loaded.order.account,
+                order: loaded.id,
+                error: problem.kind,
+            };
             batch = audited(batch, self.now(), event);
         }
         loaded.order.finish = finish;

@@ -102,7 +102,11 @@ async fn what_and_why() {
     // A good certificate without names is not called a broken one.
     for good in [&stand.hierarchy.root_der, &stand.hierarchy.intermediate_der] {
         let reply = client.revoke(good, None).await;
-        assert!(reply.text().contains("it was not issued by this server to an ACME account"), "{}", reply.text());
+        assert!(
+            reply.text().contains("it was not issued by this server to an ACME account"),
+            "{}",
+            reply.text()
+        );
     }
     let url = client.url("revoke-cert");
     for payload in [

@@ -157,6 +157,9 @@ mod tests {
     fn reads_a_real_file_system() {
         let here = tempfile::tempdir().unwrap();
         Room::new(here.path()).check(1, Purpose::Data).unwrap();
-        assert!(matches!(Room::new(&here.path().join("gone")).check(1, Purpose::Data), Err(StoreError::Failed(_))));
+        assert!(matches!(
+            Room::new(&here.path().join("gone")).check(1, Purpose::Data),
+            Err(StoreError::Failed(_))
+        ));
     }
 }
