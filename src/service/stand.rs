@@ -303,9 +303,19 @@ impl Stand {
     }
 
     async fn at(start_at: Timestamp, change: impl FnOnce(&mut Terms)) -> Self {
+        let memory = storage::open(Backend::Memory, Path::new("")).unwrap();
+        Self::over(memory, start_at, change).await
+    }
+
+    /// Over a store of the caller's.
+    pub(crate) async fn over(
+        store: Arc<dyn Store>,
+        start_at: Timestamp,
+        change: impl FnOnce(&mut Terms),
+    ) -> Self {
         let mut own = terms("acme");
         change(&mut own);
-        let store = Arc::new(Faulty::new(storage::open(Backend::Memory, Path::new("")).unwrap()));
+        let store = Arc::new(Faulty::new(store));
         let clock = ManualClock::new(start_at);
         let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
         let plan = CeremonyPlan {

@@ -1,5 +1,6 @@
 //! The verbs without HTTP.
 
 mod account;
+mod churn;
 mod respond;
 mod sweep;

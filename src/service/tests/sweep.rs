@@ -67,7 +67,7 @@ pub(super) async fn issue(
 }
 
 /// Steps until a step says that nothing more is waiting; each bounded.
-async fn sweep_all(stand: &Stand, cursors: &mut Cursors) -> usize {
+pub(super) async fn sweep_all(stand: &Stand, cursors: &mut Cursors) -> usize {
     let mut deleted = 0;
     for _ in 0..10_000 {
         let Swept { deleted: now, more } = stand.service.sweep(cursors, RETENTION).await.unwrap();

@@ -12,8 +12,8 @@ use super::{at, prepare};
 use crate::storage::StoreError;
 use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
-/// Bound of all journals together, in bytes: of the disk they take, and of what the open after a
-/// crash has to replay.
+/// Bound of the sealed journals together, in bytes: of the disk they take, and of what the open after
+/// a crash has to replay. The one being written adds up to 64 MiB to it.
 const JOURNALS: u64 = 256 << 20;
 
 /// Bound of a key space's table in memory. Smaller than fjall's 64 MiB, so that what is still to be
@@ -31,15 +31,20 @@ pub struct Fjall {
 impl Fjall {
     /// Opens the directory, creating it if need be.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_within(path, JOURNALS, MEMTABLE)
+    }
+
+    /// As [`Fjall::open`], with bounds of the caller's.
+    pub(crate) fn open_within(path: &Path, journals: u64, memtable: u64) -> Result<Self, StoreError> {
         prepare(path, &["db", "conf"])?;
         // Not refused for want of space: a store that takes no writes still serves its reads. What fjall
-        // itself writes here, from journals that a crash left, is in `JOURNALS` and mostly there already.
+        // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`.
         let database =
-            Database::builder(path).max_journaling_size(JOURNALS).open().map_err(|error| match error {
+            Database::builder(path).max_journaling_size(journals).open().map_err(|error| match error {
                 Error::Locked => at(path, "is in use by another process"),
                 other => at(path, &format!("does not open: {other}")),
             })?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
         let keyspaces = Space::all()
             .map(|space| database.keyspace(space.name(), options))
             .collect::<Result<_, _>>()
