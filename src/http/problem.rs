@@ -79,9 +79,10 @@ const RETRY_AFTER: &str = "2";
 /// A failure as a response.
 pub fn render(failure: &Failure, request_id: &str) -> Response {
     let Parts { status, kind, detail, refusal } = parts(failure, request_id);
-    let algorithms = match kind {
-        ErrorKind::BadSignatureAlgorithm => Algorithm::TABLE.iter().map(|(_, name)| *name).collect(),
-        _ => Vec::new(),
+    let algorithms = if kind == ErrorKind::BadSignatureAlgorithm {
+        Algorithm::TABLE.iter().map(|(_, name)| *name).collect()
+    } else {
+        Vec::new()
     };
     let subproblems = refusal.map(|refusal| refusal.subproblems.iter().map(subproblem).collect());
     let body = wire::Problem {
@@ -103,10 +104,11 @@ pub fn render(failure: &Failure, request_id: &str) -> Response {
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         set(header::RETRY_AFTER, RETRY_AFTER);
     }
-    match failure {
-        Failure::Method(allowed) => set(header::ALLOW, allowed),
-        Failure::KeyInUse(account) => set(header::LOCATION, account),
-        _ => {}
+    if let Failure::Method(allowed) = failure {
+        set(header::ALLOW, allowed);
+    }
+    if let Failure::KeyInUse(account) = failure {
+        set(header::LOCATION, account);
     }
     response
 }
