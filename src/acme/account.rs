@@ -38,7 +38,13 @@ pub struct Account {
     pub terms_agreed: bool,
     /// When it was created.
     pub created: Timestamp,
+    /// What later versions added.
+    pub details: AccountDetails,
 }
+
+/// What an account may hold besides; the default says nothing. Grows at its end only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountDetails {}
 
 /// Checks the contact list of newAccount or an update (RFC 8555 §7.3).
 pub fn check_contacts(contacts: &[String]) -> Result<(), Refusal> {

@@ -39,7 +39,13 @@ pub struct Order {
     pub slots: Vec<Slot>,
     /// How far finalization has come.
     pub finish: Finish,
+    /// What later versions added.
+    pub details: OrderDetails,
 }
+
+/// What an order may hold besides; the default says nothing. Grows at its end only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderDetails {}
 
 /// The authorization of one identifier of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,13 @@ pub struct CertificateRecord {
     pub not_after: Timestamp,
     /// If it was revoked.
     pub revocation: Option<Revocation>,
+    /// What later versions added.
+    pub details: CertificateDetails,
 }
+
+/// What the inventory may hold besides; the default says nothing. Grows at its end only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateDetails {}
 
 /// That, when and why a certificate was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
-use super::certificate::CertificateRecord;
+use super::certificate::{CertificateDetails, CertificateRecord};
 use super::issuer::Issuer;
 use super::lint::Linted;
 use super::signer::{Cost, SignError, SignatureAlgorithm};
@@ -42,6 +42,7 @@ impl Issued {
             issued: now,
             not_after: self.not_after,
             revocation: None,
+            details: CertificateDetails::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Error, Service, audited};
-use crate::acme::account::{Account, AccountStatus, check_contacts};
+use crate::acme::account::{Account, AccountDetails, AccountStatus, check_contacts};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::id::AccountId;
@@ -160,6 +160,7 @@ impl Service {
             contacts: ask.contacts.clone(),
             terms_agreed: ask.terms_agreed,
             created: now,
+            details: AccountDetails::default(),
         };
         let thumbprint = key.thumbprint();
         let row = key_row(terms, &thumbprint);

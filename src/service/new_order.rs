@@ -8,7 +8,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{
-    Authorization, Challenge, ChallengeState, Finish, Order, RawIdentifier, Slot, TOKEN_BYTES,
+    Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
 };
 use crate::id::{AccountId, OrderId};
@@ -82,6 +82,7 @@ impl Service {
             not_after: ask.not_after,
             slots,
             finish: Finish::Open,
+            details: OrderDetails::default(),
         };
         let batch = Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Absent).put(
             Table::Orders,

@@ -1,13 +1,17 @@
 //! Records: one version byte, then postcard. Golden files (`testdata/golden`) hold every format.
+//!
+//! Shapes grow at their end only: the last member of an order, an account or a certificate is its
+//! `details`, and a record that was written before those (version 1) reads as one with the default
+//! ones. An enum grows by variants at its end.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
-use crate::acme::account::Account;
-use crate::acme::order::Order;
+use crate::acme::account::{Account, AccountDetails};
+use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
-use crate::authority::certificate::CertificateRecord;
+use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
 
@@ -18,6 +22,12 @@ pub trait Record: Serialize + DeserializeOwned {
     /// Written in front; grows by one whenever the shape changes.
     const VERSION: u8;
 
+    /// What a record of an older version lacks at its end, as bytes; `None` if that version is not
+    /// known.
+    fn grown_since(_version: u8) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The record's bytes.
     fn encode(&self) -> Vec<u8> {
         let out = vec![Self::VERSION];
@@ -27,39 +37,65 @@ pub trait Record: Serialize + DeserializeOwned {
 
     /// Reads a record back.
     fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        match bytes.split_first() {
-            Some((version, rest)) if *version == Self::VERSION => match postcard::take_from_bytes(rest) {
-                Ok((record, [])) => Ok(record),
-                Ok((_, more)) => Err(StoreError::Corrupt(format!(
-                    "{} is followed by {} bytes that are not its own",
-                    Self::KIND,
-                    more.len()
-                ))),
-                Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", Self::KIND))),
-            },
-            Some((version, _)) => Err(StoreError::Corrupt(format!(
+        let Some((version, rest)) = bytes.split_first() else {
+            return Err(StoreError::Corrupt(format!("{} is empty", Self::KIND)));
+        };
+        if *version == Self::VERSION {
+            return read(rest);
+        }
+        match Self::grown_since(*version) {
+            Some(more) => read(&[rest, &more].concat()),
+            None => Err(StoreError::Corrupt(format!(
                 "{} has format version {version}, this program reads version {}",
                 Self::KIND,
                 Self::VERSION
             ))),
-            None => Err(StoreError::Corrupt(format!("{} is empty", Self::KIND))),
         }
     }
 }
 
+fn read<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((record, [])) => Ok(record),
+        Ok((_, more)) => Err(StoreError::Corrupt(format!(
+            "{} is followed by {} bytes that are not its own",
+            R::KIND,
+            more.len()
+        ))),
+        Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", R::KIND))),
+    }
+}
+
+/// The details that version 1 did not have.
+fn since_version_1<T: Default + Serialize>(version: u8) -> Option<Vec<u8>> {
+    if version == 1 { postcard::to_allocvec(&T::default()).ok() } else { None }
+}
+
 impl Record for Account {
     const KIND: &'static str = "account";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<AccountDetails>(version)
+    }
 }
 
 impl Record for Order {
     const KIND: &'static str = "order";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<OrderDetails>(version)
+    }
 }
 
 impl Record for CertificateRecord {
     const KIND: &'static str = "certificate";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<CertificateDetails>(version)
+    }
 }
 
 impl Record for AuditRecord {

@@ -41,6 +41,7 @@ fn order(slots: Vec<Slot>, finish: Finish) -> Order {
         not_after: None,
         slots,
         finish,
+        details: OrderDetails::default(),
     }
 }
 
