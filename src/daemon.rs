@@ -16,9 +16,8 @@ use tokio_rustls::TlsAcceptor;
 
 use self::issuer::Loaded;
 use crate::acme::identifier::Identifier;
-use crate::acme::order::Lifetimes;
 use crate::config::Problem;
-use crate::config::settings::{AcmeProvisioner, Engine, LogLevel, Provisioner, Settings};
+use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
@@ -331,25 +330,9 @@ fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
     let provisioners: HashMap<String, Arc<Terms>> = settings
         .provisioners
         .iter()
-        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(terms(acme))))
+        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(acme.clone())))
         .collect();
     Ok(Live { provisioners, prover: Arc::new(prover), attempts: validation.attempts })
-}
-
-fn terms(acme: &AcmeProvisioner) -> Terms {
-    Terms {
-        name: acme.name.clone(),
-        challenges: acme.challenges.clone(),
-        lifetimes: Lifetimes { default: acme.default_ttl, min: acme.min_ttl, max: acme.max_ttl },
-        allow: acme.allow_names.clone(),
-        deny: acme.deny_names.clone(),
-        wildcards: acme.wildcards,
-        max_names: acme.max_names,
-        order_ttl: acme.order_ttl,
-        authorization_ttl: acme.authorization_ttl,
-        terms_of_service: acme.terms_of_service.clone(),
-        website: acme.website.clone(),
-    }
 }
 
 /// Renews the listener's certificate at two thirds of its life.

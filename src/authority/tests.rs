@@ -17,7 +17,9 @@ use super::sign::{Issued, self_test, sign};
 use super::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Lifetimes, Order, Slot};
+use crate::acme::order::{
+    Authorization, Challenge, ChallengeState, Finish, Lifetimes, Order, OrderDetails, Slot,
+};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::provisioner::{Grant, ceremony};
@@ -148,20 +150,9 @@ impl<'a> Ask<'a> {
             not_after: self.not_after,
             slots: ids.iter().map(proved).collect(),
             finish: Finish::Open,
+            details: OrderDetails::default(),
         };
-        let terms = Terms {
-            name: "acme".into(),
-            challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01],
-            lifetimes: self.lifetimes,
-            allow: Vec::new(),
-            deny: Vec::new(),
-            wildcards: true,
-            max_names: 100,
-            order_ttl: DAY,
-            authorization_ttl: DAY,
-            terms_of_service: None,
-            website: None,
-        };
+        let terms = Terms { lifetimes: self.lifetimes, ..Terms::named("acme") };
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.subject_alt_names = ids

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
-use crate::config::settings::{AcmeProvisioner, Engine, Provisioner, Settings};
+use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
 use crate::daemon::issuer;
+use crate::provisioner::acme::Terms;
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
@@ -99,9 +100,9 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     Ok(())
 }
 
-fn provisioner(acme: &AcmeProvisioner) -> String {
+fn provisioner(acme: &Terms) -> String {
     let challenges: Vec<_> = acme.challenges.iter().map(|kind| kind.name()).collect();
-    let names = match acme.allow_names.len() {
+    let names = match acme.allow.len() {
         0 => "any name".to_owned(),
         1 => "names of 1 rule".to_owned(),
         n => format!("names of {n} rules"),
@@ -110,9 +111,9 @@ fn provisioner(acme: &AcmeProvisioner) -> String {
         "{}; {names}{}; {} ({} to {})",
         challenges.join(", "),
         if acme.wildcards { ", wildcards" } else { "" },
-        format_duration(acme.default_ttl),
-        format_duration(acme.min_ttl),
-        format_duration(acme.max_ttl),
+        format_duration(acme.lifetimes.default),
+        format_duration(acme.lifetimes.min),
+        format_duration(acme.lifetimes.max),
     )
 }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::check::{DAY, HOUR, MINUTE, one_of, parse_network};
+use super::check::{DAY, MINUTE, one_of, parse_network};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
-use super::settings::{AcmeProvisioner, Provisioner};
+use super::settings::Provisioner;
 use super::units::format_duration;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::DnsName;
-use crate::provisioner::acme::NameRule;
+use crate::acme::order::Lifetimes;
+use crate::provisioner::acme::{NameRule, Terms};
 
 /// The longest lifetime of a leaf: what clients that follow the Baseline Requirements' old ceiling
 /// still accept. A certificate that lives longer wants another CA.
@@ -65,34 +66,33 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, findings: &mut Findings) -> AcmeProvisioner {
+fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
         .unwrap_or_default();
-    let challenges = challenges(section, findings);
-    let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(true);
+    let usual = Terms::named(&name);
+    let challenges = challenges(section, &usual.challenges, findings);
+    let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(usual.wildcards);
     if wildcards && !challenges.contains(&ChallengeKind::Dns01) {
         let message = "wildcards need dns-01, which this provisioner does not offer: orders for one will be \
                        refused; write `wildcards = false` or add \"dns-01\"";
         findings.note(section.line, &section.path_of("challenges"), message);
     }
-    let ttls = lifetimes(section, findings);
+    let lifetimes = lifetimes(section, usual.lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
-    AcmeProvisioner {
+    Terms {
         name,
         challenges,
-        default_ttl: ttls.default,
-        max_ttl: ttls.max,
-        min_ttl: ttls.min,
-        allow_names: rules(section, "allow_names", findings),
-        deny_names: rules(section, "deny_names", findings),
+        lifetimes,
+        allow: rules(section, "allow_names", findings),
+        deny: rules(section, "deny_names", findings),
         wildcards,
         max_names: usize::try_from(max_names).unwrap_or(usize::MAX),
-        order_ttl: section.duration("order_ttl", 2 * HOUR, (MINUTE, 30 * DAY), findings),
+        order_ttl: section.duration("order_ttl", usual.order_ttl, (MINUTE, 30 * DAY), findings),
         authorization_ttl: section.duration(
             "authorization_ttl",
-            8 * HOUR,
+            usual.authorization_ttl,
             (Duration::ZERO, 365 * DAY),
             findings,
         ),
@@ -118,14 +118,14 @@ fn name(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     None
 }
 
-fn challenges(section: &Section<'_>, findings: &mut Findings) -> Vec<ChallengeKind> {
-    let all = || ChallengeKind::TABLE.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+fn challenges(section: &Section<'_>, usual: &[ChallengeKind], findings: &mut Findings) -> Vec<ChallengeKind> {
+    let all = || usual.to_vec();
     let Some(field) = section.get("challenges") else { return all() };
     let table: Vec<_> = ChallengeKind::TABLE.iter().map(|(kind, name)| (*name, *kind)).collect();
     let before = findings.errors.len();
     let items = field.array(findings);
     if items.is_empty() && findings.errors.len() == before {
-        field.error(findings, "is empty, so nothing could be proved; leave it out to offer all three");
+        field.error(findings, "is empty, so nothing could be proved; leave it out to offer the usual three");
     }
     let mut kinds = Vec::new();
     for item in items {
@@ -139,19 +139,13 @@ fn challenges(section: &Section<'_>, findings: &mut Findings) -> Vec<ChallengeKi
     if findings.errors.len() > before { all() } else { kinds }
 }
 
-struct Lifetimes {
-    min: Duration,
-    default: Duration,
-    max: Duration,
-}
-
-fn lifetimes(section: &Section<'_>, findings: &mut Findings) -> Lifetimes {
+fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
     let before = findings.errors.len();
     let mut ttl = |key, default| section.duration(key, default, (SHORTEST_TTL, LONGEST_TTL), findings);
     let ttls = Lifetimes {
-        min: ttl("min_ttl", 5 * MINUTE),
-        default: ttl("default_ttl", DAY),
-        max: ttl("max_ttl", DAY),
+        min: ttl("min_ttl", usual.min),
+        default: ttl("default_ttl", usual.default),
+        max: ttl("max_ttl", usual.max),
     };
     if findings.errors.len() > before {
         return ttls;

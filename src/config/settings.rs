@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::acme::challenge::ChallengeKind;
-use crate::provisioner::acme::NameRule;
+use crate::provisioner::acme::Terms;
 
 /// Everything one process runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,38 +105,7 @@ pub struct Authority {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provisioner {
     /// `type = "acme"`
-    Acme(AcmeProvisioner),
-}
-
-/// An ACME provisioner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeProvisioner {
-    /// In `/acme/NAME/directory`: 1 to 64 of `a-z 0-9 - _`.
-    pub name: String,
-    /// Challenges offered, in this order; never empty.
-    pub challenges: Vec<ChallengeKind>,
-    /// Lifetime of a certificate when the order names none.
-    pub default_ttl: Duration,
-    /// Longest lifetime.
-    pub max_ttl: Duration,
-    /// Shortest lifetime.
-    pub min_ttl: Duration,
-    /// Names that may be asked for; empty means any.
-    pub allow_names: Vec<NameRule>,
-    /// Names refused; wins over `allow_names`.
-    pub deny_names: Vec<NameRule>,
-    /// Whether wildcards may be asked for.
-    pub wildcards: bool,
-    /// Most identifiers in one order; never zero.
-    pub max_names: usize,
-    /// How long an order may stay unfinished.
-    pub order_ttl: Duration,
-    /// How long a proved authorization may be used again; zero: never.
-    pub authorization_ttl: Duration,
-    /// Shown in the directory; accounts must agree to it if set.
-    pub terms_of_service: Option<String>,
-    /// Shown in the directory.
-    pub website: Option<String>,
+    Acme(Terms),
 }
 
 /// `[log]`

@@ -39,9 +39,9 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!(settings.log, Log { level: LogLevel::Info, json: false });
     let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
     assert_eq!(acme.challenges, [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01]);
-    assert_eq!(acme.default_ttl, Duration::from_secs(86_400));
-    assert_eq!(acme.max_ttl, Duration::from_secs(86_400));
-    assert_eq!(acme.min_ttl, Duration::from_secs(300));
+    assert_eq!(acme.lifetimes.default, Duration::from_secs(86_400));
+    assert_eq!(acme.lifetimes.max, Duration::from_secs(86_400));
+    assert_eq!(acme.lifetimes.min, Duration::from_secs(300));
     assert_eq!(acme.order_ttl, Duration::from_secs(7200));
     assert_eq!(acme.authorization_ttl, Duration::from_secs(28_800));
     assert!(acme.wildcards && acme.max_names == 100);
@@ -272,10 +272,10 @@ fn files_that_do_not_exist() {
 fn limits_hold(settings: &Settings) -> bool {
     let Settings { server, store, validation, provisioners, .. } = settings;
     let provisioner = |Provisioner::Acme(p): &Provisioner| {
-        !p.min_ttl.is_zero()
-            && p.min_ttl <= p.default_ttl
-            && p.default_ttl <= p.max_ttl
-            && p.max_ttl <= LONGEST_TTL
+        !p.lifetimes.min.is_zero()
+            && p.lifetimes.min <= p.lifetimes.default
+            && p.lifetimes.default <= p.lifetimes.max
+            && p.lifetimes.max <= LONGEST_TTL
             && p.max_names > 0
             && !p.order_ttl.is_zero()
             && !p.challenges.is_empty()

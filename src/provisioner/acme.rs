@@ -87,6 +87,24 @@ fn is_under(name: &str, suffix: &str) -> bool {
 }
 
 impl Terms {
+    /// What the configuration's defaults grant.
+    pub fn named(name: &str) -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        Self {
+            name: name.to_owned(),
+            challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
+            lifetimes: Lifetimes { default: 24 * HOUR, min: Duration::from_secs(300), max: 24 * HOUR },
+            allow: Vec::new(),
+            deny: Vec::new(),
+            wildcards: true,
+            max_names: 100,
+            order_ttl: 2 * HOUR,
+            authorization_ttl: 8 * HOUR,
+            terms_of_service: None,
+            website: None,
+        }
+    }
+
     /// Whether `identifier` may be asked for here; the rule it breaks if not.
     pub fn allows(&self, identifier: &Identifier) -> Result<(), String> {
         if identifier.is_wildcard() && !self.wildcards {

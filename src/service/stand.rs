@@ -12,8 +12,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 
 use super::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
 use super::{Live, Prove, Service};
-use crate::acme::challenge::ChallengeKind;
-use crate::acme::order::{AuthorizationStatus, Lifetimes, Order};
+use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::CertificateRecord;
 use crate::authority::issuer::Issuer;
@@ -269,23 +268,6 @@ pub(crate) struct Stand {
     starts: u64,
 }
 
-/// Terms as the configuration's defaults give them.
-pub(crate) fn terms(name: &str) -> Terms {
-    Terms {
-        name: name.into(),
-        challenges: ChallengeKind::TABLE.iter().map(|(kind, _)| *kind).collect(),
-        lifetimes: Lifetimes { default: 24 * HOUR, min: Duration::from_secs(300), max: 24 * HOUR },
-        allow: Vec::new(),
-        deny: Vec::new(),
-        wildcards: true,
-        max_names: 100,
-        order_ttl: 2 * HOUR,
-        authorization_ttl: 8 * HOUR,
-        terms_of_service: None,
-        website: None,
-    }
-}
-
 impl Stand {
     /// With the provisioners `acme` and `other`.
     pub(crate) async fn new() -> Self {
@@ -313,7 +295,7 @@ impl Stand {
         start_at: Timestamp,
         change: impl FnOnce(&mut Terms),
     ) -> Self {
-        let mut own = terms("acme");
+        let mut own = Terms::named("acme");
         change(&mut own);
         let store = Arc::new(Faulty::new(store));
         let clock = ManualClock::new(start_at);
@@ -328,7 +310,7 @@ impl Stand {
             create_hierarchy(&*store, &clock, &entropy, root, signer.clone(), &plan).await.unwrap();
         let issuer = Arc::new(Issuer::new(hierarchy.intermediate_der.clone(), &[], signer.clone()).unwrap());
         let script = Arc::new(Script::default());
-        let service = start(&store, &clock, &issuer, live(&script, [own, terms("other")]), 1);
+        let service = start(&store, &clock, &issuer, live(&script, [own, Terms::named("other")]), 1);
         Self { service, clock, store, script, signer, hierarchy, issuer, starts: 1 }
     }
 
@@ -343,7 +325,7 @@ impl Stand {
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
         let mut own = (*self.service.provisioner("acme").unwrap()).clone();
         change(&mut own);
-        self.service.reload(live(&self.script, [own, terms("other")]));
+        self.service.reload(live(&self.script, [own, Terms::named("other")]));
     }
 
     async fn all(&self, table: Table) -> Vec<Row> {

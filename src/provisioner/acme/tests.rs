@@ -1,5 +1,5 @@
 use super::*;
-use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot, TOKEN_BYTES};
+use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, OrderDetails, Slot, TOKEN_BYTES};
 use crate::id::AccountId;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
@@ -9,17 +9,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn terms() -> Terms {
     Terms {
-        name: "acme".into(),
-        challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
         lifetimes: Lifetimes { default: HOUR * 24, min: HOUR, max: HOUR * 24 },
-        allow: Vec::new(),
-        deny: Vec::new(),
-        wildcards: true,
-        max_names: 100,
         order_ttl: HOUR,
         authorization_ttl: HOUR,
-        terms_of_service: None,
-        website: None,
+        ..Terms::named("acme")
     }
 }
 
@@ -170,6 +163,7 @@ fn ready(names: &[&str]) -> Order {
         not_after: None,
         slots: names.iter().map(|name| proved(name)).collect(),
         finish: Finish::Open,
+        details: OrderDetails::default(),
     }
 }
 
