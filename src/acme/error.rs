@@ -67,6 +67,24 @@ kinds! {
     UnsupportedIdentifier = "unsupportedIdentifier",
     /// Visit the instance URL.
     UserActionRequired = "userActionRequired",
+    /// The account needs an external account binding.
+    ExternalAccountRequired = "externalAccountRequired",
+    /// CAA records forbid issuance (RFC 8659).
+    Caa = "caa",
+    /// The certificate was replaced by an order already (RFC 9773 §5).
+    AlreadyReplaced = "alreadyReplaced",
+    /// The profile is not offered, or not for these identifiers (draft-ietf-acme-profiles).
+    InvalidProfile = "invalidProfile",
+    /// The automatic renewal was cancelled (RFC 8739 §3.1.2).
+    AutoRenewalCanceled = "autoRenewalCanceled",
+    /// The automatic renewal has come to its end (RFC 8739 §3.1.1).
+    AutoRenewalExpired = "autoRenewalExpired",
+    /// The order cannot be cancelled (RFC 8739 §3.1.2).
+    AutoRenewalCancellationInvalid = "autoRenewalCancellationInvalid",
+    /// Automatically renewed certificates are not revoked but cancelled (RFC 8739 §3.1.3).
+    AutoRenewalRevocationNotSupported = "autoRenewalRevocationNotSupported",
+    /// The attestation statement does not verify (draft-acme-device-attest).
+    BadAttestationStatement = "badAttestationStatement",
 }
 
 /// A typed refusal of a client's request; knows no HTTP.

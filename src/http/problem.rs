@@ -304,11 +304,20 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::RejectedIdentifier
         | ErrorKind::Tls
         | ErrorKind::UnsupportedContact
-        | ErrorKind::UnsupportedIdentifier => StatusCode::BAD_REQUEST,
+        | ErrorKind::UnsupportedIdentifier
+        | ErrorKind::InvalidProfile
+        | ErrorKind::AutoRenewalCancellationInvalid
+        | ErrorKind::BadAttestationStatement => StatusCode::BAD_REQUEST,
         ErrorKind::IncorrectResponse
         | ErrorKind::OrderNotReady
         | ErrorKind::Unauthorized
-        | ErrorKind::UserActionRequired => StatusCode::FORBIDDEN,
+        | ErrorKind::UserActionRequired
+        | ErrorKind::ExternalAccountRequired
+        | ErrorKind::Caa
+        | ErrorKind::AutoRenewalCanceled
+        | ErrorKind::AutoRenewalExpired
+        | ErrorKind::AutoRenewalRevocationNotSupported => StatusCode::FORBIDDEN,
+        ErrorKind::AlreadyReplaced => StatusCode::CONFLICT,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::ServerInternal => StatusCode::INTERNAL_SERVER_ERROR,
     }
