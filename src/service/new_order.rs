@@ -1,7 +1,5 @@
 //! newOrder (RFC 8555 §7.4): one read per identifier, one commit.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::objects::LoadedOrder;
 use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
@@ -13,7 +11,7 @@ use crate::acme::order::{
 };
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
-use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
 
@@ -31,12 +29,6 @@ pub struct NewOrder {
 /// A held authorization is used again only if it holds for a while yet: the client still has to
 /// finalize.
 const REUSE_MARGIN: std::time::Duration = std::time::Duration::from_secs(120);
-
-/// The row that tells where an account's valid authorization for an identifier is kept.
-pub(super) fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
-    let text = format!("{}:{}", identifier.kind(), identifier.order_value());
-    [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
-}
 
 impl Service {
     /// Opens an order.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::new_order::held_row;
 use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::slots::Seat;
 use super::{Claim, Error, Service, audited};
@@ -22,7 +21,7 @@ use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
 use crate::provisioner::acme::Terms;
-use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::validation::{Ask, Failure, FailureKind, Outcome};
 

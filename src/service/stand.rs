@@ -369,7 +369,7 @@ impl Stand {
             let held = HeldAuthorization::decode(&row.value).unwrap();
             let order = orders.get(&held.order).ok_or(format!("{:?}: its order is gone", held.order))?;
             let authorization = order.own(held.index).ok_or("no such authorization")?;
-            if super::new_order::held_row(order.account, &authorization.identifier) != key {
+            if crate::storage::codec::held_row(order.account, &authorization.identifier) != key {
                 return Err("it is for something else".into());
             }
             let before = Timestamp::from_millis(held.expires.as_millis() - 1);

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use super::new_order::held_row;
 use super::{Error, Service};
 use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;

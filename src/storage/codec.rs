@@ -4,11 +4,13 @@
 //! `details`, and a record that was written before those (version 1) reads as one with the default
 //! ones. An enum grows by variants at its end.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::acme::account::{Account, AccountDetails};
+use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
@@ -121,6 +123,12 @@ pub struct HeldAuthorization {
     pub index: u16,
     /// Until when it holds.
     pub expires: Timestamp,
+}
+
+/// Its key in [`super::Table::Grants`]: the account and a digest of the identifier.
+pub fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
+    let text = format!("{}:{}", identifier.kind(), identifier.order_value());
+    [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
 }
 
 impl Record for HeldAuthorization {

@@ -214,7 +214,7 @@ async fn unreadable_records_do_not_stop_the_sweep() {
         prove(&stand, &account, &order).await;
         ids.push(order.id);
     }
-    let row = super::super::new_order::held_row(
+    let row = crate::storage::codec::held_row(
         account.account.id,
         &crate::acme::identifier::Identifier::parse_dns("n1.test").unwrap(),
     );
