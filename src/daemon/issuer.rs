@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::authority::chain;
 use crate::authority::issuer::{Issuer, IssuerError};
 use crate::authority::signer::Signer;
+use crate::authority::{alternate, chain};
 use crate::config::Problem;
 use crate::config::settings::Authority;
 use crate::keystore::file::FileKey;
@@ -34,7 +34,7 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
 }
 
 /// Loads what `[authority]` names: the key opens, it is the certificate's, and the certificate's
-/// chain leads to the root, all of it valid at `now`.
+/// chain leads to the root, all of it valid at `now`; and every alternate chain is one.
 pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
     let roots = certificates("root", &authority.root)?;
     let chain = certificates("certificate", &authority.certificate)?;
@@ -60,5 +60,11 @@ pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
     chain::check(issuer.chain(), &roots, now).map_err(|error| {
         problem("root", &authority.root, format!("{error} ({})", authority.certificate.display()))
     })?;
-    Ok(Loaded { issuer: Arc::new(issuer), roots })
+    let mut alternates = Vec::with_capacity(authority.alternate_chains.len());
+    for path in &authority.alternate_chains {
+        let chain = certificates("alternate_chains", path)?;
+        let checked = alternate::check(&issuer, &chain, now);
+        alternates.push(checked.map_err(|error| problem("alternate_chains", path, error))?);
+    }
+    Ok(Loaded { issuer: Arc::new(issuer.with_alternates(alternates)), roots })
 }

@@ -121,11 +121,17 @@ pub struct HeldAuthorization {
     pub index: u16,
     /// Until when it holds.
     pub expires: Timestamp,
+    /// Whether it counts for the names below its own too (RFC 9444).
+    pub subdomains: bool,
 }
 
 impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<bool>(version)
+    }
 }
 
 #[cfg(test)]

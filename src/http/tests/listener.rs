@@ -102,15 +102,18 @@ async fn http1_as_it_should_be() {
         ask(&mut stream, "HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(reply.contains("content-length: 15") && reply.ends_with("\r\n\r\n"), "{reply}");
     // RFC 9112 §3.2: without Host, or with two of them, 400.
-    for host in ["", "Host: a\r\nHost: b\r\n"] {
+    for host in ["", "Host: a\r\nHost: b\r\n", "Host: \r\n", "Host: a/b\r\n", "Host: x@a\r\n"] {
         let mut stream = server.http1().await;
         let reply =
             ask(&mut stream, &format!("GET /health HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
     }
     let mut stream = server.http1().await;
-    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
     assert!(reply.starts_with("HTTP/1.0 200 "), "{reply}");
+    let mut stream = server.http1().await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.0 400 "), "{reply}");
     for bad in [
         "GET /health\r\n\r\n".to_owned(),
         "\0\0\0\0\r\n\r\n".to_owned(),

@@ -2,6 +2,7 @@
 //! without sockets (but for `listener`).
 
 mod client;
+mod complete;
 mod envelope;
 mod faults;
 mod flow;
@@ -10,3 +11,4 @@ mod races;
 mod recovery;
 mod revocation;
 mod status;
+mod subdomains;

@@ -35,8 +35,8 @@ pub(super) async fn account(stand: &Stand) -> Arc<KnownAccount> {
 
 pub(super) async fn order(stand: &Stand, account: &KnownAccount, names: &[String]) -> LoadedOrder {
     let identifiers =
-        names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone() }).collect();
-    let ask = NewOrder { identifiers, ..NewOrder::default() };
+        names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None });
+    let ask = NewOrder { identifiers: identifiers.collect(), ..NewOrder::default() };
     stand.service.new_order(&terms_of(stand), account.account.id, ask).await.unwrap()
 }
 
