@@ -42,7 +42,7 @@ pub struct Limits {
 
 /// The longest patience with a client that has stalled, however long a request may take: for its head,
 /// its body, and each pause in taking its reply. A reply that an HTTP/2 client gives no room for ends
-/// with its connection, as an idle one does: after two of [`Limits::idle_step`] and [`CLOSING`], which is
+/// with its connection, as an idle one does: after two of `Limits::idle_step` and `CLOSING`, which is
 /// less than a minute as well.
 pub const STALL: Duration = Duration::from_secs(30);
 /// For the other side to take leave of an idle connection.
@@ -57,13 +57,20 @@ const HEAD: u32 = 16 * 1024;
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 
 impl Limits {
-    fn stall(&self) -> Duration {
+    /// How long a client may take over its head, its body, or a piece of its reply.
+    pub(super) fn patience(&self) -> Duration {
         self.request.min(STALL)
     }
 
     /// A connection that is idle at two such steps is closed.
     fn idle_step(&self) -> Duration {
-        self.stall().mul_f32(0.8)
+        self.patience().mul_f32(0.8)
+    }
+
+    /// The longest that any one wait for a client can last.
+    #[cfg(test)]
+    pub(super) fn longest_stall(&self) -> Duration {
+        HANDSHAKE.max(self.patience() + HANDSHAKE).max(self.idle_step() * 2 + CLOSING)
     }
 }
 
@@ -153,7 +160,7 @@ async fn handshake(
 ) -> Option<Box<TlsStream<Impatient>>> {
     // Replies are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, limits.stall());
+    let stream = Impatient::new(stream, limits.patience());
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
@@ -177,7 +184,7 @@ async fn serve_http1(
     let begun = activity.clone();
     let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.stall()).max_buf_size(HEAD as usize);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.patience()).max_buf_size(HEAD as usize);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
 }
@@ -198,7 +205,7 @@ async fn serve_http2(
         .max_header_list_size(HEAD)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
-        .keep_alive_interval(limits.stall())
+        .keep_alive_interval(limits.patience())
         .keep_alive_timeout(HANDSHAKE);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await

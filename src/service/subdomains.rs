@@ -57,7 +57,9 @@ impl Service {
         // What was looked for in vain, for the names that follow.
         let mut nothing_above = Vec::new();
         for identifier in identifiers {
-            let slot = if let Some(held) = self.reusable(terms, account, &identifier, now).await? {
+            let slot = if let Some(at) = making.above.get(&identifier) {
+                *at
+            } else if let Some(held) = self.reusable(terms, account, &identifier, now).await? {
                 let slot = reused(identifier.clone(), held);
                 if held.subdomains { making.add_above(&identifier, slot) } else { making.add(slot) }
             } else if let Some(at) =

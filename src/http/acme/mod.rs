@@ -32,7 +32,8 @@ where
         Some((terms, routes::parse(path)?))
     });
     let method = request.method().clone();
-    let is_nonce = matches!(found, Some((_, Resource::NewNonce)));
+    // Not to OPTIONS, which asks about the resource and for nothing of it.
+    let is_nonce = matches!(found, Some((_, Resource::NewNonce))) && method != Method::OPTIONS;
     let mut response = match found {
         None => problem::render(&Failure::NoSuchResource, id),
         Some((terms, resource)) => {

@@ -11,4 +11,5 @@ mod races;
 mod recovery;
 mod revocation;
 mod status;
+mod strict;
 mod subdomains;
