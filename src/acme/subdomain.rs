@@ -64,11 +64,14 @@ pub fn asked_as(identifier: &Identifier) -> Identifier {
     }
 }
 
+/// A provisioner's verdict on a name; the rule it breaks.
+pub type Verdict<'a> = dyn Fn(&Identifier) -> Result<(), String> + 'a;
+
 /// The ancestors that a client names in newOrder (RFC 9444 §4.3), by the identifier they are for.
 /// `allowed` is the provisioner's verdict on an ancestor; `None` if it takes none at all.
 pub fn read_ancestors(
     raw: &[RawIdentifier],
-    allowed: Option<&dyn Fn(&Identifier) -> Result<(), String>>,
+    allowed: Option<&Verdict<'_>>,
 ) -> Result<BTreeMap<Identifier, Identifier>, Refusal> {
     let (mut named, mut problems) = (BTreeMap::new(), Vec::new());
     for raw in raw {
@@ -105,7 +108,7 @@ fn problem(raw: &RawIdentifier, kind: ErrorKind, detail: String) -> Subproblem {
 fn read_ancestor(
     raw: &RawIdentifier,
     ancestor: &str,
-    allowed: Option<&dyn Fn(&Identifier) -> Result<(), String>>,
+    allowed: Option<&Verdict<'_>>,
 ) -> Result<(Identifier, Identifier), (ErrorKind, String)> {
     let malformed = |detail: String| (ErrorKind::Malformed, format!("ancestorDomain: {detail}"));
     let rejected = |detail: String| (ErrorKind::RejectedIdentifier, format!("ancestorDomain: {detail}"));
@@ -220,7 +223,8 @@ mod tests {
                 ..OrderDetails::default()
             },
         };
-        let rows: [(&[u16], &[(&str, u16)], bool, bool); 8] = [
+        type Names<'a> = &'a [(&'a str, u16)];
+        let rows: [(&[u16], Names<'_>, bool, bool); 8] = [
             (&[], &[], true, true),
             (&[], &[("other.test", 1), ("example.test", 0)], true, true),
             (&[0], &[("a.example.test", 0), ("*.example.test", 0), ("other.test", 1)], true, false),

@@ -403,6 +403,17 @@ impl Stand {
     }
 }
 
+/// Every order that a client may see as one is listed with its account, and nothing else is.
+pub(crate) async fn check_listed_rows(stand: &Stand) -> Result<(), String> {
+    let orders = stand.orders().await.into_iter().filter(|(_, order)| !order.details.pre_authorization);
+    let mut want: Vec<Vec<u8>> =
+        orders.map(|(id, order)| [&order.account.as_bytes()[..], id.as_bytes()].concat()).collect();
+    want.sort();
+    let listed: Vec<Vec<u8>> =
+        stand.all(Table::AccountOrders).await.into_iter().map(|(key, _)| key).collect();
+    if listed == want { Ok(()) } else { Err(format!("{} rows for {} orders", listed.len(), want.len())) }
+}
+
 fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
     Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
