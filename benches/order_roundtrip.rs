@@ -40,7 +40,7 @@ fn one_order(bencher: Bencher, engine: &str) {
         let name = format!("host-{}.example.internal", next.fetch_add(1, Ordering::Relaxed));
         runtime.block_on(async {
             let ask = NewOrder {
-                identifiers: vec![RawIdentifier { kind: "dns".into(), value: name.clone() }],
+                identifiers: vec![RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None }],
                 ..NewOrder::default()
             };
             let order = service.new_order(&terms, account.0, ask).await.expect("an order");

@@ -138,7 +138,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let base_url = settings.server.base_url.clone();
     let request_limits = RequestLimits {
         bytes: settings.server.max_body,
-        time: settings.server.request_timeout,
+        time: settings.server.request_timeout.min(server::STALL),
         under_way: settings.server.max_requests,
     };
     let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, request_limits, boot));

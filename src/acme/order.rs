@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
+use super::subdomain::Named;
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -35,7 +36,7 @@ pub struct Order {
     pub not_before: Option<Timestamp>,
     /// As asked for.
     pub not_after: Option<Timestamp>,
-    /// One per identifier, in the client's order.
+    /// One per identifier, in the client's order, unless [`OrderDetails::names`] has it otherwise.
     pub slots: Vec<Slot>,
     /// How far finalization has come.
     pub finish: Finish,
@@ -45,7 +46,14 @@ pub struct Order {
 
 /// What an order may hold besides; the default says nothing. Grows at its end only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderDetails {}
+pub struct OrderDetails {
+    /// No order, but what keeps an authorization that was asked for ahead of any (RFC 8555 §7.4.1).
+    pub pre_authorization: bool,
+    /// The slots whose authorizations count for the names below theirs too (RFC 9444).
+    pub subdomains: Vec<u16>,
+    /// The identifiers in the client's order, each with its slot; empty if they are the slots' own.
+    pub names: Vec<Named>,
+}
 
 /// The authorization of one identifier of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +270,22 @@ pub enum Verdict {
     Inconclusive(StoredProblem),
 }
 
+impl Verdict {
+    /// The same, its problem (if it has one about an identifier) about this one: an authorization that
+    /// counts for subdomains is asked for by another name than its own.
+    pub fn about(self, identifier: &Identifier) -> Self {
+        let about = |problem: StoredProblem| StoredProblem {
+            identifier: problem.identifier.map(|_| identifier.clone()),
+            ..problem
+        };
+        match self {
+            Self::Proved => Self::Proved,
+            Self::Failed(problem) => Self::Failed(about(problem)),
+            Self::Inconclusive(problem) => Self::Inconclusive(about(problem)),
+        }
+    }
+}
+
 impl Order {
     /// The status at `now`. A [`Slot::Reused`] counts as valid until it expires; that its original
     /// was not deactivated meanwhile is checked where it matters, on finalize.
@@ -308,7 +332,9 @@ impl Order {
 
     /// The identifiers, in the client's order.
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
-        self.slots.iter().map(Slot::identifier)
+        let names = &self.details.names;
+        let own = self.slots.iter().filter(|_| names.is_empty()).map(Slot::identifier);
+        names.iter().map(|named| &named.identifier).chain(own)
     }
 
     /// Why it is invalid, if it is and a reason is known.
@@ -360,12 +386,14 @@ impl Order {
 }
 
 /// An identifier as the client wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawIdentifier {
     /// `type`.
     pub kind: String,
     /// `value`.
     pub value: String,
+    /// `ancestorDomain` (RFC 9444 §4.3).
+    pub ancestor: Option<String>,
 }
 
 /// Normalises, bounds and deduplicates what newOrder asks for. `allowed` is the provisioner's
@@ -383,7 +411,7 @@ pub fn read_identifiers(
     }
     let (mut identifiers, mut problems) = (Vec::with_capacity(raw.len()), Vec::new());
     let mut seen = BTreeSet::new();
-    for RawIdentifier { kind, value } in raw {
+    for RawIdentifier { kind, value, .. } in raw {
         let subproblem = |error_kind, detail: String| Subproblem {
             kind: error_kind,
             detail,

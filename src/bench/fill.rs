@@ -23,7 +23,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::provisioner::{Requester, own};
-use crate::storage::codec::{HeldAuthorization, Record, held_row};
+use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
 use crate::storage::{Batch, CommitOutcome, Store, Table};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -153,7 +153,11 @@ impl Maker {
     fn expired(&self, batch: Batch, n: u64) -> Result<Batch, BenchError> {
         let purge = self.now - Duration::from_secs(60);
         let (id, order) = self.order(n, purge - KEPT, Finish::Open)?;
-        Ok(batch.put(Table::Orders, *id.as_bytes(), order.encode()))
+        Ok(batch.put(Table::Orders, *id.as_bytes(), order.encode()).put(
+            Table::AccountOrders,
+            order_row(order.account, id),
+            Vec::new(),
+        ))
     }
 
     fn order(&self, n: u64, created: Timestamp, finish: Finish) -> Result<(OrderId, Order), BenchError> {
@@ -215,7 +219,7 @@ impl Maker {
             .append(Table::Audit, AuditRecord { at: issued, event: signed }.encode())
             .put(Table::Certificates, *serial.as_bytes(), record.encode());
         if id.purge() > self.now {
-            let held = HeldAuthorization { order: id, index: 0, expires: proof.expires };
+            let held = HeldAuthorization { order: id, index: 0, expires: proof.expires, subdomains: false };
             batch = batch.put(Table::Grants, held_row(order.account, &proof.identifier), held.encode()).put(
                 Table::Orders,
                 *id.as_bytes(),

@@ -73,6 +73,9 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         },
     )?;
     row("issues as", authority.certificate.display().to_string())?;
+    for path in &authority.alternate_chains {
+        row("", format!("and by the chain in {}", path.display()))?;
+    }
     let resolvers = match validation.resolvers.as_slice() {
         [] => "the system's DNS".to_owned(),
         given => format!("DNS {}", list(given)),
@@ -108,9 +111,10 @@ fn provisioner(acme: &Terms) -> String {
         n => format!("names of {n} rules"),
     };
     format!(
-        "{}; {names}{}; {} ({} to {})",
+        "{}; {names}{}{}; {} ({} to {})",
         challenges.join(", "),
         if acme.wildcards { ", wildcards" } else { "" },
+        if acme.subdomains { ", subdomains by their ancestor" } else { "" },
         format_duration(acme.lifetimes.default),
         format_duration(acme.lifetimes.min),
         format_duration(acme.lifetimes.max),

@@ -2,7 +2,7 @@
 //! reported. Where a value is wrong its default stands in, so that the rest can still be checked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -259,7 +259,30 @@ fn check_authority(section: &Section<'_>, base: &Path, findings: &mut Findings) 
             .get("password_file")
             .and_then(|field| field.non_empty(findings))
             .map(|path| base.join(path)),
+        alternate_chains: alternate_chains(section, base, findings),
     }
+}
+
+/// Each is offered with every certificate, in a header of its own.
+const MOST_ALTERNATE_CHAINS: usize = 8;
+
+fn alternate_chains(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Vec<PathBuf> {
+    let Some(field) = section.get("alternate_chains") else { return Vec::new() };
+    let items = field.array(findings);
+    if items.len() > MOST_ALTERNATE_CHAINS {
+        let message = format!("has {} files; give at most {MOST_ALTERNATE_CHAINS}", items.len());
+        field.error(findings, message);
+    }
+    let mut chains = Vec::new();
+    for item in items.into_iter().take(MOST_ALTERNATE_CHAINS) {
+        let Some(path) = item.non_empty(findings).map(|path| base.join(path)) else { continue };
+        if chains.contains(&path) {
+            item.error(findings, "is there twice; remove one");
+        } else {
+            chains.push(path);
+        }
+    }
+    chains
 }
 
 fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validation {
@@ -361,6 +384,7 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
     let mut files =
         vec![("root", &authority.root), ("certificate", &authority.certificate), ("key", &authority.key)];
     files.extend(authority.password_file.iter().map(|path| ("password_file", path)));
+    files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
     let line = |section: &str, key: &str| {
         let section: &Spanned<DeValue<'_>> = root.get(section)?;
         let value = section.get_ref().get(key).unwrap_or(section);
@@ -370,7 +394,9 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
         let problem = match std::fs::metadata(path) {
             Ok(meta) if meta.is_file() => continue,
             Ok(_) => format!("{} is not a file", path.display()),
-            Err(error) if key == "password_file" => format!("{}: {error}", path.display()),
+            Err(error) if matches!(key, "password_file" | "alternate_chains") => {
+                format!("{}: {error}", path.display())
+            }
             Err(error) => format!("{}: {error}; `mayfly init` makes this file", path.display()),
         };
         findings.error(line("authority", key), &format!("authority.{key}"), problem);

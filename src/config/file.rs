@@ -26,7 +26,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["engine", "path", "retention"]),
-    ("authority", &["root", "certificate", "key", "password_file"]),
+    ("authority", &["root", "certificate", "key", "password_file", "alternate_chains"]),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
     (
         "provisioner",
@@ -45,6 +45,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "authorization_ttl",
             "terms_of_service",
             "website",
+            "pre_authorization",
+            "subdomain_authorizations",
         ],
     ),
     ("log", &["level", "format"]),

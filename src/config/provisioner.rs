@@ -12,7 +12,7 @@ use super::problem::Findings;
 use super::settings::Provisioner;
 use super::units::format_duration;
 use crate::acme::challenge::ChallengeKind;
-use crate::acme::identifier::DnsName;
+use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
 use crate::provisioner::acme::{NameRule, Terms};
 
@@ -81,7 +81,7 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
     }
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
-    Terms {
+    let terms = Terms {
         name,
         challenges,
         lifetimes,
@@ -98,6 +98,38 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         ),
         terms_of_service: section.get("terms_of_service").and_then(|f| link(&f, findings)),
         website: section.get("website").and_then(|f| link(&f, findings)),
+        pre_authorization: section
+            .get("pre_authorization")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(usual.pre_authorization),
+        subdomains: section
+            .get("subdomain_authorizations")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(usual.subdomains),
+    };
+    check_proofs(section, &terms, findings);
+    terms
+}
+
+/// Proofs that could not be given, or would be of no use.
+fn check_proofs(section: &Section<'_>, terms: &Terms, findings: &mut Findings) {
+    if let Some(field) = section.get("pre_authorization")
+        && terms.pre_authorization
+        && !terms.offers_pre_authorization()
+    {
+        field.error(findings, "is true, but authorization_ttl is zero: no proof given ahead would be used");
+    }
+    let speaks_for_all = |kind: &ChallengeKind| match DnsName::parse("a.test") {
+        Ok(name) => kind.can_prove(&Identifier::Wildcard(name)),
+        Err(_) => false,
+    };
+    if let Some(field) = section.get("subdomain_authorizations")
+        && terms.subdomains
+        && !terms.challenges.iter().any(speaks_for_all)
+    {
+        let message = "is true, but no challenge offered can prove control of all names below one; add \
+                       \"dns-01\"";
+        field.error(findings, message);
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Authority {
     pub key: PathBuf,
     /// File whose first line is the key's password.
     pub password_file: Option<PathBuf>,
+    /// Files with other chains above the same key and name, PEM, served as alternates.
+    pub alternate_chains: Vec<PathBuf>,
 }
 
 /// `[[provisioner]]`

@@ -106,6 +106,15 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[store]", "path = 3", "store.path", "is an integer"),
     ("[store]", "retention = \"0h\"", "store.retention", "zero does not"),
     ("[authority]", "password_file = \"\"", "authority.password_file", "is empty"),
+    ("[authority]", "alternate_chains = \"x.pem\"", "authority.alternate_chains", "write a list"),
+    ("[authority]", "alternate_chains = [\"\"]", "authority.alternate_chains[0]", "is empty"),
+    ("[authority]", "alternate_chains = [\"a\", \"a\"]", "authority.alternate_chains[1]", "twice"),
+    (
+        "[authority]",
+        "alternate_chains = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]",
+        "authority.alternate_chains",
+        "at most 8",
+    ),
     ("[authority]", "passwordfile = \"x\"", "authority.passwordfile", "`password_file`"),
     ("[validation]", "http_port = 0", "validation.http_port", "give 1 to 65535"),
     ("[validation]", "tls_alpn_port = 65536", "validation.tls_alpn_port", "out of range"),
@@ -118,6 +127,13 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[validation]", "attempts = 0", "validation.attempts", "give 1 to 20"),
     ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
     ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
+    ("[[provisioner]]", "pre_authorization = 1", "provisioner[0].pre_authorization", "true or false"),
+    (
+        "[[provisioner]]",
+        "subdomain_authorizations = \"yes\"",
+        "provisioner[0].subdomain_authorizations",
+        "true or false",
+    ),
     ("[[provisioner]]", "default_ttl = \"0s\"", "provisioner[0].default_ttl", "zero does not"),
     (
         "[[provisioner]]",
@@ -157,6 +173,29 @@ fn every_rule_names_its_line_and_key() {
             let at = text.lines().position(|l| l == *line).unwrap() + 1;
             assert_eq!(found[0].line, Some(at), "{line}");
         }
+    }
+}
+
+#[test]
+fn proofs_ahead_and_of_subdomains() {
+    let of = |lines: &str| {
+        let text = MINIMAL.replace("[[provisioner]]", &format!("[[provisioner]]\n{lines}"));
+        let Provisioner::Acme(terms) = good(&text).provisioners.remove(0);
+        terms
+    };
+    let usual = of("");
+    assert!(usual.offers_pre_authorization() && !usual.subdomains);
+    assert!(of("subdomain_authorizations = true").subdomains);
+    assert!(!of("pre_authorization = false").offers_pre_authorization());
+    // Not asked for, and of no use: simply not offered.
+    assert!(!of("authorization_ttl = \"0s\"").offers_pre_authorization());
+    let rows = [
+        ("authorization_ttl = \"0s\"\npre_authorization = true", "authorization_ttl is zero"),
+        ("challenges = [\"http-01\"]\nwildcards = false\nsubdomain_authorizations = true", "add \"dns-01\""),
+    ];
+    for (lines, words) in rows {
+        let found = errors(&MINIMAL.replace("[[provisioner]]", &format!("[[provisioner]]\n{lines}")));
+        assert!(found.len() == 1 && found[0].message.contains(words), "{found:#?}");
     }
 }
 
@@ -378,6 +417,7 @@ fn nothing_like_zero_switches_a_limit_off() {
     let files = ["path", "root", "certificate", "key", "password_file"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
+        "alternate_chains = []",
         "resolvers = []",
         "allow = []",
         "deny = []",
@@ -385,6 +425,8 @@ fn nothing_like_zero_switches_a_limit_off() {
         "wildcards = false",
         "authorization_ttl = \"0s\"",
         "authorization_ttl = \"0h0m\"",
+        "pre_authorization = false",
+        "subdomain_authorizations = false",
     ];
     assert_eq!(accepted, want);
 }

@@ -4,6 +4,7 @@
 //! read whole.
 
 pub mod acme;
+mod host;
 pub mod problem;
 pub mod server;
 pub mod status;

@@ -35,7 +35,7 @@ pub enum Failure {
     Body,
     /// The body took longer than the limit.
     Slow,
-    /// An HTTP/1.1 request without its one Host (RFC 9112 §3.2).
+    /// A request without exactly one valid Host (RFC 9112 §3.2, RFC 9113 §8.3.1).
     Host,
     /// The signature does not hold.
     Signature,
@@ -186,7 +186,7 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             client(StatusCode::REQUEST_TIMEOUT, ErrorKind::Malformed, "the body did not arrive in time")
         }
         Failure::Host => {
-            client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "Host: must be given, once")
+            client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "Host: must be given once, as HOST or HOST:PORT")
         }
         Failure::Signature => {
             client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "the JWS signature does not verify")

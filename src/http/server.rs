@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
 use super::workers::Workers;
-use super::{App, Response, tagged};
+use super::{App, Response, host, tagged};
 use crate::service;
 
 /// Limits of the listener.
@@ -40,6 +40,13 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// The longest patience with a client that has stalled, however long a request may take: for its head,
+/// its body, and each pause in taking its reply. A reply that an HTTP/2 client gives no room for ends
+/// with its connection, as an idle one does: after two of `Limits::idle_step` and `CLOSING`, which is
+/// less than a minute as well.
+pub const STALL: Duration = Duration::from_secs(30);
+/// For the other side to take leave of an idle connection.
+const CLOSING: Duration = Duration::from_secs(5);
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests at once on one HTTP/2 connection.
@@ -48,6 +55,24 @@ const STREAMS: u32 = 128;
 const HEAD: u32 = 16 * 1024;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+
+impl Limits {
+    /// How long a client may take over its head, its body, or a piece of its reply.
+    pub(super) fn patience(&self) -> Duration {
+        self.request.min(STALL)
+    }
+
+    /// A connection that is idle at two such steps is closed.
+    fn idle_step(&self) -> Duration {
+        self.patience().mul_f32(0.8)
+    }
+
+    /// The longest that any one wait for a client can last.
+    #[cfg(test)]
+    pub(super) fn longest_stall(&self) -> Duration {
+        HANDSHAKE.max(self.patience() + HANDSHAKE).max(self.idle_step() * 2 + CLOSING)
+    }
+}
 
 /// Serves on `workers` until `stop` turns true, then drains.
 pub async fn serve(
@@ -135,7 +160,7 @@ async fn handshake(
 ) -> Option<Box<TlsStream<Impatient>>> {
     // Replies are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, limits.request);
+    let stream = Impatient::new(stream, limits.patience());
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
@@ -159,7 +184,7 @@ async fn serve_http1(
     let begun = activity.clone();
     let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD as usize);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.patience()).max_buf_size(HEAD as usize);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
 }
@@ -180,7 +205,7 @@ async fn serve_http2(
         .max_header_list_size(HEAD)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
-        .keep_alive_interval(limits.request)
+        .keep_alive_interval(limits.patience())
         .keep_alive_timeout(HANDSHAKE);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
@@ -199,22 +224,22 @@ where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let mut seen = None;
-    loop {
+    let patience = loop {
         tokio::select! {
             served = connection.as_mut() => return served,
-            () = stopped(&mut stop) => break,
+            () = stopped(&mut stop) => break limits.request * 2,
             // A client that answers pings is alive, and idle all the same.
-            () = tokio::time::sleep(limits.request) => {
+            () = tokio::time::sleep(limits.idle_step()) => {
                 let now = activity.idle();
                 if now.is_some() && now == seen {
-                    break;
+                    break CLOSING;
                 }
                 seen = now;
             }
         }
-    }
+    };
     shut_down(connection.as_mut());
-    tokio::time::timeout(limits.request * 2, connection).await.unwrap_or(Ok(()))
+    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
 }
 
 /// Requests of a connection.
@@ -302,7 +327,7 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let id = app.request_id();
     let version = request.version();
-    if version == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+    if !host::is_named_once(version, request.uri(), request.headers()) {
         return Ok(tagged(problem::render(&Failure::Host, &id), &id));
     }
     let Ok(permit) = app.under_way.clone().try_acquire_owned() else {

@@ -10,6 +10,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Lifetimes, Order, OrderStatus};
+use crate::acme::subdomain::asked_as;
 use crate::id::OrderId;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -40,6 +41,10 @@ pub struct Terms {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
+    /// Whether authorizations may be asked for ahead of an order (RFC 8555 §7.4.1).
+    pub pre_authorization: bool,
+    /// Whether proof of an ancestor may count for the names below it (RFC 9444).
+    pub subdomains: bool,
 }
 
 /// One rule over names.
@@ -102,6 +107,8 @@ impl Terms {
             authorization_ttl: 8 * HOUR,
             terms_of_service: None,
             website: None,
+            pre_authorization: true,
+            subdomains: false,
         }
     }
 
@@ -118,6 +125,30 @@ impl Terms {
         }
         if !self.challenges.iter().any(|kind| kind.can_prove(identifier)) {
             return Err("no challenge offered by this provisioner can prove control of the name".into());
+        }
+        Ok(())
+    }
+
+    /// Whether newAuthz is offered: where no proof is used again, it would be of no use.
+    pub fn offers_pre_authorization(&self) -> bool {
+        self.pre_authorization && !self.authorization_ttl.is_zero()
+    }
+
+    /// Whether proof of `ancestor` may count for the names below it: such proof is offered here, the
+    /// ancestor's own name is allowed, and some challenge offered can speak for all names below it. The
+    /// names below are judged one by one, when they are asked for.
+    pub fn allows_below(&self, ancestor: &Identifier) -> Result<(), String> {
+        if !self.subdomains {
+            return Err("subdomain authorization is not offered by this provisioner".into());
+        }
+        if !matches!(ancestor, Identifier::Dns(_)) {
+            return Err("only a DNS name that is no wildcard has subdomains".into());
+        }
+        self.allows(ancestor)?;
+        if !self.challenges.iter().any(|kind| kind.can_prove(&asked_as(ancestor))) {
+            return Err(
+                "no challenge offered by this provisioner can prove control of the names below".into()
+            );
         }
         Ok(())
     }
@@ -146,6 +177,10 @@ impl Terms {
                 return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
             }
         }
+        if order.details.pre_authorization {
+            return Err(Refusal::new(ErrorKind::OrderNotReady, "it is an authorization and no order"));
+        }
+        order.check_coverage(self.subdomains)?;
         let names: Vec<Identifier> = order.identifiers().cloned().collect();
         check_names(csr, &names.iter().cloned().collect())?;
         // The configuration may have changed since the order was opened.

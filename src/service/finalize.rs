@@ -49,7 +49,7 @@ impl Service {
         csr: &[u8],
     ) -> Result<LoadedOrder, Error> {
         let guard = self.order_locks.of(id.as_bytes()).await;
-        let loaded = self.load_own_order(terms, account, id).await?;
+        let loaded = self.load_ordered(terms, account, id).await?;
         match &loaded.order.finish {
             // Clients repeat a request whose answer they lost; the answer is the same.
             Finish::Issued { csr: known, .. } if *known == csr_digest(csr) => return Ok(loaded),
@@ -117,7 +117,11 @@ impl Service {
     }
 
     /// A closed account gets nothing more, not even what was under way (RFC 8555 §7.3.6).
-    async fn account_in_standing(&self, terms: &Terms, id: AccountId) -> Result<Arc<KnownAccount>, Error> {
+    pub(super) async fn account_in_standing(
+        &self,
+        terms: &Terms,
+        id: AccountId,
+    ) -> Result<Arc<KnownAccount>, Error> {
         let known = self.account(terms, id).await?.ok_or(Error::NotFound)?;
         match known.account.status {
             AccountStatus::Valid => Ok(known),
@@ -195,7 +199,13 @@ impl Service {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
         let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {
-            (Ok(csr), Some(terms)) => self.issue_order(&terms, loaded.clone(), &csr).await.map(drop),
+            (Ok(csr), Some(terms)) => match self.issue_order(&terms, loaded.clone(), &csr).await {
+                // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
+                Err(busy @ Error::Busy(_)) => {
+                    self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))
+                }
+                other => other.map(drop),
+            },
             (Err(error), _) => Err(Error::Internal(format!("a stored CSR does not parse: {error}"))),
             (_, None) => Err(Refusal::unauthorized("the provisioner is gone").into()),
         };

@@ -5,10 +5,12 @@
 //! the order valid) and, whatever locks do, commits against the version it read.
 
 pub mod account;
+pub mod account_orders;
 pub mod ceremony;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+pub mod new_authz;
 pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
@@ -17,6 +19,7 @@ pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
+mod subdomains;
 pub mod sweep;
 #[cfg(test)]
 mod tests;

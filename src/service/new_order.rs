@@ -1,5 +1,7 @@
 //! newOrder (RFC 8555 §7.4): one read per identifier, one commit.
 
+use std::borrow::Cow;
+
 use super::objects::LoadedOrder;
 use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
@@ -9,9 +11,10 @@ use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
 };
+use crate::acme::subdomain::{asked_as, read_ancestors};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
-use crate::storage::codec::{HeldAuthorization, Record, held_row};
+use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
 
@@ -40,6 +43,8 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let now = self.now();
         let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))?;
+        let allowed = |ancestor: &Identifier| terms.allows_below(ancestor);
+        let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
             let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
@@ -48,14 +53,20 @@ impl Service {
         if now >= self.issuer.not_after() {
             return Err(Error::Internal("the issuer's certificate has expired".into()));
         }
+        let (mut slots, details) = if terms.subdomains {
+            self.slots_with_ancestors(terms, account, identifiers, &ancestors, now).await?
+        } else {
+            let mut slots = Vec::with_capacity(identifiers.len());
+            for identifier in identifiers {
+                slots.push(self.slot(terms, account, identifier, now).await?);
+            }
+            (slots, OrderDetails::default())
+        };
         let mut expires = (now + terms.order_ttl).whole_seconds();
-        let mut slots = Vec::with_capacity(identifiers.len());
-        for identifier in identifiers {
-            let slot = self.slot(terms, account, identifier, now).await?;
-            if let Slot::Reused { expires: held, .. } = &slot {
+        for slot in &slots {
+            if let Slot::Reused { expires: held, .. } = slot {
                 expires = expires.min(*held);
             }
-            slots.push(slot);
         }
         // Kept until the last authorization that may be proved in it has run out.
         let purge = now + terms.order_ttl + terms.authorization_ttl;
@@ -74,13 +85,12 @@ impl Service {
             not_after: ask.not_after,
             slots,
             finish: Finish::Open,
-            details: OrderDetails::default(),
+            details,
         };
-        let batch = Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Absent).put(
-            Table::Orders,
-            *id.as_bytes(),
-            order.encode(),
-        );
+        let batch = Batch::new()
+            .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
+            .put(Table::Orders, *id.as_bytes(), order.encode())
+            .put(Table::AccountOrders, order_row(account, id), Vec::new());
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
             CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
@@ -94,15 +104,40 @@ impl Service {
         identifier: Identifier,
         now: Timestamp,
     ) -> Result<Slot, Error> {
-        if !terms.authorization_ttl.is_zero()
-            && let Some(held) = self.held(account, &identifier).await?
-            && held.expires > now + REUSE_MARGIN
-        {
-            let HeldAuthorization { order, index, expires } = held;
+        if let Some(held) = self.reusable(terms, account, &identifier, now).await? {
+            let HeldAuthorization { order, index, expires, .. } = held;
             return Ok(Slot::Reused { identifier, order, index, expires });
         }
+        self.own_slot(terms, identifier, false, now)
+    }
+
+    /// A proof of the account's that may be used again, if the provisioner lets it.
+    pub(super) async fn reusable(
+        &self,
+        terms: &Terms,
+        account: AccountId,
+        identifier: &Identifier,
+        now: Timestamp,
+    ) -> Result<Option<HeldAuthorization>, Error> {
+        if terms.authorization_ttl.is_zero() {
+            return Ok(None);
+        }
+        let held = self.held(account, identifier).await?;
+        Ok(held.filter(|held| held.expires > now + REUSE_MARGIN))
+    }
+
+    /// A pending authorization; one that is to count for the names below as well (`subdomains`) is
+    /// offered only what can prove all of those.
+    pub(super) fn own_slot(
+        &self,
+        terms: &Terms,
+        identifier: Identifier,
+        subdomains: bool,
+        now: Timestamp,
+    ) -> Result<Slot, Error> {
+        let asked = if subdomains { Cow::Owned(asked_as(&identifier)) } else { Cow::Borrowed(&identifier) };
         let offered: Vec<ChallengeKind> =
-            terms.challenges.iter().copied().filter(|kind| kind.can_prove(&identifier)).collect();
+            terms.challenges.iter().copied().filter(|kind| kind.can_prove(&asked)).collect();
         if offered.is_empty() {
             let detail = format!("no challenge offered here can prove control of {identifier}");
             return Err(Refusal::new(ErrorKind::RejectedIdentifier, detail).into());

@@ -44,6 +44,8 @@ pub struct LoadedAuthorization {
     pub index: u16,
     /// Its facts.
     pub authorization: Authorization,
+    /// Whether it counts for the names below its own too (RFC 9444).
+    pub subdomains: bool,
 }
 
 impl Service {
@@ -64,6 +66,18 @@ impl Service {
         if own { Ok(loaded) } else { Err(Error::NotFound) }
     }
 
+    /// As [`Self::load_own_order`], for what a client asks for as an order: what merely keeps a
+    /// pre-authorization is none.
+    pub(super) async fn load_ordered(
+        &self,
+        terms: &Terms,
+        account: AccountId,
+        id: OrderId,
+    ) -> Result<LoadedOrder, Error> {
+        let loaded = self.load_own_order(terms, account, id).await?;
+        if loaded.order.details.pre_authorization { Err(Error::NotFound) } else { Ok(loaded) }
+    }
+
     /// An order of the account's. A finalization that a crash cut short goes on.
     pub async fn order(
         self: &Arc<Self>,
@@ -71,7 +85,7 @@ impl Service {
         account: AccountId,
         id: OrderId,
     ) -> Result<LoadedOrder, Error> {
-        let loaded = self.load_own_order(terms, account, id).await?;
+        let loaded = self.load_ordered(terms, account, id).await?;
         if matches!(loaded.order.finish, Finish::Processing(_)) {
             self.resume_finalize(id);
         }
@@ -97,7 +111,8 @@ impl Service {
                 (Some(_), Some(_)) | (None, None) => {}
             }
         }
-        Ok(LoadedAuthorization { order, index, authorization })
+        let subdomains = loaded.order.details.counts_below(index);
+        Ok(LoadedAuthorization { order, index, authorization, subdomains })
     }
 
     /// Where an order's authorization is kept: with itself, or with the order that proved it.

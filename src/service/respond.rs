@@ -16,6 +16,7 @@ use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
+use crate::acme::subdomain::asked_as;
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
@@ -64,6 +65,7 @@ impl Service {
         if authorization.challenge(kind).is_none() {
             return Err(Error::NotFound);
         }
+        let subdomains = loaded.order.details.counts_below(index);
         let target = Target { account, order, index, kind };
         if authorization.awaits(kind, self.now())
             && let Some(claim) = self.validating.claim((order, index), kind)
@@ -77,7 +79,7 @@ impl Service {
                 let first = first.await;
                 let authorization =
                     first.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
-                return Ok(LoadedAuthorization { order, index, authorization });
+                return Ok(LoadedAuthorization { order, index, authorization, subdomains });
             }
         }
         // Settled, or under validation by whichever challenge.
@@ -104,7 +106,7 @@ impl Service {
 
     async fn take_up(self: &Arc<Self>, terms: &Arc<Terms>, target: Target) -> Result<(), Error> {
         let Target { account, order, index, kind } = target;
-        let known = self.account(terms, account).await?.ok_or(Error::NotFound)?;
+        let known = self.account_in_standing(terms, account).await?;
         let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(()) };
         // Read under the claim: who held it before has stored what came of it, and a poll that came
         // in between took that validation for one cut short.
@@ -135,7 +137,11 @@ impl Service {
         let token = authorization.challenge(kind).map(|challenge| base64url(&challenge.token));
         let token = token.ok_or(Error::NotFound)?;
         let ask = Ask {
-            identifier: authorization.identifier.clone(),
+            identifier: if loaded.order.details.counts_below(index) {
+                asked_as(&authorization.identifier)
+            } else {
+                authorization.identifier.clone()
+            },
             challenge: kind,
             key_authorization: format!("{token}.{thumbprint}"),
             token,
@@ -251,6 +257,8 @@ impl Service {
         verdict: Verdict,
         known: Option<LoadedOrder>,
     ) -> Report {
+        // What was under way when its account was closed counts for nothing (RFC 8555 §7.3.6).
+        self.account_in_standing(terms, target.account).await?;
         let _guard = self.order_locks.of(target.order.as_bytes()).await;
         if let Some(loaded) = known
             && let Some(settled) = self.commit_settled(terms, target, verdict.clone(), loaded).await?
@@ -273,6 +281,7 @@ impl Service {
         let now = self.now();
         let Target { account, order, index, kind } = target;
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
+        let verdict = verdict.about(&authorization.identifier);
         let changed = authorization.settle(kind, verdict, now, terms.authorization_ttl);
         let after = authorization.clone();
         if !changed {
@@ -282,7 +291,8 @@ impl Service {
         let mut batch = Batch::new();
         match after.challenge(kind).map(|challenge| &challenge.state) {
             Some(ChallengeState::Valid(_)) => {
-                let held = HeldAuthorization { order, index, expires: after.expires };
+                let subdomains = loaded.order.details.counts_below(index);
+                let held = HeldAuthorization { order, index, expires: after.expires, subdomains };
                 batch = batch.put(Table::Grants, held_row(account, &identifier), held.encode());
                 let event = Event::AuthorizationValid { account, order, identifier, by: kind };
                 batch = audited(batch, now, event);

@@ -106,8 +106,7 @@ impl Service {
             Asker::Account(account) => {
                 let now = self.now();
                 for identifier in &parsed.identifiers {
-                    let held = self.held(account, identifier).await?;
-                    if held.is_none_or(|held| held.expires <= now) {
+                    if !self.holds_proof(terms, account, identifier, now).await? {
                         let detail = format!(
                             "the account neither owns the certificate nor holds an authorization for {identifier}"
                         );

@@ -321,6 +321,26 @@ impl Stand {
         self.service = start(&self.store, &self.clock, &self.issuer, live(&self.script, terms), self.starts);
     }
 
+    /// The process starts anew with an alternate chain: the same intermediate under another root. That
+    /// root's certificate, and the intermediate's under it.
+    pub(crate) async fn cross_sign(&mut self, lifetime: Duration) -> CeremonyResult {
+        let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
+        let plan = CeremonyPlan {
+            name: "Test".into(),
+            root_lifetime: 24 * 3650 * HOUR,
+            intermediate_lifetime: lifetime,
+        };
+        let (entropy, root) = (SeededEntropy::new(9), Arc::new(TestSigner::new()));
+        let other = create_hierarchy(&*apart, &self.clock, &entropy, root, self.signer.clone(), &plan);
+        let other = other.await.unwrap();
+        let issuer = Issuer::new(self.hierarchy.intermediate_der.clone(), &[], self.signer.clone()).unwrap();
+        let chain = [other.intermediate_der.clone()];
+        let alternate = crate::authority::alternate::check(&issuer, &chain, self.clock.now()).unwrap();
+        self.issuer = Arc::new(issuer.with_alternates(vec![alternate]));
+        self.restart();
+        other
+    }
+
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
         let mut own = (*self.service.provisioner("acme").unwrap()).clone();
@@ -381,6 +401,17 @@ impl Stand {
         }
         Ok(())
     }
+}
+
+/// Every order that a client may see as one is listed with its account, and nothing else is.
+pub(crate) async fn check_listed_rows(stand: &Stand) -> Result<(), String> {
+    let orders = stand.orders().await.into_iter().filter(|(_, order)| !order.details.pre_authorization);
+    let mut want: Vec<Vec<u8>> =
+        orders.map(|(id, order)| [&order.account.as_bytes()[..], id.as_bytes()].concat()).collect();
+    want.sort();
+    let listed: Vec<Vec<u8>> =
+        stand.all(Table::AccountOrders).await.into_iter().map(|(key, _)| key).collect();
+    if listed == want { Ok(()) } else { Err(format!("{} rows for {} orders", listed.len(), want.len())) }
 }
 
 fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {

@@ -10,7 +10,7 @@ use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::codec::{HeldAuthorization, Record, held_row};
+use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;
@@ -89,12 +89,15 @@ impl Service {
                 step.more = false;
                 break;
             }
-            let held = match id {
-                Some(id) => self.held_in(id, &row.value).await?,
-                None => Vec::new(),
+            let order = Order::decode(&row.value).ok();
+            let (held, listed) = match (id, &order) {
+                (Some(id), Some(order)) => {
+                    (self.held_in(id, order).await?, Some(order_row(order.account, id)))
+                }
+                (None, _) | (_, None) => (Vec::new(), None),
             };
-            // As many checks as changes: one for the order, one for each row.
-            if step.batch.ops.len() + held.len() + 1 > MAX_OPS {
+            // No more checks than changes: one for the order, one for each row, and the one that lists it.
+            if step.batch.ops.len() + held.len() + 2 > MAX_OPS {
                 step.more = true;
                 break;
             }
@@ -105,6 +108,10 @@ impl Service {
             {
                 step.batch = step.batch.expect(table, key.clone(), Expect::Is(version)).delete(table, key);
             }
+            // Written with the order, and never changed.
+            if let Some(listed) = listed {
+                step.batch = step.batch.delete(Table::AccountOrders, listed);
+            }
             step.deleted += 1;
             // A key that is no id says nothing about what sorts behind it.
             step.last = id.map(|_| key).or(step.last);
@@ -113,9 +120,8 @@ impl Service {
     }
 
     /// The rows of held authorizations that lead to this order: they go with it.
-    async fn held_in(&self, id: OrderId, value: &[u8]) -> Result<Vec<(Vec<u8>, Version)>, Error> {
+    async fn held_in(&self, id: OrderId, order: &Order) -> Result<Vec<(Vec<u8>, Version)>, Error> {
         let mut rows = Vec::new();
-        let Ok(order) = Order::decode(value) else { return Ok(rows) };
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };
             let key = held_row(order.account, &authorization.identifier);

@@ -123,6 +123,8 @@ pub struct HeldAuthorization {
     pub index: u16,
     /// Until when it holds.
     pub expires: Timestamp,
+    /// Whether it counts for the names below its own too (RFC 9444).
+    pub subdomains: bool,
 }
 
 /// Its key in [`super::Table::Grants`]: the account and a digest of the identifier.
@@ -131,9 +133,18 @@ pub fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
     [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
 }
 
+/// The key in [`super::Table::AccountOrders`] that says that an account has an order.
+pub fn order_row(account: AccountId, order: OrderId) -> Vec<u8> {
+    [&account.as_bytes()[..], order.as_bytes()].concat()
+}
+
 impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<bool>(version)
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ tables! {
     /// Small facts about the authority as a whole. What the store notes about itself (its format, the
     /// last version) lies in a space that no batch can reach.
     Meta = "meta",
+    /// Account id and order id → nothing; which orders an account has (RFC 8555 §7.1.2.1).
+    AccountOrders = "account_orders",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

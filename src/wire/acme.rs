@@ -12,6 +12,8 @@ pub struct Directory {
     pub new_nonce: String,
     pub new_account: String,
     pub new_order: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_authz: Option<String>,
     pub revoke_cert: String,
     pub key_change: String,
     pub meta: DirectoryMeta,
@@ -27,6 +29,9 @@ pub struct DirectoryMeta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub website: Option<String>,
     pub external_account_required: bool,
+    /// RFC 9444 §4.4
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub subdomain_auth_allowed: bool,
 }
 
 /// §7.3, payload
@@ -57,6 +62,14 @@ pub struct Account<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub contact: &'a [String],
     pub terms_of_service_agreed: bool,
+    pub orders: String,
+}
+
+/// §7.1.2.1
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Orders {
+    pub orders: Vec<String>,
 }
 
 /// §7.3.5, the inner payload
@@ -77,12 +90,35 @@ pub struct Identifier<'a> {
     pub value: Cow<'a, str>,
 }
 
+/// §9.7.7 as a client asks for it, and RFC 9444 §4
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AskedIdentifier {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: String,
+    pub ancestor_domain: Option<String>,
+    #[serde(default)]
+    pub subdomain_auth_allowed: bool,
+}
+
+/// §7.4.1, payload; RFC 9444's flag is taken beside the identifier and in it, since clients differ
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct NewAuthorization {
+    pub identifier: AskedIdentifier,
+    #[serde(default)]
+    pub subdomain_auth_allowed: bool,
+}
+
 /// §7.4, payload
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the RFC's own names")]
 pub struct NewOrder {
-    pub identifiers: Vec<Identifier<'static>>,
+    pub identifiers: Vec<AskedIdentifier>,
     pub not_before: Option<String>,
     pub not_after: Option<String>,
 }
@@ -117,6 +153,9 @@ pub struct Authorization<'a> {
     pub challenges: Vec<Challenge<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wildcard: bool,
+    /// RFC 9444 §4.1
+    #[serde(rename = "subdomainAuthAllowed", skip_serializing_if = "std::ops::Not::not")]
+    pub subdomain_auth_allowed: bool,
 }
 
 /// §8

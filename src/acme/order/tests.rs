@@ -269,7 +269,7 @@ fn what_is_given_up_is_no_longer_under_validation() {
 }
 
 fn raw(kind: &str, value: &str) -> RawIdentifier {
-    RawIdentifier { kind: kind.into(), value: value.into() }
+    RawIdentifier { kind: kind.into(), value: value.into(), ancestor: None }
 }
 
 #[test]

@@ -39,6 +39,9 @@ impl Links {
     pub(super) fn new_order(&self) -> String {
         self.url(format_args!("/new-order"))
     }
+    pub(super) fn new_authz(&self) -> String {
+        self.url(format_args!("/new-authz"))
+    }
     pub(super) fn revoke_cert(&self) -> String {
         self.url(format_args!("/revoke-cert"))
     }
@@ -47,6 +50,13 @@ impl Links {
     }
     pub(super) fn account(&self, id: AccountId) -> String {
         self.url(format_args!("/account/{id}"))
+    }
+    /// A page of the account's orders: the first, or the one behind that order.
+    pub(super) fn orders(&self, id: AccountId, after: Option<OrderId>) -> String {
+        match after {
+            None => self.url(format_args!("/account/{id}/orders")),
+            Some(after) => self.url(format_args!("/account/{id}/orders/{after}")),
+        }
     }
     pub(super) fn order(&self, id: OrderId) -> String {
         self.url(format_args!("/order/{id}"))
@@ -62,6 +72,13 @@ impl Links {
     }
     pub(super) fn certificate(&self, serial: Serial) -> String {
         self.url(format_args!("/cert/{serial}"))
+    }
+    /// The certificate with another chain, from 1; 0 is the certificate's own URL.
+    pub(super) fn certificate_chain(&self, serial: Serial, chain: u16) -> String {
+        match chain {
+            0 => self.certificate(serial),
+            _ => self.url(format_args!("/cert/{serial}/{chain}")),
+        }
     }
 
     /// The account that a `kid` names, if it is a URL of ours.

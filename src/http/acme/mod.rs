@@ -1,10 +1,10 @@
 //! The ACME front end (RFC 8555).
 //!
 //! Departures from the RFC, each on purpose:
-//! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
-//! - §7.4.2 one chain is offered.
 
+mod authz;
+mod cors;
 mod envelope;
 mod links;
 mod objects;
@@ -32,7 +32,8 @@ where
         Some((terms, routes::parse(path)?))
     });
     let method = request.method().clone();
-    let is_nonce = matches!(found, Some((_, Resource::NewNonce)));
+    // Not to OPTIONS, which asks about the resource and for nothing of it.
+    let is_nonce = matches!(found, Some((_, Resource::NewNonce))) && method != Method::OPTIONS;
     let mut response = match found {
         None => problem::render(&Failure::NoSuchResource, id),
         Some((terms, resource)) => {
@@ -41,14 +42,17 @@ where
                 (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
                 (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
                 (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
-                (&Method::POST, Resource::NewOrder | Resource::NewAccount) if app.is_crowded() => {
+                (&Method::POST, Resource::NewOrder | Resource::NewAuthz | Resource::NewAccount)
+                    if app.is_crowded() =>
+                {
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
                 }
                 (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
-                (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD, POST")),
-                (_, _) => Err(Failure::Method("POST")),
+                (&Method::OPTIONS, _) => Ok(cors::preflight(resource.methods())),
+                (_, _) => Err(Failure::Method(resource.methods())),
             };
             let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
+            cors::open(response.headers_mut());
             if resource != Resource::Directory
                 && let Ok(link) = HeaderValue::try_from(links.index())
             {

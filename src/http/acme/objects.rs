@@ -29,12 +29,14 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
         new_nonce: links.new_nonce(),
         new_account: links.new_account(),
         new_order: links.new_order(),
+        new_authz: terms.offers_pre_authorization().then(|| links.new_authz()),
         revoke_cert: links.revoke_cert(),
         key_change: links.key_change(),
         meta: wire::DirectoryMeta {
             terms_of_service: terms.terms_of_service.clone(),
             website: terms.website.clone(),
             external_account_required: false,
+            subdomain_auth_allowed: terms.subdomains,
         },
     };
     json(StatusCode::OK, &body)
@@ -62,6 +64,7 @@ pub(super) fn account(links: &Links, known: &KnownAccount, created: bool) -> Res
         },
         contact: &account.contacts,
         terms_of_service_agreed: account.terms_agreed,
+        orders: links.orders(account.id, None),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.account(account.id));
@@ -95,7 +98,13 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.order(*id));
-    if status == OrderStatus::Processing {
+    // An order just opened waits for its client; one that is asked for again is waited for.
+    let waits = match status {
+        OrderStatus::Processing => true,
+        OrderStatus::Pending => !created,
+        OrderStatus::Ready | OrderStatus::Valid | OrderStatus::Invalid => false,
+    };
+    if waits {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }
     response
@@ -133,12 +142,17 @@ fn wire_challenge<'a>(
     }
 }
 
-fn is_processing(authorization: &Authorization) -> bool {
-    authorization.challenges.iter().any(|challenge| challenge.state == ChallengeState::Processing)
+/// Whether the client is to come back: a validation is under way, or one found nothing out and may be
+/// tried again (RFC 8555 §8.2).
+fn is_to_wait(authorization: &Authorization) -> bool {
+    authorization.challenges.iter().any(|challenge| match challenge.state {
+        ChallengeState::Processing | ChallengeState::Pending(Some(_)) => true,
+        ChallengeState::Pending(None) | ChallengeState::Valid(_) | ChallengeState::Invalid(_) => false,
+    })
 }
 
 pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Timestamp) -> Response {
-    let LoadedAuthorization { order, index, authorization } = loaded;
+    let LoadedAuthorization { order, index, authorization, subdomains } = loaded;
     let status = authorization.status(now);
     // A settled authorization shows the challenge that settled it (RFC 8555 §7.1.4).
     let shown = |challenge: &&Challenge| match status {
@@ -164,19 +178,26 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
         expires: authorization.expires.to_rfc3339(),
         challenges: challenges.map(|challenge| wire_challenge(links, *order, *index, challenge)).collect(),
         wildcard: authorization.identifier.is_wildcard(),
+        subdomain_auth_allowed: *subdomains,
     };
     let mut response = json(StatusCode::OK, &body);
-    if is_processing(authorization) {
+    if status == AuthorizationStatus::Pending && is_to_wait(authorization) {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }
     response
 }
 
-pub(super) fn challenge(links: &Links, loaded: &LoadedAuthorization, challenge: &Challenge) -> Response {
+pub(super) fn challenge(
+    links: &Links,
+    loaded: &LoadedAuthorization,
+    challenge: &Challenge,
+    now: Timestamp,
+) -> Response {
     let mut response = json(StatusCode::OK, &wire_challenge(links, loaded.order, loaded.index, challenge));
     let up = format!("<{}>;rel=\"up\"", links.authorization(loaded.order, loaded.index));
     set(&mut response, header::LINK, up);
-    if is_processing(&loaded.authorization) {
+    let authorization = &loaded.authorization;
+    if authorization.status(now) == AuthorizationStatus::Pending && is_to_wait(authorization) {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }
     response

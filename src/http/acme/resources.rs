@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::super::problem::Failure;
 use super::super::{App, Response, reply};
+use super::authz;
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
 use super::objects;
 use super::routes::Resource;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::order::RawIdentifier;
 use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
@@ -53,6 +54,8 @@ where
             }
         }
         Resource::NewAccount => new_account(app, terms, links, verified).await,
+        Resource::NewAuthz => authz::new_authorization(app, terms, links, verified).await,
+        Resource::AccountOrders(id, after) => authz::account_orders(app, links, (id, after), verified).await,
         Resource::NewOrder => new_order(app, terms, links, verified).await,
         Resource::RevokeCert => revoke(app, terms, verified).await,
         Resource::KeyChange => key_change(app, terms, links, verified).await,
@@ -63,12 +66,13 @@ where
         Resource::Challenge(id, index, kind) => {
             challenge(app, terms, links, (id, index), kind, verified).await
         }
-        Resource::Certificate(serial) => certificate(app, serial, verified).await,
+        Resource::Certificate(serial) => certificate(app, links, (serial, 0), verified).await,
+        Resource::AlternateChain(serial, chain) => certificate(app, links, (serial, chain), verified).await,
     }
 }
 
 /// Reads a payload; a member that is not what it should be is named.
-fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(super) fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     // serde would take an array for a struct, member by member.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::malformed("payload: must be a JSON object"));
@@ -81,7 +85,7 @@ fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 }
 
 /// POST-as-GET has an empty payload (RFC 8555 §6.3).
-fn no_payload(bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn no_payload(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.is_empty() {
         Ok(())
     } else {
@@ -120,11 +124,8 @@ async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) ->
         return Ok(objects::account(links, &known, false));
     }
     let update: wire::AccountUpdate = payload(&bytes)?;
-    let deactivate = match update.status.as_deref() {
-        None | Some("valid") => false,
-        Some("deactivated") => true,
-        Some(_) => return Err(Refusal::malformed("status: can only be set to \"deactivated\"").into()),
-    };
+    // RFC 8555 §7.3.2: any other status is ignored, as is what else an update may not change.
+    let deactivate = update.status.as_deref() == Some("deactivated");
     if update.contact.is_none() && !deactivate {
         return Ok(objects::account(links, &known, false));
     }
@@ -174,12 +175,8 @@ async fn key_change(
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     let wire::NewOrder { identifiers, not_before, not_after } = payload(&bytes)?;
-    let identifiers = identifiers
-        .into_iter()
-        .map(|id| RawIdentifier { kind: id.kind.into_owned(), value: id.value.into_owned() })
-        .collect();
     let ask = NewOrder {
-        identifiers,
+        identifiers: identifiers.into_iter().map(authz::asked).collect(),
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
     };
@@ -265,15 +262,40 @@ async fn challenge(
         service.respond(terms, signer, place.0, place.1, kind).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
-    Ok(objects::challenge(links, &loaded, challenge))
+    Ok(objects::challenge(links, &loaded, challenge, service.now()))
 }
 
-async fn certificate(app: &App, serial: Serial, verified: Verified) -> Result<Response, Failure> {
+/// RFC 8555 §7.4.2: the certificate with that chain, and links to it with the others.
+async fn certificate(
+    app: &App,
+    links: &Links,
+    of: (Serial, u16),
+    verified: Verified,
+) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     no_payload(&bytes)?;
+    let (serial, chain) = of;
     let record = app.service.certificate(known.account.id, serial).await?;
-    let chain = pem::certificate(&record.der) + app.service.issuer().chain_pem();
-    Ok(reply(StatusCode::OK, "application/pem-certificate-chain", chain))
+    let (issuer, now) = (app.service.issuer(), app.service.now());
+    let alternates = issuer.alternates().iter().map(|chain| chain.holds(now).then(|| chain.pem()));
+    let chains = (0u16..).zip(std::iter::once(Some(issuer.chain_pem())).chain(alternates));
+    let (mut above, mut others) = (None, Vec::new());
+    for (number, pem) in chains {
+        match pem {
+            Some(pem) if number == chain => above = Some(pem),
+            Some(_) => {
+                others.push(format!("<{}>;rel=\"alternate\"", links.certificate_chain(serial, number)))
+            }
+            None => {}
+        }
+    }
+    let above = above.ok_or(service::Error::NotFound)?;
+    let body = pem::certificate(&record.der) + above;
+    let mut response = reply(StatusCode::OK, "application/pem-certificate-chain", body);
+    for link in others.into_iter().filter_map(|link| HeaderValue::try_from(link).ok()) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    Ok(response)
 }
 
 async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response, Failure> {
@@ -286,6 +308,6 @@ async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response
     };
     app.service.revoke(terms, asker, &certificate, reason).await?;
     let mut response = reply(StatusCode::OK, "text/plain", "");
-    response.headers_mut().remove(hyper::header::CONTENT_TYPE);
+    response.headers_mut().remove(header::CONTENT_TYPE);
     Ok(response)
 }

@@ -11,14 +11,29 @@ pub(super) enum Resource {
     NewNonce,
     NewAccount,
     NewOrder,
+    NewAuthz,
     RevokeCert,
     KeyChange,
     Account(AccountId),
+    /// A page of its orders: the first, or the one behind that order.
+    AccountOrders(AccountId, Option<OrderId>),
     Order(OrderId),
     Finalize(OrderId),
     Authorization(OrderId, u16),
     Challenge(OrderId, u16, ChallengeKind),
     Certificate(Serial),
+    /// With another chain, from 1.
+    AlternateChain(Serial, u16),
+}
+
+impl Resource {
+    /// The methods it has, as `Allow` shows them.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::Directory | Self::NewNonce => "GET, HEAD, POST",
+            _ => "POST",
+        }
+    }
 }
 
 /// Parses a path. Only the one spelling that [`super::links`] prints is known: no dot segments, no
@@ -35,9 +50,14 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["new-nonce"] => Resource::NewNonce,
         ["new-account"] => Resource::NewAccount,
         ["new-order"] => Resource::NewOrder,
+        ["new-authz"] => Resource::NewAuthz,
         ["revoke-cert"] => Resource::RevokeCert,
         ["key-change"] => Resource::KeyChange,
         ["account", id] => Resource::Account(AccountId::parse(id)?),
+        ["account", id, "orders"] => Resource::AccountOrders(AccountId::parse(id)?, None),
+        ["account", id, "orders", after] => {
+            Resource::AccountOrders(AccountId::parse(id)?, Some(OrderId::parse(after)?))
+        }
         ["order", id] => Resource::Order(OrderId::parse(id)?),
         ["order", id, "finalize"] => Resource::Finalize(OrderId::parse(id)?),
         ["authz", id, index] => Resource::Authorization(OrderId::parse(id)?, parse_index(index)?),
@@ -45,6 +65,10 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
             Resource::Challenge(OrderId::parse(id)?, parse_index(index)?, ChallengeKind::parse(kind)?)
         }
         ["cert", serial] => Resource::Certificate(Serial::parse(serial)?),
+        ["cert", serial, chain] => {
+            let chain = parse_index(chain).filter(|chain| *chain > 0)?;
+            Resource::AlternateChain(Serial::parse(serial)?, chain)
+        }
         _ => return None,
     })
 }
@@ -78,6 +102,11 @@ mod tests {
             (links.finalize(order), Resource::Finalize(order)),
             (links.authorization(order, 65535), Resource::Authorization(order, 65535)),
             (links.certificate(serial), Resource::Certificate(serial)),
+            (links.certificate_chain(serial, 0), Resource::Certificate(serial)),
+            (links.certificate_chain(serial, 1), Resource::AlternateChain(serial, 1)),
+            (links.new_authz(), Resource::NewAuthz),
+            (links.orders(account, None), Resource::AccountOrders(account, None)),
+            (links.orders(account, Some(order)), Resource::AccountOrders(account, Some(order))),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));
@@ -99,6 +128,10 @@ mod tests {
         for bad in ["", "/", "order", "order/", "order/x", "authz", "../../root", "directory/directory"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+        for bad in ["0", "01", "-1", "x", ""] {
+            assert_eq!(parse(&format!("cert/{serial}/{bad}")), None, "{bad}");
+        }
+        assert_eq!(parse(&format!("account/{account}/orders/x")), None);
         let id = order.to_string();
         for bad in ["", "00", "+1", "-1", "65536", "1x"] {
             assert_eq!(parse(&format!("authz/{id}/{bad}")), None, "{bad}");

@@ -102,15 +102,18 @@ async fn http1_as_it_should_be() {
         ask(&mut stream, "HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(reply.contains("content-length: 15") && reply.ends_with("\r\n\r\n"), "{reply}");
     // RFC 9112 §3.2: without Host, or with two of them, 400.
-    for host in ["", "Host: a\r\nHost: b\r\n"] {
+    for host in ["", "Host: a\r\nHost: b\r\n", "Host: \r\n", "Host: a/b\r\n", "Host: x@a\r\n"] {
         let mut stream = server.http1().await;
         let reply =
             ask(&mut stream, &format!("GET /health HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
     }
     let mut stream = server.http1().await;
-    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
     assert!(reply.starts_with("HTTP/1.0 200 "), "{reply}");
+    let mut stream = server.http1().await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.0 400 "), "{reply}");
     for bad in [
         "GET /health\r\n\r\n".to_owned(),
         "\0\0\0\0\r\n\r\n".to_owned(),
@@ -206,6 +209,58 @@ async fn http2_serves_many_and_ends_when_idle() {
     let ended = tokio::time::timeout(LIMIT * 4 + SLACK, connection).await;
     assert!(ended.is_ok(), "an idle connection was kept");
     drop(sender);
+}
+
+/// A client that gives a reply no room keeps neither its stream nor its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_replies_that_nobody_takes_end_with_their_connection() {
+    let server = server(10).await;
+    let io = hyper_util::rt::TokioIo::new(server.connect(b"h2").await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(1)
+            .handshake::<_, http_body_util::Full<bytes::Bytes>>(io)
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let begun = Instant::now();
+    let reply = sender.send_request(request("/roots.pem")).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let ended = tokio::time::timeout(LIMIT * 2 + SLACK * 2, connection).await;
+    assert!(ended.is_ok(), "the connection was kept");
+    assert!(begun.elapsed() < LIMIT * 2 + SLACK * 2, "{:?}", begun.elapsed());
+    drop(reply);
+}
+
+/// The limit of a request's time may be long; patience with a client that has stalled is not.
+#[test]
+fn patience_ends_within_a_minute_whatever_the_configuration_says() {
+    for request in [Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(600)] {
+        let limits = Limits { connections: 1, request, drain: LIMIT };
+        assert!(limits.patience() <= request.min(Duration::from_secs(30)));
+        assert!(limits.longest_stall() < Duration::from_secs(60), "{:?}", limits.longest_stall());
+    }
+}
+
+/// Nothing that a client says of the host reaches a URL that is handed out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_host_shows_in_no_url() {
+    let server = server(10).await;
+    let mut stream = server.http1().await;
+    let get = "GET /acme/acme/directory HTTP/1.1\r\nHost: evil.test:666\r\nX-Forwarded-Host: evil.test\r\nForwarded: host=evil.test\r\nConnection: close\r\n\r\n";
+    let reply = ask(&mut stream, get).await;
+    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("https://ca.test/acme/acme/new-order"));
+    assert!(!reply.contains("evil"), "{reply}");
+    let (mut sender, _connection) = http2(&server).await;
+    let body = http_body_util::Full::<bytes::Bytes>::default();
+    let foreign = hyper::Request::get("https://evil.test/acme/acme/new-nonce").body(body).unwrap();
+    let reply = sender.send_request(foreign).await.unwrap();
+    assert_eq!(reply.status(), 204);
+    assert!(!format!("{:?}", reply.headers()).contains("evil"));
+    // Two names for one request.
+    let body = http_body_util::Full::<bytes::Bytes>::default();
+    let two = hyper::Request::get("https://localhost/health").header("host", "evil.test").body(body).unwrap();
+    assert_eq!(sender.send_request(two).await.unwrap().status(), 400);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! without sockets (but for `listener`).
 
 mod client;
+mod complete;
 mod envelope;
 mod faults;
 mod flow;
@@ -10,3 +11,5 @@ mod races;
 mod recovery;
 mod revocation;
 mod status;
+mod strict;
+mod subdomains;

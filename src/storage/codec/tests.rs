@@ -18,6 +18,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::authority::certificate::{Revocation, Revoker};
 use crate::provisioner::Requester;
@@ -104,6 +105,19 @@ fn slots() -> Vec<Slot> {
     ]
 }
 
+fn pre_authorization() -> OrderDetails {
+    OrderDetails { pre_authorization: true, ..OrderDetails::default() }
+}
+
+fn subdomains() -> OrderDetails {
+    let named = |value, slot| Named { identifier: id("dns", value), slot };
+    OrderDetails {
+        subdomains: vec![0, 300],
+        names: vec![named("x.a.test", 0), named("*.y.a.test", 300)],
+        ..OrderDetails::default()
+    }
+}
+
 fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
     CertificateRecord {
         der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
@@ -164,7 +178,13 @@ fn samples() -> Vec<Sample> {
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
-        sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0 }),
+        sample("subdomains", Order { details: subdomains(), ..order(slots(), Finish::Open) }),
+        sample("pre-authorization", Order { details: pre_authorization(), ..order(slots(), Finish::Open) }),
+        sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0, subdomains: false }),
+        sample(
+            "subdomains",
+            HeldAuthorization { order: order_id(), index: 0, expires: T0, subdomains: true },
+        ),
     ];
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),

@@ -1,6 +1,7 @@
 //! ACME at the level of HTTP: what the RFCs promise, and what must be refused.
 
 mod accounts;
+mod ahead;
 mod directory;
 mod envelope;
 mod orders;
