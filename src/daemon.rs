@@ -17,21 +17,22 @@ use tokio_rustls::TlsAcceptor;
 use self::issuer::Loaded;
 use crate::acme::identifier::Identifier;
 use crate::config::Problem;
-use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
+use crate::config::settings::{Engine, LogLevel, Provisioner, Settings, Validation};
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::acme::account_prefixes;
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::provisioner::acme::Terms;
+use crate::provisioner::outward::Outward;
 use crate::service::slots::MAX_ATTEMPTS;
 use crate::service::sweep::Cursors;
-use crate::service::{Live, Prove, Service};
+use crate::service::{Live, Prove, Reach, Service};
 use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::validation::{Ask, Outcome, Rules, Validator};
+use crate::validation::{Ask, CaaAsk, Consent, Outcome, Rules, Validator};
 
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
@@ -314,25 +315,51 @@ impl Prove for Validator {
     fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
         Box::pin(self.validate(ask))
     }
+
+    fn consent<'a>(&'a self, ask: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        Box::pin(Validator::consent(self, ask))
+    }
 }
 
 fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
-    let validation = &settings.validation;
-    let prover = Validator::new(Rules {
-        resolvers: validation.resolvers.clone(),
-        http_port: validation.http_port,
-        tls_alpn_port: validation.tls_alpn_port,
-        allow: validation.allow.clone(),
-        deny: validation.deny.clone(),
+    let (mut provisioners, mut reach) = (HashMap::new(), HashMap::new());
+    let mut validators = Validators::default();
+    for Provisioner::Acme(acme) in &settings.provisioners {
+        let prover = validators.of(rules(&settings.validation, &acme.outward, address))?;
+        let (account_urls, account_hash_prefix) = account_prefixes(&settings.server.base_url, &acme.name);
+        reach.insert(acme.name.clone(), Reach { prover, account_urls, account_hash_prefix });
+        provisioners.insert(acme.name.clone(), Arc::new(acme.clone()));
+    }
+    Ok(Live { provisioners, reach, attempts: settings.validation.attempts })
+}
+
+/// What a provisioner's validator goes by: the server's rules, but for what it sets itself.
+fn rules(validation: &Validation, own: &Outward, address: SocketAddr) -> Rules {
+    Rules {
+        resolvers: own.resolvers.as_ref().unwrap_or(&validation.resolvers).clone(),
+        http_port: own.http_port.unwrap_or(validation.http_port),
+        tls_alpn_port: own.tls_alpn_port.unwrap_or(validation.tls_alpn_port),
+        allow: own.allow.as_ref().unwrap_or(&validation.allow).clone(),
+        deny: own.deny.as_ref().unwrap_or(&validation.deny).clone(),
         own_listeners: vec![address],
         timeout: validation.timeout,
-    })?;
-    let provisioners: HashMap<String, Arc<Terms>> = settings
-        .provisioners
-        .iter()
-        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(acme.clone())))
-        .collect();
-    Ok(Live { provisioners, prover: Arc::new(prover), attempts: validation.attempts })
+    }
+}
+
+/// One validator for all provisioners of the same rules: sockets, and what is under way at a time,
+/// are one resolver's then.
+#[derive(Default)]
+struct Validators(Vec<(Rules, Arc<Validator>)>);
+
+impl Validators {
+    fn of(&mut self, rules: Rules) -> Result<Arc<Validator>, crate::validation::Error> {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| *known == rules) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(Validator::new(rules.clone())?);
+        self.0.push((rules, made.clone()));
+        Ok(made)
+    }
 }
 
 /// Renews the listener's certificate at two thirds of its life.

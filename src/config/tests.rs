@@ -385,6 +385,8 @@ fn nothing_like_zero_switches_a_limit_off() {
         "wildcards = false",
         "authorization_ttl = \"0s\"",
         "authorization_ttl = \"0h0m\"",
+        "validation = {}",
+        "caa = false",
     ];
     assert_eq!(accepted, want);
 }

@@ -6,6 +6,9 @@ use crate::acme::challenge::ChallengeKind;
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
+/// Where accounts are.
+const ACCOUNT: &str = "/account/";
+
 /// Prints the URLs of one provisioner.
 pub(super) struct Links {
     base: String,
@@ -46,7 +49,15 @@ impl Links {
         self.url(format_args!("/key-change"))
     }
     pub(super) fn account(&self, id: AccountId) -> String {
-        self.url(format_args!("/account/{id}"))
+        self.url(format_args!("{ACCOUNT}{id}"))
+    }
+    /// How every account's URL begins; its id ends it.
+    pub(super) fn accounts(&self) -> String {
+        self.url(format_args!("{ACCOUNT}"))
+    }
+    /// How hashed account URIs begin (draft-ietf-acme-dns-persist §4.1); nothing is served there.
+    pub(super) fn account_hashes(&self) -> String {
+        self.url(format_args!("/account-hash/"))
     }
     pub(super) fn order(&self, id: OrderId) -> String {
         self.url(format_args!("/order/{id}"))
@@ -66,7 +77,7 @@ impl Links {
 
     /// The account that a `kid` names, if it is a URL of ours.
     pub(super) fn account_of(&self, kid: &str) -> Option<AccountId> {
-        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix("/account/")?)
+        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix(ACCOUNT)?)
     }
 }
 

@@ -243,7 +243,7 @@ async fn authorization(
         }
         service.deactivate_authorization(terms, account, place.0, place.1).await?
     };
-    Ok(objects::authorization(links, &loaded, service.now()))
+    Ok(objects::authorization(links, terms, &loaded, service.now()))
 }
 
 async fn challenge(
@@ -265,7 +265,7 @@ async fn challenge(
         service.respond(terms, signer, place.0, place.1, kind).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
-    Ok(objects::challenge(links, &loaded, challenge))
+    Ok(objects::challenge(links, terms, &loaded, challenge))
 }
 
 async fn certificate(app: &App, serial: Serial, verified: Verified) -> Result<Response, Failure> {

@@ -5,6 +5,7 @@ mod client;
 mod envelope;
 mod faults;
 mod flow;
+mod kinds;
 mod listener;
 mod races;
 mod recovery;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod directory;
+mod dns_kinds;
 mod envelope;
 mod orders;
 mod process;
