@@ -2,8 +2,8 @@
 
 mod descriptors;
 pub mod issuer;
+mod reach;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +15,22 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::issuer::Loaded;
+use self::reach::live;
 use crate::acme::identifier::Identifier;
 use crate::config::Problem;
-use crate::config::settings::{Engine, LogLevel, Provisioner, Settings, Validation};
+use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
-use crate::http::acme::account_prefixes;
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::provisioner::outward::Outward;
+use crate::service::Service;
 use crate::service::slots::MAX_ATTEMPTS;
 use crate::service::sweep::Cursors;
-use crate::service::{Live, Prove, Reach, Service};
-use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
+use crate::storage::{self, Backend, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::validation::{Ask, CaaAsk, Consent, Outcome, Rules, Validator};
 
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
@@ -308,57 +306,6 @@ fn backend(engine: Engine) -> Backend {
         Engine::Fjall => Backend::Fjall,
         Engine::Sled => Backend::Sled,
         Engine::Memory => Backend::Memory,
-    }
-}
-
-impl Prove for Validator {
-    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.validate(ask))
-    }
-
-    fn consent<'a>(&'a self, ask: &'a CaaAsk) -> BoxFuture<'a, Consent> {
-        Box::pin(Validator::consent(self, ask))
-    }
-}
-
-fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
-    let (mut provisioners, mut reach) = (HashMap::new(), HashMap::new());
-    let mut validators = Validators::default();
-    for Provisioner::Acme(acme) in &settings.provisioners {
-        let prover = validators.of(rules(&settings.validation, &acme.outward, address))?;
-        let (account_urls, account_hash_prefix) = account_prefixes(&settings.server.base_url, &acme.name);
-        reach.insert(acme.name.clone(), Reach { prover, account_urls, account_hash_prefix });
-        provisioners.insert(acme.name.clone(), Arc::new(acme.clone()));
-    }
-    Ok(Live { provisioners, reach, attempts: settings.validation.attempts })
-}
-
-/// What a provisioner's validator goes by: the server's rules, but for what it sets itself.
-fn rules(validation: &Validation, own: &Outward, address: SocketAddr) -> Rules {
-    Rules {
-        resolvers: own.resolvers.as_ref().unwrap_or(&validation.resolvers).clone(),
-        http_port: own.http_port.unwrap_or(validation.http_port),
-        tls_alpn_port: own.tls_alpn_port.unwrap_or(validation.tls_alpn_port),
-        allow: own.allow.as_ref().unwrap_or(&validation.allow).clone(),
-        deny: own.deny.as_ref().unwrap_or(&validation.deny).clone(),
-        own_listeners: vec![address],
-        timeout: validation.timeout,
-    }
-}
-
-/// One validator for all provisioners of the same rules: sockets, and what is under way at a time,
-/// are one resolver's then.
-#[derive(Default)]
-struct Validators(Vec<(Rules, Arc<Validator>)>);
-
-impl Validators {
-    fn of(&mut self, rules: Rules) -> Result<Arc<Validator>, crate::validation::Error> {
-        if let Some((_, known)) = self.0.iter().find(|(known, _)| *known == rules) {
-            return Ok(known.clone());
-        }
-        let made = Arc::new(Validator::new(rules.clone())?);
-        self.0.push((rules, made.clone()));
-        Ok(made)
     }
 }
 

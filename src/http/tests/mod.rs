@@ -4,6 +4,7 @@
 mod client;
 mod envelope;
 mod faults;
+mod field;
 mod flow;
 mod kinds;
 mod listener;

@@ -224,7 +224,8 @@ async fn truncated_records_are_read_over_tcp() {
 /// At the time of validation, records are looked at once control is proved, and only where asked for.
 #[tokio::test]
 async fn validation_looks_at_them_too() {
-    let rows: &[(&str, fn(Outcome) -> bool)] = &[
+    type Holds = fn(Outcome) -> bool;
+    let rows: &[(&str, Holds)] = &[
         ("ca.test", |outcome| outcome == Outcome::Proved),
         ("ca.test; validationmethods=dns-01", |outcome| outcome == Outcome::Proved),
         ("ca.test; validationmethods=http-01", |outcome| {

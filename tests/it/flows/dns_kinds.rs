@@ -7,6 +7,7 @@ use toml::Table;
 use super::assert_refused;
 use crate::support::acme::*;
 use crate::support::dns::Dns;
+use crate::support::ports;
 use crate::support::server::{self, Server};
 use crate::support::web::Web;
 
@@ -195,4 +196,36 @@ fn each_provisioner_asks_its_own_resolver() {
         });
         assert_eq!(settled["status"], want, "{provisioner}: {settled}");
     }
+}
+
+/// The resolver out of reach is no fault of the client's: the challenge waits, with its reason, and the
+/// same order goes on once there is an answer.
+#[test]
+fn field_17_a_dead_resolver_ends_no_challenge() {
+    let port = ports::free();
+    let server = start(|config| {
+        let validation = server::section(config, "validation");
+        validation.insert("resolvers".into(), vec![format!("127.0.0.1:{port}")].into());
+        validation.insert("timeout".into(), "1s".into());
+        let kinds = ["dns-01", "dns-account-01", "dns-persist-01"];
+        server::provisioner(config).insert("challenges".into(), kinds.to_vec().into());
+    });
+    let mut client = Client::registered(&server);
+    let order = client.order(&["a.test"]).unwrap();
+    let url = authorizations(&order).remove(0);
+    let offered = client.fetch(&url).unwrap().json();
+    for kind in ["dns-01", "dns-account-01", "dns-persist-01"] {
+        let object = challenge(&offered, kind);
+        let at = object["url"].as_str().unwrap();
+        client.post(at, "{}").unwrap();
+        let waiting = client.settle(at, &["processing"]).unwrap();
+        assert_eq!(waiting["status"], "pending", "{waiting}");
+        assert_eq!(waiting["error"]["type"], "urn:ietf:params:acme:error:dns", "{waiting}");
+    }
+    let dns = Dns::start_on(port);
+    let settled = answer(&mut client, &order, "dns-01", |client, object| {
+        dns.add_txt("_acme-challenge.a.test", &digest(client, object));
+    });
+    assert_eq!(settled["status"], "valid", "{settled}");
+    client.finalize(&order, &csr(&["a.test"]).1).unwrap();
 }

@@ -41,7 +41,11 @@ pub struct Dns {
 impl Dns {
     /// Starts serving on a free port of 127.0.0.1.
     pub fn start() -> Self {
-        let port = ports::free();
+        Self::start_on(ports::free())
+    }
+
+    /// Starts serving on that port of 127.0.0.1.
+    pub fn start_on(port: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let stop = Arc::new(AtomicBool::new(false));
