@@ -7,7 +7,8 @@
 //!   asked as [`MOST_ABOVE`], and a name of one label only for itself: nobody answers for a whole top
 //!   level.
 //! - The account is named by its hashed URI, made with its current key (§4.1), or, as drafts 00 and
-//!   01 had it and clients in use still publish it, by its URL itself.
+//!   01 had it and clients in use still publish it, by its URL itself. Hashes made with an earlier
+//!   key are not kept: the directory says `keyRotationPeriod: 0` (§4.3).
 
 use std::borrow::Cow;
 

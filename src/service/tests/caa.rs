@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::super::Error;
 use super::super::account::KnownAccount;
@@ -162,4 +163,30 @@ async fn without_caa_nothing_is_read_or_asked() {
     assert_eq!(stand.store.reads.load(Ordering::SeqCst), 1, "the order");
     assert_eq!(stand.script.caa_asks(), []);
     assert!(stand.script.asks().iter().all(|ask| ask.caa.is_none()));
+}
+
+/// Proved between the look at the records and the order's lock: nobody has asked yet.
+#[tokio::test]
+async fn an_order_that_becomes_ready_meanwhile_is_not_issued_unasked() {
+    let stand = stand().await;
+    let account = account(&stand).await;
+    let names = names(1);
+    let opened = order(&stand, &account, &names).await;
+    let csr = csr_of(&names);
+    let pause = |millis| tokio::time::sleep(Duration::from_millis(millis));
+    // The proof waits for the lock, and then, behind it, the finalization.
+    let guard = stand.service.order_locks.of(opened.id.as_bytes()).await;
+    let finalizing = async {
+        pause(100).await;
+        finalize(&stand, &account, &opened, &csr).await
+    };
+    let releasing = async {
+        pause(300).await;
+        drop(guard);
+    };
+    let ((), early, ()) = tokio::join!(prove(&stand, &account, &opened), finalizing, releasing);
+    assert!(matches!(early, Err(Error::Busy(_))), "{early:?}");
+    assert_eq!((stand.script.caa_asks(), stand.certificates().await.len()), (vec![], 0));
+    finalize(&stand, &account, &opened, &csr).await.unwrap();
+    assert_eq!(stand.script.caa_asks().len(), 1);
 }
