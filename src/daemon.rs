@@ -2,8 +2,8 @@
 
 mod descriptors;
 pub mod issuer;
+mod reach;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::issuer::Loaded;
+use self::reach::live;
 use crate::acme::identifier::Identifier;
 use crate::config::Problem;
 use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
@@ -24,14 +25,12 @@ use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::provisioner::acme::Terms;
+use crate::service::Service;
 use crate::service::slots::MAX_ATTEMPTS;
 use crate::service::sweep::Cursors;
-use crate::service::{Live, Prove, Service};
-use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
+use crate::storage::{self, Backend, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::validation::{Ask, Outcome, Rules, Validator};
 
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
@@ -308,31 +307,6 @@ fn backend(engine: Engine) -> Backend {
         Engine::Sled => Backend::Sled,
         Engine::Memory => Backend::Memory,
     }
-}
-
-impl Prove for Validator {
-    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.validate(ask))
-    }
-}
-
-fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
-    let validation = &settings.validation;
-    let prover = Validator::new(Rules {
-        resolvers: validation.resolvers.clone(),
-        http_port: validation.http_port,
-        tls_alpn_port: validation.tls_alpn_port,
-        allow: validation.allow.clone(),
-        deny: validation.deny.clone(),
-        own_listeners: vec![address],
-        timeout: validation.timeout,
-    })?;
-    let provisioners: HashMap<String, Arc<Terms>> = settings
-        .provisioners
-        .iter()
-        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(acme.clone())))
-        .collect();
-    Ok(Live { provisioners, prover: Arc::new(prover), attempts: validation.attempts })
 }
 
 /// Renews the listener's certificate at two thirds of its life.

@@ -13,16 +13,20 @@ use mayfly::entropy::{Entropy, SystemEntropy};
 use mayfly::keystore::file::{FileKey, KeyKind};
 use mayfly::provisioner::acme::Terms;
 use mayfly::service::ceremony::{CeremonyPlan, create_hierarchy};
-use mayfly::service::{Live, Prove, Service};
+use mayfly::service::{Live, Prove, Reach, Service};
 use mayfly::storage::{Backend, BoxFuture, open};
 use mayfly::time::{Clock, SystemClock};
-use mayfly::validation::{Ask, Outcome};
+use mayfly::validation::{Ask, CaaAsk, Consent, Outcome};
 
 struct AlwaysProved;
 
 impl Prove for AlwaysProved {
     fn prove<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Outcome> {
         Box::pin(async { Outcome::Proved })
+    }
+
+    fn consent<'a>(&'a self, _: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        Box::pin(async { Consent::Permitted })
     }
 }
 
@@ -46,13 +50,17 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
     let terms = Terms {
         challenges: vec![ChallengeKind::Http01],
         lifetimes: Lifetimes { default: DAY, min: Duration::from_secs(300), max: DAY },
-        order_ttl: Duration::from_secs(7200),
         authorization_ttl: Duration::ZERO,
         ..Terms::named("acme")
     };
+    let reach = Reach {
+        prover: Arc::new(AlwaysProved),
+        account_urls: "https://ca.test/acme/acme/account/".into(),
+        account_hash_prefix: "https://ca.test/acme/acme/account-hash/".into(),
+    };
     let live = Live {
         provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),
-        prover: Arc::new(AlwaysProved),
+        reach: HashMap::from([("acme".to_owned(), reach)]),
         attempts: 1,
     };
     Arc::new(Service::new(store, clock, entropy, Arc::new(issuer), live))

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table() {
+    fn field_31_wildcards_idn_and_long_labels() {
         use IdentifierError::*;
         let long_label = format!("{}.test", "a".repeat(64));
         let long_name = format!("{}test", "abcdefgh.".repeat(28));

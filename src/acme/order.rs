@@ -237,6 +237,10 @@ impl Authorization {
                 // Long enough for the order at hand, and as long as reuse allows.
                 self.expires = self.expires.max(now + keep);
             }
+            Verdict::ProvedUntil(end) => {
+                challenge.state = ChallengeState::Valid(now);
+                self.expires = self.expires.max(now + keep).min(end);
+            }
             Verdict::Failed(problem) => challenge.state = ChallengeState::Invalid(problem),
             Verdict::Inconclusive(problem) => challenge.state = ChallengeState::Pending(Some(problem)),
         }
@@ -264,6 +268,8 @@ impl Authorization {
 pub enum Verdict {
     /// Control is proved.
     Proved,
+    /// Control is proved, by what may not be relied on from then on.
+    ProvedUntil(Timestamp),
     /// It is not, and asking again will not help.
     Failed(StoredProblem),
     /// Nothing was found out, through no fault of the client; it may ask again.
@@ -280,6 +286,7 @@ impl Verdict {
         };
         match self {
             Self::Proved => Self::Proved,
+            Self::ProvedUntil(end) => Self::ProvedUntil(end),
             Self::Failed(problem) => Self::Failed(about(problem)),
             Self::Inconclusive(problem) => Self::Inconclusive(about(problem)),
         }

@@ -105,19 +105,25 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn provisioner(acme: &Terms) -> String {
     let challenges: Vec<_> = acme.challenges.iter().map(|kind| kind.name()).collect();
+    let dns = match acme.outward.resolvers.as_deref() {
+        None => String::new(),
+        Some([]) => "; the system's DNS".to_owned(),
+        Some(own) => format!("; DNS {}", list(own)),
+    };
     let names = match acme.allow.len() {
         0 => "any name".to_owned(),
         1 => "names of 1 rule".to_owned(),
         n => format!("names of {n} rules"),
     };
     format!(
-        "{}; {names}{}{}; {} ({} to {})",
+        "{}; {names}{}{}; {} ({} to {}){}{dns}",
         challenges.join(", "),
         if acme.wildcards { ", wildcards" } else { "" },
         if acme.subdomains { ", subdomains by their ancestor" } else { "" },
         format_duration(acme.lifetimes.default),
         format_duration(acme.lifetimes.min),
         format_duration(acme.lifetimes.max),
+        if acme.caa { "; CAA" } else { "" },
     )
 }
 

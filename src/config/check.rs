@@ -39,12 +39,13 @@ pub(super) fn settings(
     let authority = section("authority", findings);
     let validation = section("validation", findings);
     let log = section("log", findings);
+    let server = check_server(&server, findings);
     Settings {
-        server: check_server(&server, findings),
+        provisioners: provisioner::all(source, root.get("provisioner"), &server.dns_names, findings),
+        server,
         store: check_store(&store, base, findings),
         validation: check_validation(&validation, findings),
         authority: check_authority(&authority, base, findings),
-        provisioners: provisioner::all(source, root.get("provisioner"), findings),
         log: check_log(&log, findings),
     }
 }
@@ -286,24 +287,9 @@ fn alternate_chains(section: &Section<'_>, base: &Path, findings: &mut Findings)
 }
 
 fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validation {
-    let mut resolvers = Vec::new();
-    for item in section.get("resolvers").map(|f| f.array(findings)).unwrap_or_default() {
-        resolvers.extend(socket_address(&item, findings));
-    }
-    let mut port = |key, default| {
-        let given = section.integer(key, default, (1, 65_535), findings);
-        u16::try_from(given).unwrap_or(u16::MAX)
-    };
-    let (http_port, tls_alpn_port) = (port("http_port", 80), port("tls_alpn_port", 443));
-    let allow = networks(section, "allow", findings);
-    let deny = networks(section, "deny", findings);
-    for net in allow.iter().filter(|net| net.prefix_len() == 0) {
-        let message = format!("{net} lifts every default: loopback, link-local and cloud metadata too");
-        findings.note(section.line, &section.path_of("allow"), message);
-    }
-    for net in allow.iter().filter(|net| deny.contains(net)) {
-        findings.note(section.line, &section.path_of("deny"), format!("{net} is in allow too; deny wins"));
-    }
+    let resolvers = resolvers(section, findings);
+    let (http_port, tls_alpn_port) = ports(section, findings);
+    let (allow, deny) = targets(section, findings);
     let attempts = section.integer("attempts", 4, (1, 20), findings);
     Validation {
         resolvers,
@@ -314,6 +300,35 @@ fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validatio
         timeout: section.duration("timeout", 10 * SECOND, (SECOND, 5 * MINUTE), findings),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
     }
+}
+
+/// `resolvers`
+pub(super) fn resolvers(section: &Section<'_>, findings: &mut Findings) -> Vec<SocketAddr> {
+    let items = section.get("resolvers").map(|f| f.array(findings)).unwrap_or_default();
+    items.iter().filter_map(|item| socket_address(item, findings)).collect()
+}
+
+/// `http_port` and `tls_alpn_port`
+pub(super) fn ports(section: &Section<'_>, findings: &mut Findings) -> (u16, u16) {
+    let mut port = |key, default| {
+        let given = section.integer(key, default, (1, 65_535), findings);
+        u16::try_from(given).unwrap_or(u16::MAX)
+    };
+    (port("http_port", 80), port("tls_alpn_port", 443))
+}
+
+/// `allow` and `deny`
+pub(super) fn targets(section: &Section<'_>, findings: &mut Findings) -> (Vec<IpNet>, Vec<IpNet>) {
+    let allow = networks(section, "allow", findings);
+    let deny = networks(section, "deny", findings);
+    for net in allow.iter().filter(|net| net.prefix_len() == 0) {
+        let message = format!("{net} lifts every default: loopback, link-local and cloud metadata too");
+        findings.note(section.line, &section.path_of("allow"), message);
+    }
+    for net in allow.iter().filter(|net| deny.contains(net)) {
+        findings.note(section.line, &section.path_of("deny"), format!("{net} is in allow too; deny wins"));
+    }
+    (allow, deny)
 }
 
 fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<IpNet> {

@@ -47,14 +47,22 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "website",
             "pre_authorization",
             "subdomain_authorizations",
+            "validation",
+            "issuer_domains",
+            "caa",
+            "caa_identities",
         ],
     ),
     ("log", &["level", "format"]),
 ];
 
+/// Sections inside others, and their keys. They stand nowhere else.
+const INNER: &[(&str, &[&str])] =
+    &[("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"])];
+
 /// The keys of a section.
 pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
-    SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+    SECTIONS.iter().chain(INNER).find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
 /// Where the lines of a text begin, to turn byte offsets into lines.
@@ -176,6 +184,13 @@ impl<'a> Section<'a> {
             line: self.source.line(value.span().start),
             value: value.get_ref(),
         })
+    }
+
+    /// The section `key` inside this one, if the file has it; `name` is its own in [`INNER`].
+    pub(super) fn inner(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
     }
 
     /// The key's value; absence is an error that quotes `example`.

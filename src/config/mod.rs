@@ -6,6 +6,7 @@
 mod check;
 mod file;
 mod problem;
+mod proofs;
 mod provisioner;
 pub mod settings;
 pub mod units;

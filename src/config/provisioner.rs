@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::check::{DAY, MINUTE, one_of, parse_network};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
+use super::proofs;
 use super::settings::Provisioner;
 use super::units::format_duration;
 use crate::acme::challenge::ChallengeKind;
@@ -28,6 +29,7 @@ const MOST_PROVISIONERS: usize = 1000;
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
+    dns_names: &[Identifier],
     findings: &mut Findings,
 ) -> Vec<Provisioner> {
     let Some(value) = value else {
@@ -54,7 +56,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, findings);
+        let provisioner = acme(&section, dns_names, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -66,7 +68,7 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
+fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
@@ -74,11 +76,16 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
     let usual = Terms::named(&name);
     let challenges = challenges(section, &usual.challenges, findings);
     let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(usual.wildcards);
-    if wildcards && !challenges.contains(&ChallengeKind::Dns01) {
+    let proves_wildcards = |kind: &ChallengeKind| match kind {
+        ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01 => true,
+        ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => false,
+    };
+    if wildcards && !challenges.iter().any(proves_wildcards) {
         let message = "wildcards need dns-01, which this provisioner does not offer: orders for one will be \
                        refused; write `wildcards = false` or add \"dns-01\"";
         findings.note(section.line, &section.path_of("challenges"), message);
     }
+    let naming = proofs::naming(section, &challenges, dns_names, findings);
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
@@ -106,6 +113,10 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
             .get("subdomain_authorizations")
             .and_then(|f| f.boolean(findings))
             .unwrap_or(usual.subdomains),
+        outward: proofs::outward(section, findings),
+        issuer_domains: naming.issuer_domains,
+        caa: naming.caa,
+        caa_identities: naming.caa_identities,
     };
     check_proofs(section, &terms, findings);
     terms
@@ -168,6 +179,8 @@ fn challenges(section: &Section<'_>, usual: &[ChallengeKind], findings: &mut Fin
             kinds.push(kind);
         }
     }
+    // One without a token goes last: some clients read no further.
+    kinds.sort_by_key(|kind| !kind.has_token());
     if findings.errors.len() > before { all() } else { kinds }
 }
 

@@ -427,6 +427,8 @@ fn nothing_like_zero_switches_a_limit_off() {
         "authorization_ttl = \"0h0m\"",
         "pre_authorization = false",
         "subdomain_authorizations = false",
+        "validation = {}",
+        "caa = false",
     ];
     assert_eq!(accepted, want);
 }

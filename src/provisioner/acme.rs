@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::outward::Outward;
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -45,6 +46,14 @@ pub struct Terms {
     pub pre_authorization: bool,
     /// Whether proof of an ancestor may count for the names below it (RFC 9444).
     pub subdomains: bool,
+    /// Where its validations depart from the server's.
+    pub outward: Outward,
+    /// The names this CA goes by in dns-persist-01 records, lower case, at most ten.
+    pub issuer_domains: Vec<String>,
+    /// Whether CAA records are looked at (RFC 8659).
+    pub caa: bool,
+    /// The names this CA goes by in CAA records, lower case; never empty if they are looked at.
+    pub caa_identities: Vec<String>,
 }
 
 /// One rule over names.
@@ -109,6 +118,10 @@ impl Terms {
             website: None,
             pre_authorization: true,
             subdomains: false,
+            outward: Outward::default(),
+            issuer_domains: Vec::new(),
+            caa: false,
+            caa_identities: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod acme;
 pub mod ceremony;
+pub mod outward;
 pub mod own;
 
 use std::time::Duration;

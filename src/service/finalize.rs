@@ -48,6 +48,7 @@ impl Service {
         id: OrderId,
         csr: &[u8],
     ) -> Result<LoadedOrder, Error> {
+        let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_ordered(terms, account, id).await?;
         match &loaded.order.finish {
@@ -64,6 +65,9 @@ impl Service {
         if status != OrderStatus::Ready {
             let detail = format!("the order is {}, not ready", crate::acme::order::name_of(status));
             return Err(Refusal::new(ErrorKind::OrderNotReady, detail).into());
+        }
+        if !consented {
+            return Err(Error::Busy("the order has only just become ready"));
         }
         let csr = Csr::parse(csr).map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
         policy::check_key(csr.key().key())
@@ -199,12 +203,16 @@ impl Service {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
         let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {
-            (Ok(csr), Some(terms)) => match self.issue_order(&terms, loaded.clone(), &csr).await {
-                // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
-                Err(busy @ Error::Busy(_)) => {
-                    self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))
-                }
-                other => other.map(drop),
+            // Accepted a while ago, perhaps by a process that is no more.
+            (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
+                Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr).await {
+                    // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
+                    Err(busy @ Error::Busy(_)) => {
+                        self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))
+                    }
+                    other => other.map(drop),
+                },
+                Err(error) => Err(error),
             },
             (Err(error), _) => Err(Error::Internal(format!("a stored CSR does not parse: {error}"))),
             (_, None) => Err(Refusal::unauthorized("the provisioner is gone").into()),

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod account_orders;
+mod caa;
 pub mod ceremony;
 pub mod finalize;
 pub mod gate;
@@ -14,6 +15,7 @@ pub mod new_authz;
 pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
+pub mod reach;
 pub mod respond;
 pub mod revoke;
 pub(crate) mod slots;
@@ -30,6 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+pub use reach::{Prove, Reach};
+
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
@@ -39,9 +43,8 @@ use crate::entropy::Entropy;
 use crate::id::OrderId;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, BoxFuture, Store, StoreError, Table};
+use crate::storage::{Batch, Store, StoreError, Table};
 use crate::time::{Clock, Timestamp};
-use crate::validation::{Ask, Outcome};
 
 /// Why a verb did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -75,18 +78,12 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Checks challenges; what validation offers to the verbs.
-pub trait Prove: Send + Sync {
-    /// One attempt.
-    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome>;
-}
-
 /// What a reload replaces, all at once; a verb sees one such snapshot from beginning to end.
 pub struct Live {
     /// By name.
     pub provisioners: HashMap<String, Arc<Terms>>,
-    /// The validator.
-    pub prover: Arc<dyn Prove>,
+    /// How each of them reaches outward, by its name.
+    pub reach: HashMap<String, Reach>,
     /// Attempts per challenge.
     pub attempts: u32,
 }

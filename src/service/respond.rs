@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::objects::{LoadedAuthorization, LoadedOrder};
+use super::reach::Subject;
 use super::slots::Seat;
 use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
@@ -136,16 +137,15 @@ impl Service {
         }
         let token = authorization.challenge(kind).map(|challenge| base64url(&challenge.token));
         let token = token.ok_or(Error::NotFound)?;
-        let ask = Ask {
-            identifier: if loaded.order.details.counts_below(index) {
-                asked_as(&authorization.identifier)
-            } else {
-                authorization.identifier.clone()
-            },
-            challenge: kind,
-            key_authorization: format!("{token}.{thumbprint}"),
-            token,
+        let identifier = match loaded.order.details.counts_below(index) {
+            true => asked_as(&authorization.identifier),
+            false => authorization.identifier.clone(),
         };
+        let subject = Subject { identifier, kind, token, account, thumbprint };
+        let live = self.live();
+        // Taken out of the configuration since the request was routed.
+        let reach = live.reach(&terms.name).ok_or(Error::NotFound)?;
+        let ask = reach.ask(terms, subject, self.now());
         // An order of one name hardly changes while that name is validated; one of several does, with
         // every result, so it is read again then.
         let known = (loaded.order.slots.len() == 1).then_some(loaded);
@@ -168,7 +168,7 @@ impl Service {
         report: oneshot::Sender<Report>,
     ) {
         let (claim, seat) = held;
-        let mut result = Box::pin(self.attempts(&ask, &seat));
+        let mut result = Box::pin(self.attempts(&terms.name, &ask, &seat));
         let quick = tokio::time::timeout(QUICK, &mut result).await;
         let (verdict, known, report) = match quick {
             Ok(verdict) => (verdict, known, Some(report)),
@@ -195,8 +195,11 @@ impl Service {
     }
 
     /// Attempts until one proves control or none is left.
-    async fn attempts(&self, ask: &Ask, seat: &Seat) -> Verdict {
+    async fn attempts(&self, provisioner: &str, ask: &Ask, seat: &Seat) -> Verdict {
         let live = self.live();
+        let Some(reach) = live.reach(provisioner) else {
+            return unable("the provisioner is out of service; try again");
+        };
         let mut last = None;
         for attempt in 0..live.attempts.max(1) as usize {
             if attempt > 0 {
@@ -205,13 +208,16 @@ impl Service {
             let Ok(Some(turn)) = tokio::time::timeout(LINE, seat.turn()).await else {
                 break;
             };
-            let outcome = live.prover.prove(ask).await;
+            let outcome = reach.prover.prove(ask).await;
             // Not held in the pause: others may use it.
             drop(turn);
             match outcome {
                 Outcome::Proved => return Verdict::Proved,
+                Outcome::ProvedUntil(end) => return Verdict::ProvedUntil(end),
                 // Asking again would meet the same rule.
-                Outcome::Failed(failure) if failure.kind == FailureKind::Forbidden => {
+                Outcome::Failed(failure)
+                    if matches!(failure.kind, FailureKind::Forbidden | FailureKind::Caa) =>
+                {
                     return Verdict::Failed(problem(failure, ask));
                 }
                 // One attempt that did reach the target counts more than a later one that could
@@ -224,13 +230,7 @@ impl Service {
                 }
             }
         }
-        last.unwrap_or_else(|| {
-            Verdict::Inconclusive(StoredProblem {
-                kind: ErrorKind::ServerInternal,
-                detail: "the server was too busy to attempt the validation; try again".into(),
-                identifier: None,
-            })
-        })
+        last.unwrap_or_else(|| unable("the server was too busy to attempt the validation; try again"))
     }
 
     async fn commit_processing(&self, target: Target) -> Report {
@@ -348,6 +348,15 @@ impl Service {
     }
 }
 
+/// Nothing was attempted, by no fault of the client's.
+fn unable(detail: &str) -> Verdict {
+    Verdict::Inconclusive(StoredProblem {
+        kind: ErrorKind::ServerInternal,
+        detail: detail.to_owned(),
+        identifier: None,
+    })
+}
+
 fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
     let kind = match failure.kind {
         FailureKind::Dns => ErrorKind::Dns,
@@ -356,6 +365,7 @@ fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
         FailureKind::Unauthorized => ErrorKind::Unauthorized,
         FailureKind::IncorrectResponse => ErrorKind::IncorrectResponse,
         FailureKind::Forbidden => ErrorKind::Unauthorized,
+        FailureKind::Caa => ErrorKind::Caa,
     };
     StoredProblem { kind, detail: failure.detail, identifier: Some(ask.identifier.clone()) }
 }

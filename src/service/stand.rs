@@ -11,7 +11,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
 use super::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
-use super::{Live, Prove, Service};
+use super::{Live, Prove, Reach, Service};
 use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::CertificateRecord;
@@ -26,7 +26,7 @@ use crate::storage::{
     self, Backend, Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned,
 };
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
-use crate::validation::{Ask, Failure, FailureKind, Outcome};
+use crate::validation::{Ask, CaaAsk, Consent, Failure, FailureKind, Outcome};
 use crate::x509::spki::{PublicKey, Spki};
 
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -45,11 +45,26 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     steps: Mutex<HashMap<String, VecDeque<Step>>>,
     calls: Mutex<HashMap<String, usize>>,
+    asks: Mutex<Vec<Ask>>,
+    consents: Mutex<HashMap<String, Consent>>,
+    caa: Mutex<Vec<CaaAsk>>,
 }
 
 impl Script {
     pub(crate) fn next(&self, identifier: &str, step: Step) {
         self.steps.lock().unwrap().entry(identifier.into()).or_default().push_back(step);
+    }
+    /// Every ask so far.
+    pub(crate) fn asks(&self) -> Vec<Ask> {
+        self.asks.lock().unwrap().clone()
+    }
+    /// What CAA records say from now on; of other names, nothing.
+    pub(crate) fn caa_says(&self, identifier: &str, consent: Consent) {
+        self.consents.lock().unwrap().insert(identifier.into(), consent);
+    }
+    /// Whose CAA records were asked for since this was last asked.
+    pub(crate) fn caa_asks(&self) -> Vec<CaaAsk> {
+        std::mem::take(&mut *self.caa.lock().unwrap())
     }
     pub(crate) fn calls(&self, identifier: &str) -> usize {
         self.calls.lock().unwrap().get(identifier).copied().unwrap_or(0)
@@ -59,6 +74,7 @@ impl Script {
 impl Prove for Script {
     fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
         let name = ask.identifier.to_string();
+        self.asks.lock().unwrap().push(ask.clone());
         *self.calls.lock().unwrap().entry(name.clone()).or_default() += 1;
         let step = self.steps.lock().unwrap().get_mut(&name).and_then(VecDeque::pop_front);
         Box::pin(async move {
@@ -72,6 +88,12 @@ impl Prove for Script {
                 Some(Step::Panic) => panic!("scripted"),
             }
         })
+    }
+
+    fn consent<'a>(&'a self, ask: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        self.caa.lock().unwrap().push(ask.clone());
+        let said = self.consents.lock().unwrap().get(&ask.identifier.to_string()).cloned();
+        Box::pin(async { said.unwrap_or(Consent::Permitted) })
     }
 }
 
@@ -415,9 +437,17 @@ pub(crate) async fn check_listed_rows(stand: &Stand) -> Result<(), String> {
 }
 
 fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
+    let one = |terms: &Terms| {
+        let (account_urls, account_hash_prefix) = (
+            format!("https://ca.test/acme/{}/account/", terms.name),
+            format!("https://ca.test/acme/{}/account-hash/", terms.name),
+        );
+        (terms.name.clone(), Reach { prover: script.clone(), account_urls, account_hash_prefix })
+    };
+    let reach = terms.iter().map(one).collect();
     Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
-        prover: script.clone(),
+        reach,
         attempts: 3,
     }
 }

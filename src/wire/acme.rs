@@ -32,6 +32,20 @@ pub struct DirectoryMeta {
     /// RFC 9444 §4.4
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub subdomain_auth_allowed: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub caa_identities: Vec<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<PersistMeta>,
+}
+
+/// draft-ietf-acme-dns-persist-02 §3.2, §4.1 and §4.3
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the draft's own names")]
+pub struct PersistMeta {
+    pub issuer_domain_names: Vec<String>,
+    pub account_hash_prefix: String,
+    pub key_rotation_period: u64,
 }
 
 /// §7.3, payload
@@ -166,11 +180,25 @@ pub struct Challenge<'a> {
     pub kind: &'static str,
     pub url: String,
     pub status: &'static str,
-    pub token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub issuers: Option<Issuers<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validated: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem<'a>>,
+}
+
+/// What a dns-persist-01 challenge has instead of a token: draft-ietf-acme-dns-persist-02 §3.1, and
+/// the same by the name that drafts 00 and 01 had for it.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the draft's own names")]
+pub struct Issuers<'a> {
+    #[serde(rename = "issuerDomainNames")]
+    pub domain_names: &'a [String],
+    #[serde(rename = "issuer-domain-names")]
+    pub old_domain_names: &'a [String],
 }
 
 /// §7.5.2, payload

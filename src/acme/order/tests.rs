@@ -198,6 +198,13 @@ fn settle_writes_the_verdict_once() {
     assert!(no_reuse.settle(Http01, Verdict::Proved, now, Duration::ZERO));
     assert_eq!(no_reuse.expires, T0 + secs(100), "as long as the order at hand");
 
+    // What a proof says of its own end is never exceeded, and never adds.
+    for (end, expires) in [(secs(20), secs(20)), (secs(99), secs(99)), (2 * DAY, secs(10) + DAY)] {
+        let mut bounded = fresh();
+        assert!(bounded.settle(Http01, Verdict::ProvedUntil(T0 + end), now, DAY));
+        assert_eq!((bounded.status(now), bounded.expires), (A::Valid, T0 + expires));
+    }
+
     let mut failed = fresh();
     assert!(failed.settle(Http01, Verdict::Failed(problem("no")), now, DAY));
     assert_eq!((failed.status(now), failed.expires), (A::Invalid, T0 + secs(100)));
@@ -404,6 +411,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let kind = || prop::sample::select(vec![Http01, Dns01, TlsAlpn01]);
     let verdict = prop_oneof![
         4 => Just(Verdict::Proved),
+        1 => (1..200_000u64).prop_map(|end| Verdict::ProvedUntil(T0 + secs(end))),
         1 => Just(Verdict::Failed(problem("no"))),
         1 => Just(Verdict::Inconclusive(problem("timeout"))),
     ];
@@ -476,7 +484,9 @@ impl Witness {
                 if taken {
                     let slot = usize::from(slot);
                     match verdict {
-                        Verdict::Proved => self.proofs[slot] = Some((kind, authorization.expires)),
+                        Verdict::Proved | Verdict::ProvedUntil(_) => {
+                            self.proofs[slot] = Some((kind, authorization.expires))
+                        }
                         Verdict::Failed(_) => self.ended[slot] = Some(A::Invalid),
                         Verdict::Inconclusive(_) => {}
                     }

@@ -6,6 +6,9 @@ use crate::acme::challenge::ChallengeKind;
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
+/// Where accounts are.
+const ACCOUNT: &str = "/account/";
+
 /// Prints the URLs of one provisioner.
 pub(super) struct Links {
     base: String,
@@ -49,7 +52,15 @@ impl Links {
         self.url(format_args!("/key-change"))
     }
     pub(super) fn account(&self, id: AccountId) -> String {
-        self.url(format_args!("/account/{id}"))
+        self.url(format_args!("{ACCOUNT}{id}"))
+    }
+    /// How every account's URL begins; its id ends it.
+    pub(super) fn accounts(&self) -> String {
+        self.url(format_args!("{ACCOUNT}"))
+    }
+    /// How hashed account URIs begin (draft-ietf-acme-dns-persist §4.1); nothing is served there.
+    pub(super) fn account_hashes(&self) -> String {
+        self.url(format_args!("/account-hash/"))
     }
     /// A page of the account's orders: the first, or the one behind that order.
     pub(super) fn orders(&self, id: AccountId, after: Option<OrderId>) -> String {
@@ -83,7 +94,7 @@ impl Links {
 
     /// The account that a `kid` names, if it is a URL of ours.
     pub(super) fn account_of(&self, kid: &str) -> Option<AccountId> {
-        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix("/account/")?)
+        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix(ACCOUNT)?)
     }
 }
 

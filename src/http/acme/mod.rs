@@ -20,6 +20,13 @@ use crate::service;
 use links::Links;
 use routes::Resource;
 
+/// How the URLs of a provisioner's accounts begin, and how their hashed URIs do: what validation
+/// needs of the links that this room prints.
+pub fn account_prefixes(base_url: &str, provisioner: &str) -> (String, String) {
+    let links = Links::new(base_url, provisioner);
+    (links.accounts(), links.account_hashes())
+}
+
 /// Answers a request under `/acme/`; `rest` is the path after that.
 pub(super) async fn answer<B>(app: &App, rest: &str, request: Request<B>, id: &str) -> Response
 where

@@ -8,6 +8,7 @@ use super::super::{Response, reply};
 use super::json;
 use super::links::Links;
 use crate::acme::account::AccountStatus;
+use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{
     Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, OrderStatus, name_of,
@@ -37,6 +38,13 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
             website: terms.website.clone(),
             external_account_required: false,
             subdomain_auth_allowed: terms.subdomains,
+            caa_identities: if terms.caa { terms.caa_identities.clone() } else { Vec::new() },
+            persist: terms.challenges.contains(&ChallengeKind::DnsPersist01).then(|| wire::PersistMeta {
+                issuer_domain_names: terms.issuer_domains.clone(),
+                account_hash_prefix: links.account_hashes(),
+                // A record made with an earlier key counts no more.
+                key_rotation_period: 0,
+            }),
         },
     };
     json(StatusCode::OK, &body)
@@ -121,6 +129,7 @@ fn challenge_status(challenge: &Challenge) -> &'static str {
 
 fn wire_challenge<'a>(
     links: &Links,
+    terms: &'a Terms,
     order: OrderId,
     index: u16,
     challenge: &'a Challenge,
@@ -129,7 +138,11 @@ fn wire_challenge<'a>(
         kind: challenge.kind.name(),
         url: links.challenge(order, index, challenge.kind),
         status: challenge_status(challenge),
-        token: base64url(&challenge.token),
+        token: challenge.kind.has_token().then(|| base64url(&challenge.token)),
+        issuers: (challenge.kind == ChallengeKind::DnsPersist01).then_some(wire::Issuers {
+            domain_names: &terms.issuer_domains,
+            old_domain_names: &terms.issuer_domains,
+        }),
         validated: match &challenge.state {
             ChallengeState::Valid(at) => Some(at.to_rfc3339()),
             _ => None,
@@ -151,7 +164,12 @@ fn is_to_wait(authorization: &Authorization) -> bool {
     })
 }
 
-pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Timestamp) -> Response {
+pub(super) fn authorization(
+    links: &Links,
+    terms: &Terms,
+    loaded: &LoadedAuthorization,
+    now: Timestamp,
+) -> Response {
     let LoadedAuthorization { order, index, authorization, subdomains } = loaded;
     let status = authorization.status(now);
     // A settled authorization shows the challenge that settled it (RFC 8555 §7.1.4).
@@ -176,7 +194,9 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
             AuthorizationStatus::Expired => "expired",
         },
         expires: authorization.expires.to_rfc3339(),
-        challenges: challenges.map(|challenge| wire_challenge(links, *order, *index, challenge)).collect(),
+        challenges: challenges
+            .map(|challenge| wire_challenge(links, terms, *order, *index, challenge))
+            .collect(),
         wildcard: authorization.identifier.is_wildcard(),
         subdomain_auth_allowed: *subdomains,
     };
@@ -189,11 +209,13 @@ pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Ti
 
 pub(super) fn challenge(
     links: &Links,
+    terms: &Terms,
     loaded: &LoadedAuthorization,
     challenge: &Challenge,
     now: Timestamp,
 ) -> Response {
-    let mut response = json(StatusCode::OK, &wire_challenge(links, loaded.order, loaded.index, challenge));
+    let mut response =
+        json(StatusCode::OK, &wire_challenge(links, terms, loaded.order, loaded.index, challenge));
     let up = format!("<{}>;rel=\"up\"", links.authorization(loaded.order, loaded.index));
     set(&mut response, header::LINK, up);
     let authorization = &loaded.authorization;

@@ -240,7 +240,7 @@ async fn authorization(
         }
         service.deactivate_authorization(terms, account, place.0, place.1).await?
     };
-    Ok(objects::authorization(links, &loaded, service.now()))
+    Ok(objects::authorization(links, terms, &loaded, service.now()))
 }
 
 async fn challenge(
@@ -262,7 +262,7 @@ async fn challenge(
         service.respond(terms, signer, place.0, place.1, kind).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
-    Ok(objects::challenge(links, &loaded, challenge, service.now()))
+    Ok(objects::challenge(links, terms, &loaded, challenge, service.now()))
 }
 
 /// RFC 8555 §7.4.2: the certificate with that chain, and links to it with the others.

@@ -105,6 +105,8 @@ fn terms_allow() {
         (ChallengeKind::Http01, [true, false, true]),
         (ChallengeKind::TlsAlpn01, [true, false, true]),
         (ChallengeKind::Dns01, [true, true, false]),
+        (ChallengeKind::DnsAccount01, [true, true, false]),
+        (ChallengeKind::DnsPersist01, [true, true, false]),
     ];
     for (kind, want) in rows {
         let only = Terms { challenges: vec![kind], ..terms() };

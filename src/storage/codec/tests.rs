@@ -118,6 +118,19 @@ fn subdomains() -> OrderDetails {
     }
 }
 
+/// A challenge of each kind that version 1 did not have.
+fn later_kinds() -> Vec<Slot> {
+    let challenge = |kind| Challenge { kind, token: [0xd4; 16], state: ChallengeState::Valid(T0) };
+    let kinds = [ChallengeKind::DnsAccount01, ChallengeKind::DnsPersist01];
+    let authorization = Authorization {
+        identifier: id("dns", "a.test"),
+        expires: T0,
+        deactivated: false,
+        challenges: kinds.map(challenge).to_vec(),
+    };
+    vec![Slot::Own(authorization)]
+}
+
 fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
     CertificateRecord {
         der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
@@ -171,6 +184,7 @@ fn samples() -> Vec<Sample> {
             },
         ),
         sample("open", order(slots(), Finish::Open)),
+        sample("later-kinds", order(later_kinds(), Finish::Open)),
         sample("processing", order(vec![], Finish::Processing(vec![0x30, 0x00]))),
         sample("issued", order(vec![], Finish::Issued { serial: serial(), csr: [0xf6; 32] })),
         sample("failed", order(vec![], Finish::Failed(StoredProblem { identifier: None, ..problem() }))),

@@ -3,6 +3,7 @@
 mod accounts;
 mod ahead;
 mod directory;
+mod dns_kinds;
 mod envelope;
 mod orders;
 mod process;
