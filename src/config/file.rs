@@ -45,9 +45,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "authorization_ttl",
             "terms_of_service",
             "website",
+            "eab",
+            "eab_trusts_names",
         ],
     ),
     ("log", &["level", "format"]),
+    ("admin", &["socket"]),
 ];
 
 /// The keys of a section.

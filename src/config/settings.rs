@@ -19,6 +19,8 @@ pub struct Settings {
     pub validation: Validation,
     /// The issuing authority's files.
     pub authority: Authority,
+    /// For the operator's commands.
+    pub admin: Admin,
     /// Who may ask; names are unique.
     pub provisioners: Vec<Provisioner>,
     /// Log output.
@@ -99,6 +101,13 @@ pub struct Authority {
     pub key: PathBuf,
     /// File whose first line is the key's password.
     pub password_file: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket that commands to a running CA go through.
+    pub socket: PathBuf,
 }
 
 /// `[[provisioner]]`

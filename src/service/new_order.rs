@@ -2,8 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::account::KnownAccount;
 use super::objects::LoadedOrder;
-use super::{Error, Service};
+use super::{Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
@@ -11,8 +12,10 @@ use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
 };
+use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabKey;
 use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
@@ -38,16 +41,35 @@ pub(super) fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
     [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
 }
 
+/// What the audit log is told of names that need no challenge. Unlike an order as such, this decides
+/// something.
+fn trusted(order: &Order, id: OrderId, key: &EabKey) -> Option<Event> {
+    let trusted = |slot: &&Slot| matches!(slot, Slot::Trusted { .. });
+    let identifiers: Vec<Identifier> =
+        order.slots.iter().filter(trusted).map(|slot| slot.identifier().clone()).collect();
+    let event = Event::NamesTrusted { account: order.account, order: id, kid: key.kid, identifiers };
+    order.slots.iter().any(|slot| trusted(&slot)).then_some(event)
+}
+
 impl Service {
     /// Opens an order.
     pub async fn new_order(
         &self,
         terms: &Terms,
-        account: AccountId,
+        known: &KnownAccount,
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
-        let now = self.now();
-        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))?;
+        let (now, account) = (self.now(), known.account.id);
+        let bound = self.bound_key(&known.account).await?;
+        let eab = bound.as_ref().map(|bound| &bound.key);
+        if let Some(key) = eab {
+            key.check_standing()?;
+        }
+        let allowed = |id: &Identifier| match eab {
+            Some(key) => key.allows(terms, id),
+            None => terms.allows(id),
+        };
+        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, allowed)?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
             let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
@@ -59,7 +81,12 @@ impl Service {
         let mut expires = (now + terms.order_ttl).whole_seconds();
         let mut slots = Vec::with_capacity(identifiers.len());
         for identifier in identifiers {
-            let slot = self.slot(terms, account, identifier, now).await?;
+            let slot = match eab {
+                Some(key) if key.vouches_for(terms, &identifier) => {
+                    Slot::Trusted { identifier, expires: now, deactivated: false, by: key.kid }
+                }
+                Some(_) | None => self.slot(terms, account, identifier, now).await?,
+            };
             if let Slot::Reused { expires: held, .. } = &slot {
                 expires = expires.min(*held);
             }
@@ -69,8 +96,10 @@ impl Service {
         let purge = now + terms.order_ttl + terms.authorization_ttl;
         let id = OrderId::new(purge, self.entropy.bytes());
         for slot in &mut slots {
-            if let Slot::Own(authorization) = slot {
-                authorization.expires = expires;
+            match slot {
+                Slot::Own(authorization) => authorization.expires = expires,
+                Slot::Trusted { expires: end, .. } => *end = expires,
+                Slot::Reused { .. } => {}
             }
         }
         let order = Order {
@@ -89,6 +118,10 @@ impl Service {
             *id.as_bytes(),
             order.encode(),
         );
+        let batch = match eab.and_then(|key| trusted(&order, id, key)) {
+            Some(event) => audited(batch, now, event),
+            None => batch,
+        };
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
             CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),

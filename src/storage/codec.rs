@@ -13,6 +13,7 @@ use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
+use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
 
 /// A shape that is stored.
@@ -125,6 +126,20 @@ pub struct HeldAuthorization {
 
 impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
+    const VERSION: u8 = 1;
+}
+
+impl Record for EabKey {
+    const KIND: &'static str = "eab key";
+    const VERSION: u8 = 1;
+}
+
+/// How many accounts a key for external account binding has registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct EabUses(pub u32);
+
+impl Record for EabUses {
+    const KIND: &'static str = "eab uses";
     const VERSION: u8 = 1;
 }
 

@@ -62,6 +62,11 @@ tables! {
     /// Small facts about the authority as a whole. What the store notes about itself (its format, the
     /// last version) lies in a space that no batch can reach.
     Meta = "meta",
+    /// Key id → key for external account binding. Changes when the key is revoked, and only then.
+    EabKeys = "eab_keys",
+    /// Key id → how many accounts were registered with the key. Apart from the key, so that a
+    /// registration is no change to those who depend on the key's standing.
+    EabUses = "eab_uses",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -5,6 +5,7 @@
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
 //! - §7.4.2 one chain is offered.
 
+mod binding;
 mod envelope;
 mod links;
 mod objects;
@@ -66,6 +67,11 @@ where
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Where a provisioner's directory is.
+pub(super) fn directory_url(base_url: &str, provisioner: &str) -> String {
+    Links::new(base_url, provisioner).directory()
 }
 
 /// A JSON response.

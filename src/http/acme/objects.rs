@@ -15,6 +15,7 @@ use crate::acme::order::{
 use crate::id::OrderId;
 use crate::jose::base64url;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabMode;
 use crate::service::Service;
 use crate::service::account::KnownAccount;
 use crate::service::objects::{LoadedAuthorization, LoadedOrder};
@@ -34,7 +35,7 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
         meta: wire::DirectoryMeta {
             terms_of_service: terms.terms_of_service.clone(),
             website: terms.website.clone(),
-            external_account_required: false,
+            external_account_required: terms.eab == EabMode::Required,
         },
     };
     json(StatusCode::OK, &body)
@@ -62,6 +63,11 @@ pub(super) fn account(links: &Links, known: &KnownAccount, created: bool) -> Res
         },
         contact: &account.contacts,
         terms_of_service_agreed: account.terms_agreed,
+        external_account_binding: account.details.eab.as_ref().map(|eab| wire::Binding {
+            protected: &eab.protected,
+            payload: &eab.payload,
+            signature: &eab.signature,
+        }),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.account(account.id));
@@ -138,8 +144,8 @@ fn is_processing(authorization: &Authorization) -> bool {
 }
 
 pub(super) fn authorization(links: &Links, loaded: &LoadedAuthorization, now: Timestamp) -> Response {
-    let LoadedAuthorization { order, index, authorization } = loaded;
-    let status = authorization.status(now);
+    let LoadedAuthorization { order, index, authorization, trusted: _ } = loaded;
+    let status = loaded.status(now);
     // A settled authorization shows the challenge that settled it (RFC 8555 §7.1.4).
     let shown = |challenge: &&Challenge| match status {
         AuthorizationStatus::Pending | AuthorizationStatus::Deactivated | AuthorizationStatus::Expired => {

@@ -173,7 +173,7 @@ fn order_id() -> OrderId {
 
 fn grant(terms: &Terms, order: &Order, csr: &Csr) -> Result<Grant, ErrorKind> {
     let account = spki(&key());
-    terms.grant(order_id(), order, csr, &account, T0).map_err(|refusal| refusal.kind)
+    terms.grant(order_id(), order, csr, &account, None, T0).map_err(|refusal| refusal.kind)
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_processing_order_is_granted_only_while_its_proofs_stand() {
     assert_eq!(grant(&terms(), &given_up, &request).map(drop), Err(ErrorKind::Unauthorized));
     // Time alone takes nothing from an order that was accepted in time.
     let account = spki(&key());
-    assert!(terms().grant(order_id(), &processing, &request, &account, T0 + HOUR * 2).is_ok());
+    assert!(terms().grant(order_id(), &processing, &request, &account, None, T0 + HOUR * 2).is_ok());
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn the_account_key_is_not_certified() {
         let request = csr(&["a.test"], None, &key);
         // As the account record keeps it.
         let stored: PublicKey = spki(&key).key().clone();
-        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), T0);
+        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), None, T0);
         assert_eq!(got.unwrap_err().kind, ErrorKind::BadCsr);
         assert!(grant(&terms(), &ready(&["a.test"]), &request).is_ok(), "beside another account key");
     }

@@ -37,7 +37,7 @@ pub(super) async fn order(stand: &Stand, account: &KnownAccount, names: &[String
     let identifiers =
         names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone() }).collect();
     let ask = NewOrder { identifiers, ..NewOrder::default() };
-    stand.service.new_order(&terms_of(stand), account.account.id, ask).await.unwrap()
+    stand.service.new_order(&terms_of(stand), account, ask).await.unwrap()
 }
 
 pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
