@@ -54,7 +54,8 @@ pub async fn call<T: DeserializeOwned>(
 ) -> Result<T, AdminError> {
     let exchanged = tokio::time::timeout(TIME, exchange(socket, method, path, body)).await;
     let (success, bytes) = exchanged.map_err(|_| AdminError::Exchange("it took too long".into()))??;
-    let broken = |error: serde_json::Error| AdminError::Exchange(format!("its answer does not read: {error}"));
+    let broken =
+        |error: serde_json::Error| AdminError::Exchange(format!("its answer does not read: {error}"));
     if success {
         serde_json::from_slice(&bytes).map_err(broken)
     } else {
@@ -69,7 +70,9 @@ async fn exchange(
     body: Option<&impl Serialize>,
 ) -> Result<(bool, Bytes), AdminError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AdminError::NotRunning(socket.to_owned()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            AdminError::NotRunning(socket.to_owned())
+        }
         io::ErrorKind::PermissionDenied => AdminError::Forbidden(socket.to_owned()),
         _ => AdminError::Connect { path: socket.to_owned(), error },
     })?;

@@ -126,7 +126,10 @@ mod tests {
     /// RFC 7515 §A.1.1.
     #[test]
     fn the_example_of_the_rfc() {
-        let secret = from_base64url("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow").unwrap();
+        let secret = from_base64url(
+            "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+        )
+        .unwrap();
         let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
         let mac = MacAlgorithm::Hs256.sign(&secret, message.as_bytes());
         assert_eq!(base64url(&mac), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
@@ -140,7 +143,10 @@ mod tests {
             assert_eq!((parsed.kid.as_str(), parsed.url.as_str(), parsed.has_nonce), ("k", "u", false));
             assert_eq!(parsed.payload, b"{}");
             assert!(parsed.verify(SECRET), "{name}");
-            assert!(!parsed.verify(&[8; 64]) && !parsed.verify(&SECRET[..63]) && !parsed.verify(b""), "{name}");
+            assert!(
+                !parsed.verify(&[8; 64]) && !parsed.verify(&SECRET[..63]) && !parsed.verify(b""),
+                "{name}"
+            );
             let mut other = parsed.clone();
             other.members[1] = base64url(b"[]");
             assert!(!other.verify(SECRET), "{name}");

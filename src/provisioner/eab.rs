@@ -30,8 +30,7 @@ pub const MAX_LABEL: usize = 200;
 /// Most accounts that one key registers.
 pub const MAX_USES: u32 = 1_000_000;
 /// Shortest and longest time that a key registers accounts for.
-pub const LIFETIMES: (Duration, Duration) =
-    (Duration::from_secs(60), Duration::from_secs(3650 * 86_400));
+pub const LIFETIMES: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3650 * 86_400));
 
 /// Whether new accounts of a provisioner are bound to external ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +222,8 @@ impl EabKey {
     /// Whether the key registers one more account after `uses` others. Only for who has shown a MAC by
     /// it: the answer tells of its state.
     pub fn check_registration(&self, terms: &Terms, uses: u32, now: Timestamp) -> Result<(), Refusal> {
-        let refused = |why: &'static str| Err(Refusal::unauthorized(format!("externalAccountBinding: {why}")));
+        let refused =
+            |why: &'static str| Err(Refusal::unauthorized(format!("externalAccountBinding: {why}")));
         if self.provisioner != terms.name {
             return refused("the key is for another provisioner");
         }

@@ -54,11 +54,11 @@ impl Registration<'_> {
     /// Adds the use to the batch that creates the account.
     pub(super) fn counted(&self, batch: Batch, account: &Account, now: Timestamp) -> Batch {
         let kid = self.bound.key.kid;
-        let batch = self
-            .bound
-            .unchanged(batch)
-            .expect(Table::EabUses, *kid.as_bytes(), self.counted)
-            .put(Table::EabUses, *kid.as_bytes(), EabUses(self.uses.saturating_add(1)).encode());
+        let batch = self.bound.unchanged(batch).expect(Table::EabUses, *kid.as_bytes(), self.counted).put(
+            Table::EabUses,
+            *kid.as_bytes(),
+            EabUses(self.uses.saturating_add(1)).encode(),
+        );
         audited(batch, now, Event::AccountBound { account: account.id, kid })
     }
 }
@@ -104,7 +104,8 @@ impl Service {
     /// `after`; fewer mean that there are no more.
     pub async fn eab_keys(&self, after: Option<EabKid>) -> Result<Vec<ListedKey>, Error> {
         let after = after.map(|kid| *kid.as_bytes());
-        let rows = self.store.scan(Table::EabKeys, &[], after.as_ref().map(<[u8; 16]>::as_slice), PAGE).await?;
+        let rows =
+            self.store.scan(Table::EabKeys, &[], after.as_ref().map(<[u8; 16]>::as_slice), PAGE).await?;
         let mut listed = Vec::with_capacity(rows.len());
         for (_, row) in rows {
             let key = EabKey::decode(&row.value)?;
@@ -127,9 +128,11 @@ impl Service {
         let now = self.now();
         key.revoked = Some(now);
         let row = *kid.as_bytes();
-        let batch = Batch::new()
-            .expect(Table::EabKeys, row, Expect::Is(version))
-            .put(Table::EabKeys, row, key.encode());
+        let batch = Batch::new().expect(Table::EabKeys, row, Expect::Is(version)).put(
+            Table::EabKeys,
+            row,
+            key.encode(),
+        );
         match self.store.commit(audited(batch, now, Event::EabKeyRevoked { kid })).await? {
             CommitOutcome::Committed(_) => {
                 tracing::info!(%kid, "EAB key revoked");

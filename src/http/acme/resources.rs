@@ -102,12 +102,8 @@ async fn new_account(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (key, bytes) = verified.key()?;
-    let wire::NewAccount {
-        contact,
-        terms_of_service_agreed,
-        only_return_existing,
-        external_account_binding,
-    } = payload(&bytes)?;
+    let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing, external_account_binding } =
+        payload(&bytes)?;
     let binding = binding::read(terms, links, external_account_binding.as_deref())?;
     let ask = NewAccount {
         contacts: contact,

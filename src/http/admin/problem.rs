@@ -58,10 +58,9 @@ pub(super) fn render(failure: &Failure, request_id: &str) -> Response {
 fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
     match failure {
         Failure::Service(error) => of_service(error, request_id),
-        Failure::Forbidden => (
-            StatusCode::FORBIDDEN,
-            "only the user that the CA runs as, and root, may use this socket".into(),
-        ),
+        Failure::Forbidden => {
+            (StatusCode::FORBIDDEN, "only the user that the CA runs as, and root, may use this socket".into())
+        }
         Failure::NoSuchResource => (
             StatusCode::NOT_FOUND,
             "there is no such resource: the command and the server may be of different versions".into(),
@@ -86,7 +85,9 @@ fn of_service(error: &service::Error, request_id: &str) -> (StatusCode, String) 
     match error {
         service::Error::Refused(refusal) => (StatusCode::BAD_REQUEST, refusal.detail.clone().into_owned()),
         service::Error::NotFound => (StatusCode::NOT_FOUND, "there is none of that id".into()),
-        service::Error::Deactivated | service::Error::KeyInUse(_) => (StatusCode::CONFLICT, error.to_string()),
+        service::Error::Deactivated | service::Error::KeyInUse(_) => {
+            (StatusCode::CONFLICT, error.to_string())
+        }
         service::Error::Busy(_) | service::Error::Store(StoreError::Busy | StoreError::NoSpace(_)) => {
             tracing::warn!(request = request_id, %error, "busy");
             (StatusCode::SERVICE_UNAVAILABLE, format!("the server is busy; try again (request {request_id})"))

@@ -30,7 +30,8 @@ mod tests {
         let kid = EabKid::new([0xfb; 16]);
         assert_eq!(parse("/v1/eab-keys"), Some(Resource::EabKeys));
         assert_eq!(parse(&format!("/v1/eab-keys/{kid}/revoke")), Some(Resource::EabRevocation(kid)));
-        for bad in ["", "/", "/v1", "/v1/", "/v2/eab-keys", "/v1/eab-keys/", "/v1/eab-keys/x/revoke", "v1/eab-keys"]
+        for bad in
+            ["", "/", "/v1", "/v1/", "/v2/eab-keys", "/v1/eab-keys/", "/v1/eab-keys/x/revoke", "v1/eab-keys"]
         {
             assert_eq!(parse(bad), None, "{bad}");
         }

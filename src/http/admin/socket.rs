@@ -253,7 +253,8 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         // What is left: the lock, closed as well.
-        let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, [".admin.sock.lock"]);
         assert_eq!(mode(&path.with_file_name(".admin.sock.lock")), 0o600);
     }

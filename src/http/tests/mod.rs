@@ -1,7 +1,9 @@
 //! The ACME front end as a client sees it: envelope, routes, service, core and store together,
 //! without sockets (but for `listener`).
 
+mod admin;
 mod client;
+mod eab;
 mod envelope;
 mod faults;
 mod flow;
