@@ -142,8 +142,17 @@ impl Service {
                 return Err(Refusal::malformed(detail).into());
             }
             let binding = eab::wanted(terms.eab, ask.binding.as_ref())?;
-            if let Some(known) = self.create_account(terms, &key, &ask, binding).await? {
-                return Ok((known, true));
+            match self.create_account(terms, &key, &ask, binding).await {
+                Ok(Some(known)) => return Ok((known, true)),
+                Ok(None) => {}
+                // The same request came twice, and the other one has used its key up: then the account
+                // is there.
+                Err(Error::Refused(refusal)) => {
+                    if self.account_of_key(terms, &key).await?.is_none() {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         // Neither found nor absent: the row of the key is there, and its account is not.

@@ -4,6 +4,7 @@
 //! key as it was read, so a revocation that returned is one that nothing gets past.
 
 use tokio::sync::MutexGuard;
+use zeroize::Zeroizing;
 
 use super::{Error, Service, audited};
 use crate::acme::account::{Account, EabBinding};
@@ -108,7 +109,7 @@ impl Service {
             self.store.scan(Table::EabKeys, &[], after.as_ref().map(<[u8; 16]>::as_slice), PAGE).await?;
         let mut listed = Vec::with_capacity(rows.len());
         for (_, row) in rows {
-            let key = EabKey::decode(&row.value)?;
+            let key = EabKey::decode(&Zeroizing::new(row.value))?;
             let (EabUses(uses), _) = self.eab_uses(key.kid).await?;
             listed.push(ListedKey { key, uses });
         }
@@ -172,7 +173,8 @@ impl Service {
 
     async fn eab_key(&self, kid: EabKid) -> Result<Option<BoundKey>, Error> {
         let Some(row) = self.store.get(Table::EabKeys, kid.as_bytes()).await? else { return Ok(None) };
-        Ok(Some(BoundKey { key: EabKey::decode(&row.value)?, version: row.version }))
+        let (version, value) = (row.version, Zeroizing::new(row.value));
+        Ok(Some(BoundKey { key: EabKey::decode(&value)?, version }))
     }
 
     async fn eab_uses(&self, kid: EabKid) -> Result<(EabUses, Option<Version>), Error> {

@@ -4,6 +4,12 @@
 //! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
 //! - §7.4.2 one chain is offered.
+//!
+//! Choices that the RFC leaves to the server:
+//! - §7.3.4 where a provisioner's `eab` is off, a binding is neither verified nor shown. A key's expiry
+//!   and number of uses limit registrations; its name scope, and that it is not revoked, count for every
+//!   order and every finalization of the accounts that are bound to it.
+//! - §7.1.4 an authorization that a binding vouches for is valid at once and lists no challenge.
 
 mod binding;
 mod envelope;

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
@@ -137,8 +137,19 @@ fn may_command(peer: u32, own: u32) -> bool {
 }
 
 /// Serves until `stop` turns true, then lets what is under way finish, for `drain` at most.
-pub async fn serve(socket: AdminSocket, app: Arc<App>, drain: Duration, mut stop: watch::Receiver<bool>) {
+pub async fn serve(socket: AdminSocket, app: Arc<App>, drain: Duration, stop: watch::Receiver<bool>) {
     let own = rustix::process::geteuid().as_raw();
+    serve_those(socket, app, drain, stop, move |peer| may_command(peer, own)).await;
+}
+
+/// As [`serve`], for users of the caller's choice.
+pub(in crate::http) async fn serve_those(
+    socket: AdminSocket,
+    app: Arc<App>,
+    drain: Duration,
+    mut stop: watch::Receiver<bool>,
+    admits: impl Fn(u32) -> bool,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
     loop {
         let slot = tokio::select! {
@@ -152,9 +163,16 @@ pub async fn serve(socket: AdminSocket, app: Arc<App>, drain: Duration, mut stop
         };
         match accepted {
             Ok((stream, _)) => {
+                let peer = match stream.peer_cred() {
+                    Ok(peer) => Peer { uid: peer.uid(), admitted: admits(peer.uid()) },
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection on the admin socket whose other side is not known");
+                        continue;
+                    }
+                };
                 let (app, stop) = (app.clone(), stop.clone());
                 tokio::spawn(async move {
-                    connection(stream, own, app, stop).await;
+                    connection(stream, peer, app, stop).await;
                     drop(slot);
                 });
             }
@@ -176,20 +194,16 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Who is at the other side.
+#[derive(Clone, Copy)]
+struct Peer {
+    uid: u32,
+    admitted: bool,
+}
+
 /// One request; commands have no more.
-async fn connection(stream: UnixStream, own: u32, app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    let peer = match stream.peer_cred() {
-        Ok(peer) => peer.uid(),
-        Err(error) => {
-            tracing::warn!(%error, "a connection on the admin socket whose other side is not known");
-            return;
-        }
-    };
-    let admitted = may_command(peer, own);
-    if !admitted {
-        tracing::warn!(peer, "another user's process came through the admin socket and was refused");
-    }
-    let service = service_fn(move |request| answer(app.clone(), admitted, request));
+async fn connection(stream: UnixStream, peer: Peer, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let service = service_fn(move |request| answer(app.clone(), peer, request));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD).keep_alive(false);
     let mut served = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
@@ -208,10 +222,19 @@ async fn connection(stream: UnixStream, own: u32, app: Arc<App>, mut stop: watch
     }
 }
 
-async fn answer(app: Arc<App>, admitted: bool, request: Request<Incoming>) -> Result<Response, Infallible> {
+async fn answer(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Result<Response, Infallible> {
     let id = app.request_id();
-    if !admitted {
+    if !peer.admitted {
+        tracing::warn!(
+            request = id,
+            uid = peer.uid,
+            "another user came through the admin socket and was refused"
+        );
         return Ok(super::refuse(&id));
+    }
+    if request.method() != Method::GET {
+        // Who it was, beside what the audit log says of what was done.
+        tracing::info!(request = id, uid = peer.uid, method = %request.method(), path = request.uri().path(), "admin command");
     }
     // In a task of its own: a command that is interrupted does not stop a change half way.
     let work = tokio::spawn({

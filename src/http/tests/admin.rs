@@ -225,3 +225,21 @@ async fn a_drain_ends_it_and_lets_the_last_command_finish() {
     tokio::time::timeout(Duration::from_secs(4), task).await.expect("it ends").unwrap();
     drop(idle);
 }
+
+#[tokio::test]
+async fn another_user_is_refused_whatever_is_asked() {
+    let stand = stand().await;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("admin.sock");
+    let (_stop, stopping) = watch::channel(false);
+    let socket = AdminSocket::bind(&path).unwrap();
+    let nobody = |_: u32| false;
+    tokio::spawn(socket::serve_those(socket, app(&stand), Duration::from_secs(5), stopping, nobody));
+    for (method, resource) in
+        [(Method::POST, "/v1/eab-keys"), (Method::GET, "/v1/eab-keys"), (Method::GET, "/x")]
+    {
+        let problem = refused(call::<Value>(&path, method, resource, Some(&ask())).await);
+        assert_eq!(problem.status, 403, "{resource}");
+    }
+    assert_eq!(stand.rows(crate::storage::Table::EabKeys).await, 0);
+}

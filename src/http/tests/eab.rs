@@ -330,6 +330,67 @@ async fn of_racing_registrations_as_many_succeed_as_the_key_has_uses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_registration_sent_many_times_is_one_use_and_one_account() {
+    let stand = stand().await;
+    let app = app(&stand);
+    for _ in 0..5 {
+        let key = key(&stand, &[], 1, false).await;
+        let client = Client::stranger(&app);
+        let url = client.url("new-account");
+        let payload = json!({ "externalAccountBinding": binding(&client, &key) }).to_string();
+        let mut bodies = Vec::new();
+        for _ in 0..MANY {
+            bodies.push(client.key.jws(&client.bare_header(&url).await, payload.as_bytes()).to_string());
+        }
+        let replies = storm(|n| posting(&client, &url, bodies[n].clone())).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
+        let again = replies.iter().filter(|reply| reply.status == 200).count();
+        assert_eq!((again, uses(&stand, &key).await), (MANY - 1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_new_account_key_does_not_loosen_the_binding() {
+    let stand = stand().await;
+    let key = key(&stand, &["a.test"], 1, false).await;
+    let mut client = bound(&app(&stand), &key).await;
+    let (url, fresh) = (client.url("key-change"), Key::new());
+    let inner = json!({ "account": client.kid, "oldKey": client.key.jwk }).to_string();
+    let inner = fresh.jws(&json!({ "alg": "ES256", "jwk": fresh.jwk, "url": url }), inner.as_bytes());
+    let shown = client.post(&url, &inner).await.expect(200).json()["externalAccountBinding"].clone();
+    client.key = fresh;
+    assert_eq!(client.read(&client.kid).await.expect(200).json()["externalAccountBinding"], shown);
+    client.order(&["b.test"]).await.refused(400, "rejectedIdentifier");
+    stand.service.revoke_eab_key(key.kid).await.unwrap();
+    client.order(&["a.test"]).await.refused(403, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_registration_whose_commit_failed_uses_nothing_up() {
+    use crate::service::stand::Fault;
+    let stand = stand().await;
+    let app = app(&stand);
+    let key = key(&stand, &[], 1, false).await;
+    let client = Client::stranger(&app);
+    for (fault, status) in [(Fault::Busy, 503), (Fault::NoSpace, 503), (Fault::Failed, 500)] {
+        stand.store.fail(0, fault);
+        assert_eq!(register(&client, &binding(&client, &key)).await.status, status, "{fault:?}");
+        assert_eq!(uses(&stand, &key).await, 0);
+    }
+    // A lost race is run again.
+    stand.store.fail(0, Fault::Conflict);
+    register(&client, &binding(&client, &key)).await.expect(201);
+    assert_eq!(uses(&stand, &key).await, 1);
+    // Applied, and its reply lost: the client asks again, and is in.
+    let key = self::key(&stand, &[], 1, false).await;
+    let client = Client::stranger(&app);
+    stand.store.fail(0, Fault::FailedAfter);
+    assert_eq!(register(&client, &binding(&client, &key)).await.status, 500);
+    register(&client, &binding(&client, &key)).await.expect(200);
+    assert_eq!(uses(&stand, &key).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_gets_past_a_revocation_that_returned() {
     for round in 0..20_usize {
         let stand = trusting().await;
