@@ -51,7 +51,7 @@ pub struct Create {
     /// The provisioner that it is for
     #[arg(long, value_name = "NAME")]
     pub provisioner: String,
-    /// A name that its accounts may ask for, \"*.NAME\" for all under one, or a network; may be repeated
+    /// A name that its accounts may ask for, "*.NAME" for all under one, or a network; may be repeated
     /// [default: whatever the provisioner allows]
     #[arg(long, value_name = "RULE")]
     pub allow: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Create {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_USES)))]
     pub uses: u32,
     /// What to call it in the list
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub label: String,
     /// Names that --allow gives need no challenge; the provisioner must have eab_trusts_names = true
     #[arg(long, requires = "allow")]
@@ -147,23 +147,19 @@ fn told(created: &CreatedEabKey) -> String {
     };
     format!(
         "An EAB key for {provisioner}: it registers {max_uses} {accounts} until {expires}, for {names}.\n\
-         The HMAC key is shown this once.\n\n  \
-           key id    {kid}\n  \
-           HMAC key  {hmac_key}\n\n\
-         certbot:\n  \
-           certbot certonly --server {directory} \\\n    \
-             --eab-kid {kid} \\\n    \
-             --eab-hmac-key {hmac_key} …\n\
-         lego:\n  \
-           lego --server {directory} --eab \\\n    \
-             --kid {kid} \\\n    \
-             --hmac {hmac_key} …\n\
-         Caddy, in the global options:\n  \
-           acme_ca {directory}\n  \
-           acme_eab {{\n    \
-             key_id {kid}\n    \
-             mac_key {hmac_key}\n  \
-           }}\n"
+         The HMAC key is shown this once.\n\
+         \n  key id    {kid}\
+         \n  HMAC key  {hmac_key}\n\
+         \nFlags for certbot:\
+         \n  --server {directory} --eab-kid {kid} --eab-hmac-key {hmac_key}\n\
+         \nFlags for lego:\
+         \n  --server {directory} --eab --kid {kid} --hmac {hmac_key}\n\
+         \nGlobal options for Caddy:\
+         \n  acme_ca {directory}\
+         \n  acme_eab {{\
+         \n    key_id {kid}\
+         \n    mac_key {hmac_key}\
+         \n  }}\n"
     )
 }
 
@@ -224,4 +220,48 @@ fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), CliErr
     let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
     writeln!(out, "{text}")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_ready_to_paste() {
+        let key = EabKey {
+            kid: "KID".into(),
+            state: "active".into(),
+            provisioner: "acme".into(),
+            allow: vec!["a.test".into(), "*.b.test".into()],
+            trust_names: true,
+            label: String::new(),
+            uses: 0,
+            max_uses: 1,
+            created: "then".into(),
+            expires: "later".into(),
+            revoked: None,
+        };
+        let created = CreatedEabKey { key, hmac_key: "KEY".into(), directory: "https://ca.test/d".into() };
+        let want = "\
+An EAB key for acme: it registers 1 account until later, for a.test, *.b.test, without validation.
+The HMAC key is shown this once.
+
+  key id    KID
+  HMAC key  KEY
+
+Flags for certbot:
+  --server https://ca.test/d --eab-kid KID --eab-hmac-key KEY
+
+Flags for lego:
+  --server https://ca.test/d --eab --kid KID --hmac KEY
+
+Global options for Caddy:
+  acme_ca https://ca.test/d
+  acme_eab {
+    key_id KID
+    mac_key KEY
+  }
+";
+        assert_eq!(told(&created), want);
+    }
 }
