@@ -43,7 +43,7 @@ fn one_order(bencher: Bencher, engine: &str) {
                 identifiers: vec![RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None }],
                 ..NewOrder::default()
             };
-            let order = service.new_order(&terms, account.0, ask).await.expect("an order");
+            let order = service.new_order(&terms, &known, ask).await.expect("an order");
             let http = ChallengeKind::Http01;
             service.respond(&terms, account, order.id, 0, http).await.expect("a proof");
             let params = rcgen::CertificateParams::new([name]).expect("a name");

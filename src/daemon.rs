@@ -20,6 +20,7 @@ use crate::acme::identifier::Identifier;
 use crate::config::Problem;
 use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::admin::socket::{self, AdminSocket, SocketError};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
@@ -83,6 +84,9 @@ pub enum DaemonError {
         /// Why.
         error: std::io::Error,
     },
+    /// The admin socket.
+    #[error("{0}")]
+    Admin(#[from] SocketError),
     /// Its certificate.
     #[error("{0}")]
     OwnCertificate(#[from] OwnCertificateError),
@@ -125,6 +129,8 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
+    // After the store: a second process on this directory hears of that.
+    let admin = AdminSocket::bind(&settings.admin.socket)?;
     let live = live(&settings, address)?;
     let trust = Trust::new(&roots, issuer.chain());
     let root_fingerprint = roots.first().map(|root| fingerprint(root)).unwrap_or_default();
@@ -149,6 +155,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     ];
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
+    let mut commands = tokio::spawn(socket::serve(admin, app.clone(), limits.drain, stopping.clone()));
     let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
@@ -160,7 +167,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
             tracing::info!("stopping: no new requests; those under way are finished");
             let _ = stop.send(true);
             tokio::select! {
-                _ = &mut server => {}
+                _ = async { tokio::join!(&mut server, &mut commands) } => {}
                 () = signals.stop() => tracing::warn!("told to stop again: not waiting for requests under way"),
             }
             Ok(())
@@ -169,6 +176,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         error = store_failure(&*store) => Err(DaemonError::Store(error)),
         // A process that listens no more is to be started anew.
         ended = &mut server => Err(DaemonError::System(format!("the listener ended: {ended:?}"))),
+        ended = &mut commands => Err(DaemonError::System(format!("the admin socket ended: {ended:?}"))),
     };
     background.iter().for_each(tokio::task::JoinHandle::abort);
     store.close().await;
@@ -262,6 +270,7 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
         ("[store]", settings.store == running.store),
         ("[authority]", settings.authority == running.authority),
         ("[log]", settings.log == running.log),
+        ("[admin]", settings.admin == running.admin),
     ];
     for (section, _) in fixed.iter().filter(|(_, same)| !same) {
         tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");

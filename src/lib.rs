@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`cli`] | one file per command | everything below |
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
-//! | [`client`] | an ACME client for any server | wire, x509, jose |
+//! | [`client`] | an ACME client for any server; commands to a running CA | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
 //! | [`config`] | file → validated settings | acme, provisioner |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |

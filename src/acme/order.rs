@@ -14,7 +14,7 @@ use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
 use super::subdomain::Named;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -71,6 +71,18 @@ pub enum Slot {
         /// Until when it holds.
         expires: Timestamp,
     },
+    /// Valid without a challenge: the account's external account binding vouches for it. Kept with
+    /// this order and good for no other. That the key still does is asked again on finalize.
+    Trusted {
+        /// For what.
+        identifier: Identifier,
+        /// Until when it holds.
+        expires: Timestamp,
+        /// Given up by the client.
+        deactivated: bool,
+        /// Which key vouches.
+        by: EabKid,
+    },
 }
 
 impl Slot {
@@ -78,7 +90,19 @@ impl Slot {
     pub fn identifier(&self) -> &Identifier {
         match self {
             Self::Own(authorization) => &authorization.identifier,
-            Self::Reused { identifier, .. } => identifier,
+            Self::Reused { identifier, .. } | Self::Trusted { identifier, .. } => identifier,
+        }
+    }
+
+    /// The status at `now`; see [`Order::status`] for [`Slot::Reused`].
+    pub fn status(&self, now: Timestamp) -> AuthorizationStatus {
+        match self {
+            Self::Own(authorization) => authorization.status(now),
+            Self::Trusted { deactivated: true, .. } => AuthorizationStatus::Deactivated,
+            Self::Trusted { expires, .. } | Self::Reused { expires, .. } if now < *expires => {
+                AuthorizationStatus::Valid
+            }
+            Self::Trusted { .. } | Self::Reused { .. } => AuthorizationStatus::Expired,
         }
     }
 }
@@ -308,12 +332,7 @@ impl Order {
         }
         let mut all_valid = true;
         for slot in &self.slots {
-            let status = match slot {
-                Slot::Own(authorization) => authorization.status(now),
-                Slot::Reused { expires, .. } if now < *expires => AuthorizationStatus::Valid,
-                Slot::Reused { .. } => AuthorizationStatus::Expired,
-            };
-            match status {
+            match slot.status(now) {
                 AuthorizationStatus::Valid => {}
                 AuthorizationStatus::Pending => all_valid = false,
                 AuthorizationStatus::Invalid
@@ -329,9 +348,8 @@ impl Order {
     /// [`Slot::Reused`] is kept elsewhere and not judged here.
     pub fn still_proved(&self) -> bool {
         self.slots.iter().all(|slot| match slot {
-            Slot::Own(authorization) => {
-                let status = authorization.status(Timestamp::EPOCH);
-                status == AuthorizationStatus::Valid
+            Slot::Own(_) | Slot::Trusted { .. } => {
+                slot.status(Timestamp::EPOCH) == AuthorizationStatus::Valid
             }
             Slot::Reused { .. } => true,
         })
@@ -350,12 +368,20 @@ impl Order {
             Finish::Failed(problem) => Some(problem),
             _ => self.slots.iter().find_map(|slot| match slot {
                 Slot::Own(authorization) => authorization.problem(),
-                Slot::Reused { .. } => None,
+                Slot::Reused { .. } | Slot::Trusted { .. } => None,
             }),
         }
     }
 
-    /// The order's own authorization at `index`.
+    /// The authorization at `index`, if this order keeps it.
+    pub fn kept(&self, index: u16) -> Option<&Slot> {
+        match self.slots.get(usize::from(index))? {
+            slot @ (Slot::Own(_) | Slot::Trusted { .. }) => Some(slot),
+            Slot::Reused { .. } => None,
+        }
+    }
+
+    /// The order's own authorization at `index`, to be proved by challenges.
     pub fn own(&self, index: u16) -> Option<&Authorization> {
         match self.slots.get(usize::from(index)) {
             Some(Slot::Own(authorization)) => Some(authorization),
@@ -373,8 +399,19 @@ impl Order {
 
     /// Takes one of the account's authorizations back.
     pub fn deactivate(&mut self, index: u16, now: Timestamp) -> Result<(), Refusal> {
-        let Some(authorization) = self.own_mut(index) else {
-            return Err(Refusal::malformed("there is no such authorization"));
+        let settled = "status: the authorization is neither pending nor valid";
+        let authorization = match self.slots.get_mut(usize::from(index)) {
+            Some(Slot::Own(authorization)) => authorization,
+            Some(Slot::Trusted { deactivated, expires, .. }) => {
+                if *deactivated || now >= *expires {
+                    return Err(Refusal::malformed(settled));
+                }
+                *deactivated = true;
+                return Ok(());
+            }
+            Some(Slot::Reused { .. }) | None => {
+                return Err(Refusal::malformed("there is no such authorization"));
+            }
         };
         match authorization.status(now) {
             AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
@@ -387,7 +424,7 @@ impl Order {
                 }
                 Ok(())
             }
-            _ => Err(Refusal::malformed("status: the authorization is neither pending nor valid")),
+            _ => Err(Refusal::malformed(settled)),
         }
     }
 }

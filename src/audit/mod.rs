@@ -8,7 +8,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
 use crate::acme::identifier::Identifier;
 use crate::authority::certificate::Revoker;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Requester;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -52,4 +52,13 @@ pub enum Event {
     IssuanceRefused { account: AccountId, order: OrderId, error: ErrorKind },
     /// A certificate was revoked.
     CertificateRevoked { serial: Serial, by: Revoker, reason: Option<u8> },
+    /// The operator made a key for external account binding.
+    EabKeyCreated { kid: EabKid, provisioner: String, trusts_names: bool },
+    /// The operator revoked one.
+    EabKeyRevoked { kid: EabKid },
+    /// An account was created under a key.
+    AccountBound { account: AccountId, kid: EabKid },
+    /// Names of an order were authorized without a challenge, because the account's key vouches for
+    /// them.
+    NamesTrusted { account: AccountId, order: OrderId, kid: EabKid, identifiers: Vec<Identifier> },
 }

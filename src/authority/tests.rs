@@ -164,7 +164,7 @@ impl<'a> Ask<'a> {
             .collect();
         let csr = Csr::parse(params.serialize_request(key).unwrap().der()).unwrap();
         let id = OrderId::new(now + DAY, [0; 11]);
-        terms.grant(id, &order, &csr, &spki(&p256()), now).unwrap()
+        terms.grant(id, &order, &csr, &spki(&p256()), None, now).unwrap()
     }
 }
 

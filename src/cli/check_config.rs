@@ -9,6 +9,7 @@ use crate::config::units::format_duration;
 use crate::config::{self, Problem};
 use crate::daemon::issuer;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabMode;
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
@@ -60,7 +61,7 @@ fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliE
 
 /// One screen of what the settings mean.
 fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
-    let Settings { server, store, validation, authority, provisioners, log } = settings;
+    let Settings { server, store, validation, authority, admin, provisioners, log } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
     row("its names", list(&server.dns_names))?;
@@ -99,6 +100,7 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;
         row("", provisioner(acme))?;
     }
+    row("admin", format!("commands go through {}", admin.socket.display()))?;
     row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
     Ok(())
 }
@@ -116,10 +118,17 @@ fn provisioner(acme: &Terms) -> String {
         n => format!("names of {n} rules"),
     };
     format!(
-        "{}; {names}{}{}; {} ({} to {}){}{dns}",
+        "{}; {names}{}{}{}; {} ({} to {}){}{dns}",
         challenges.join(", "),
         if acme.wildcards { ", wildcards" } else { "" },
         if acme.subdomains { ", subdomains by their ancestor" } else { "" },
+        match (acme.eab, acme.eab_trusts_names) {
+            (EabMode::Off, _) => "",
+            (EabMode::Optional, false) => "; EAB optional",
+            (EabMode::Required, false) => "; EAB required",
+            (EabMode::Optional, true) => "; EAB optional, may stand in for validation",
+            (EabMode::Required, true) => "; EAB required, may stand in for validation",
+        },
         format_duration(acme.lifetimes.default),
         format_duration(acme.lifetimes.min),
         format_duration(acme.lifetimes.max),

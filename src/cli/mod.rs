@@ -3,9 +3,11 @@
 pub mod bench;
 pub mod check_config;
 pub mod dev;
+pub mod eab;
 mod error;
 mod founding;
 pub mod init;
+mod running;
 pub mod serve;
 mod template;
 pub mod version;
@@ -22,6 +24,7 @@ Examples:
   mayfly init --dir /etc/mayfly --name 'Team CA' --dns ca.example.internal
   mayfly check-config /etc/mayfly/mayfly.toml
   mayfly serve --config /etc/mayfly/mayfly.toml
+  mayfly eab create --config /etc/mayfly/mayfly.toml --provisioner acme
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -48,6 +51,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Check a mayfly.toml and report every error in it
     CheckConfig(check_config::Args),
+    /// Keys for external account binding: who may register at a running CA
+    Eab(eab::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Print the version and what is built in
@@ -61,6 +66,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Init(args) => init::run(&args, out),
         Command::Serve(args) => serve::run(&args),
         Command::CheckConfig(args) => check_config::run(&args, out),
+        Command::Eab(args) => eab::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
     }

@@ -12,8 +12,9 @@ use toml::de::{DeTable, DeValue};
 use super::file::{Field, SECTIONS, Section, Source, shorten};
 use super::problem::{Findings, nearest};
 use super::provisioner;
-use super::settings::{Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
+use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
 use crate::acme::identifier::{DnsName, Identifier};
+use crate::provisioner::names::parse_network;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -40,10 +41,13 @@ pub(super) fn settings(
     let validation = section("validation", findings);
     let log = section("log", findings);
     let server = check_server(&server, findings);
+    let admin = section("admin", findings);
+    let store = check_store(&store, base, findings);
     Settings {
         provisioners: provisioner::all(source, root.get("provisioner"), &server.dns_names, findings),
         server,
-        store: check_store(&store, base, findings),
+        admin: check_admin(&admin, &store, base, findings),
+        store,
         validation: check_validation(&validation, findings),
         authority: check_authority(&authority, base, findings),
         log: check_log(&log, findings),
@@ -343,19 +347,29 @@ fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -
     nets
 }
 
-/// An address or a block without host bits.
-pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip));
+/// Longest path of a Unix socket that the system takes (107 bytes), less what the server puts to it
+/// while it makes the socket.
+const LONGEST_SOCKET: usize = 96;
+
+/// Beside the store by default: where this CA may write, and what a second one may not share.
+fn check_admin(section: &Section<'_>, store: &Store, base: &Path, findings: &mut Findings) -> Admin {
+    let home = store.path.parent().unwrap_or(base);
+    let given = section.get("socket").and_then(|field| field.non_empty(findings).map(|text| (field, text)));
+    let socket = match &given {
+        Some((_, text)) => base.join(text),
+        None => home.join("admin.sock"),
+    };
+    let length = socket.as_os_str().len();
+    if length > LONGEST_SOCKET || socket.file_name().is_none() {
+        let line = given.as_ref().map(|(field, _)| field.line).or(section.line);
+        let message = format!(
+            "the socket's path would be {length} bytes long, and the system takes {LONGEST_SOCKET}: write \
+             `socket = \"/run/mayfly/admin.sock\"` or another short path in [admin]"
+        );
+        let message = if length > LONGEST_SOCKET { message } else { "is not the path of a file".to_owned() };
+        findings.error(line, "admin.socket", message);
     }
-    match text.parse::<IpNet>() {
-        Ok(net) if net == net.trunc() => Ok(net),
-        Ok(net) => Err(format!("{text} has bits set beyond its prefix; write \"{}\"", net.trunc())),
-        Err(_) => Err(format!(
-            "{:?} is not a network; write an address or a block such as \"10.0.0.0/8\" or \"fd00::/8\"",
-            shorten(text)
-        )),
-    }
+    Admin { socket }
 }
 
 fn check_log(section: &Section<'_>, findings: &mut Findings) -> Log {

@@ -51,9 +51,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "issuer_domains",
             "caa",
             "caa_identities",
+            "eab",
+            "eab_trusts_names",
         ],
     ),
     ("log", &["level", "format"]),
+    ("admin", &["socket"]),
 ];
 
 /// Sections inside others, and their keys. They stand nowhere else.

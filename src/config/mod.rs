@@ -41,6 +41,13 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
     check(path).settings
 }
 
+/// As [`load`], without a look at the files it names: for commands that only need to know where
+/// things are.
+pub fn read_settings(path: &Path) -> Result<Settings, Vec<Problem>> {
+    let text = read(path).map_err(|problem| vec![problem])?;
+    parse(&text, base_of(path)).settings
+}
+
 /// As [`load`], with the notes too.
 pub fn check(path: &Path) -> Report {
     match read(path) {

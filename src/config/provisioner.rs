@@ -1,12 +1,11 @@
 //! The rules of `[[provisioner]]`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::check::{DAY, MINUTE, one_of, parse_network};
+use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
 use super::proofs;
@@ -16,6 +15,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
 use crate::provisioner::acme::{NameRule, Terms};
+use crate::provisioner::eab::EabMode;
 
 /// The longest lifetime of a leaf: what clients that follow the Baseline Requirements' old ceiling
 /// still accept. A certificate that lives longer wants another CA.
@@ -87,6 +87,7 @@ fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings
     }
     let naming = proofs::naming(section, &challenges, dns_names, findings);
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
+    let (eab, eab_trusts_names) = eab(section, &usual, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
         name,
@@ -117,6 +118,8 @@ fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings
         issuer_domains: naming.issuer_domains,
         caa: naming.caa,
         caa_identities: naming.caa_identities,
+        eab,
+        eab_trusts_names,
     };
     check_proofs(section, &terms, findings);
     terms
@@ -142,6 +145,19 @@ fn check_proofs(section: &Section<'_>, terms: &Terms, findings: &mut Findings) {
                        \"dns-01\"";
         field.error(findings, message);
     }
+}
+
+fn eab(section: &Section<'_>, usual: &Terms, findings: &mut Findings) -> (EabMode, bool) {
+    let mode = section.get("eab").and_then(|field| one_of(&field, EabMode::TABLE, findings));
+    let mode = mode.unwrap_or(usual.eab);
+    let Some(field) = section.get("eab_trusts_names") else { return (mode, usual.eab_trusts_names) };
+    let trusts = field.boolean(findings).unwrap_or(usual.eab_trusts_names);
+    if trusts && mode == EabMode::Off {
+        let message = "nobody can be bound here, so nobody could be trusted; write `eab = \"required\"` or \
+                       `eab = \"optional\"`, or leave it out";
+        field.error(findings, message);
+    }
+    (mode, trusts)
 }
 
 /// 1 to 64 of `a-z 0-9 - _`: it stands in URLs.
@@ -225,27 +241,12 @@ fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> V
     let mut rules = Vec::new();
     for item in items {
         let Some(text) = item.string(findings) else { continue };
-        match parse_rule(text) {
+        match text.parse() {
             Ok(rule) => rules.push(rule),
             Err(why) => item.error(findings, why),
         }
     }
     rules
-}
-
-fn parse_rule(text: &str) -> Result<NameRule, String> {
-    if text.contains('/') || text.parse::<IpAddr>().is_ok() {
-        return parse_network(text).map(NameRule::Net);
-    }
-    let under = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
-    let name = DnsName::parse(under.unwrap_or(text)).map_err(|error| {
-        format!(
-            "{:?}: {error}; write a name, \"*.example.internal\" for all names under one, or a network",
-            shorten(text)
-        )
-    })?;
-    let name = name.as_str().to_owned();
-    Ok(if under.is_some() { NameRule::Under(name) } else { NameRule::Exact(name) })
 }
 
 fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
@@ -258,31 +259,4 @@ fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     }
     field.error(findings, format!("{:?} is not an http or https URL", shorten(text)));
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_rules() {
-        let rows = [
-            ("example.internal", Ok(NameRule::Exact("example.internal".into()))),
-            ("*.Example.internal", Ok(NameRule::Under("example.internal".into()))),
-            (".example.internal", Ok(NameRule::Under("example.internal".into()))),
-            ("10.0.0.0/8", Ok(NameRule::Net("10.0.0.0/8".parse().unwrap()))),
-            ("10.0.0.1", Ok(NameRule::Net("10.0.0.1/32".parse().unwrap()))),
-            ("10.0.0.1/8", Err("\"10.0.0.0/8\"")),
-            ("*", Err("wildcard")),
-            ("", Err("empty")),
-            ("*.*.a", Err("wildcard")),
-        ];
-        for (text, want) in rows {
-            match (parse_rule(text), want) {
-                (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
-                (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
-                (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
-            }
-        }
-    }
 }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub validation: Validation,
     /// The issuing authority's files.
     pub authority: Authority,
+    /// For the operator's commands.
+    pub admin: Admin,
     /// Who may ask; names are unique.
     pub provisioners: Vec<Provisioner>,
     /// Log output.
@@ -101,6 +103,13 @@ pub struct Authority {
     pub password_file: Option<PathBuf>,
     /// Files with other chains above the same key and name, PEM, served as alternates.
     pub alternate_chains: Vec<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket that commands to a running CA go through.
+    pub socket: PathBuf,
 }
 
 /// `[[provisioner]]`

@@ -48,6 +48,28 @@ fn the_least_file_has_the_documented_defaults() {
 }
 
 #[test]
+fn external_account_binding_and_the_admin_socket() {
+    use crate::provisioner::eab::EabMode;
+    let acme = |text: &str| {
+        let Provisioner::Acme(acme) = good(text).provisioners.remove(0);
+        (acme.eab, acme.eab_trusts_names)
+    };
+    assert_eq!(acme(MINIMAL), (EabMode::Off, false));
+    for (name, mode) in EabMode::TABLE {
+        assert_eq!(acme(&minimal_with("provisioner", &format!("eab = \"{name}\""))), (*mode, false));
+    }
+    let trusting = "eab = \"optional\"\neab_trusts_names = true";
+    assert_eq!(acme(&minimal_with("provisioner", trusting)), (EabMode::Optional, true));
+
+    let socket = |text: &str| good(text).admin.socket;
+    assert_eq!(socket(MINIMAL), Path::new("/etc/mayfly/admin.sock"));
+    // Beside the store, where this CA may write.
+    assert_eq!(socket(&minimal_with("store", "path = \"/srv/ca/db\"")), Path::new("/srv/ca/admin.sock"));
+    assert_eq!(socket(&minimal_with("admin", "socket = \"run/a\"")), Path::new("/etc/mayfly/run/a"));
+    assert_eq!(socket(&minimal_with("admin", "socket = \"/run/a\"")), Path::new("/run/a"));
+}
+
+#[test]
 fn base_urls() {
     let rows = [
         ("https://ca.test", Ok("https://ca.test")),
@@ -153,6 +175,19 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[[provisioner]]", "allow_names = [\"a_b\"]", "provisioner[0].allow_names[0]", "character"),
     ("[[provisioner]]", "order_ttl = \"0s\"", "provisioner[0].order_ttl", "zero does not"),
     ("[[provisioner]]", "authorization_ttl = 8", "provisioner[0].authorization_ttl", "no unit"),
+    ("[[provisioner]]", "eab = \"on\"", "provisioner[0].eab", "\"required\""),
+    ("[[provisioner]]", "eab = true", "provisioner[0].eab", "is a boolean"),
+    ("[[provisioner]]", "eab_trusts_names = true", "provisioner[0].eab_trusts_names", "nobody can be bound"),
+    ("[[provisioner]]", "eab_trusts_names = \"yes\"", "provisioner[0].eab_trusts_names", "true or false"),
+    ("[admin]", "socket = \"\"", "admin.socket", "is empty"),
+    ("[admin]", "sockets = \"x\"", "admin.sockets", "did you mean `socket`?"),
+    (
+        "[admin]",
+        "socket = \"/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a.sock\"",
+        "admin.socket",
+        "the system takes 96",
+    ),
+    ("[admin]", "socket = \"..\"", "admin.socket", "is not the path of a file"),
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
     ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
 ];
@@ -414,7 +449,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         }
     }
     // File names apart, only these mean something: no more of what the defaults have, and "never".
-    let files = ["path", "root", "certificate", "key", "password_file"];
+    let files = ["path", "root", "certificate", "key", "password_file", "socket"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
         "alternate_chains = []",
@@ -429,6 +464,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         "subdomain_authorizations = false",
         "validation = {}",
         "caa = false",
+        "eab_trusts_names = false",
     ];
     assert_eq!(accepted, want);
 }

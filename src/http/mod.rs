@@ -4,6 +4,7 @@
 //! read whole.
 
 pub mod acme;
+pub mod admin;
 mod host;
 pub mod problem;
 pub mod server;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{Lifetimes, Order, OrderStatus};
+use crate::acme::order::{Lifetimes, Order, OrderStatus, Slot};
 use crate::acme::subdomain::asked_as;
 use crate::id::OrderId;
 use crate::time::Timestamp;
@@ -54,6 +55,10 @@ pub struct Terms {
     pub caa: bool,
     /// The names this CA goes by in CAA records, lower case; never empty if they are looked at.
     pub caa_identities: Vec<String>,
+    /// Whether new accounts are bound to external ones.
+    pub eab: EabMode,
+    /// Whether a binding may stand in for validation, for keys that were made for it.
+    pub eab_trusts_names: bool,
 }
 
 /// One rule over names.
@@ -122,11 +127,24 @@ impl Terms {
             issuer_domains: Vec::new(),
             caa: false,
             caa_identities: Vec::new(),
+            eab: EabMode::Off,
+            eab_trusts_names: false,
         }
     }
 
-    /// Whether `identifier` may be asked for here; the rule it breaks if not.
+    /// Whether `identifier` may be asked for here and control of it can be proved; the rule it breaks
+    /// if not.
     pub fn allows(&self, identifier: &Identifier) -> Result<(), String> {
+        self.permits(identifier)?;
+        if !self.challenges.iter().any(|kind| kind.can_prove(identifier)) {
+            return Err("no challenge offered by this provisioner can prove control of the name".into());
+        }
+        Ok(())
+    }
+
+    /// As [`Terms::allows`], whether or not control could be proved: for names that an external
+    /// account binding vouches for.
+    pub fn permits(&self, identifier: &Identifier) -> Result<(), String> {
         if identifier.is_wildcard() && !self.wildcards {
             return Err("wildcard names are not allowed at this provisioner".into());
         }
@@ -135,9 +153,6 @@ impl Terms {
         }
         if !self.allow.is_empty() && !self.allow.iter().any(|rule| rule.covers(identifier)) {
             return Err("the name is not covered by this provisioner's allow_names".into());
-        }
-        if !self.challenges.iter().any(|kind| kind.can_prove(identifier)) {
-            return Err("no challenge offered by this provisioner can prove control of the name".into());
         }
         Ok(())
     }
@@ -168,12 +183,16 @@ impl Terms {
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
     /// every name and the lifetime are still allowed, and the key is not the account's.
+    ///
+    /// `eab` is the key that the account is bound to, as it is now: it must not be revoked, its scope
+    /// must cover every name, and it must still vouch for those that were not validated.
     pub fn grant(
         &self,
         id: OrderId,
         order: &Order,
         csr: &Csr,
         account_key: &Spki,
+        eab: Option<&EabKey>,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
         if order.provisioner != self.name {
@@ -197,8 +216,25 @@ impl Terms {
         let names: Vec<Identifier> = order.identifiers().cloned().collect();
         check_names(csr, &names.iter().cloned().collect())?;
         // The configuration may have changed since the order was opened.
-        for name in &names {
-            self.allows(name).map_err(|rule| {
+        if let Some(key) = eab {
+            key.check_standing()?;
+        }
+        for slot in &order.slots {
+            let name = slot.identifier();
+            let verdict = match slot {
+                Slot::Trusted { by, .. } => {
+                    if !eab.is_some_and(|key| key.kid == *by && key.vouches_for(self, name)) {
+                        let detail = format!(
+                            "identifier {name}: the external account binding no longer stands in for \
+                             validation: open a new order"
+                        );
+                        return Err(Refusal::unauthorized(detail));
+                    }
+                    self.permits(name)
+                }
+                Slot::Own(_) | Slot::Reused { .. } => self.allows(name),
+            };
+            verdict.and_then(|()| eab.map_or(Ok(()), |key| key.covers(name))).map_err(|rule| {
                 Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
             })?;
         }

@@ -6,6 +6,8 @@
 
 pub mod acme;
 pub mod ceremony;
+pub mod eab;
+pub mod names;
 pub mod outward;
 pub mod own;
 

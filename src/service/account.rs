@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::eab::Registration;
 use super::{Error, Service, audited};
 use crate::acme::account::{Account, AccountDetails, AccountStatus, check_contacts};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::id::AccountId;
 use crate::jose::jwk::{Jwk, Thumbprint};
+use crate::jose::mac::UnverifiedMac;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab;
 use crate::storage::codec::{AccountKey, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 
@@ -27,7 +30,7 @@ pub struct KnownAccount {
 /// Accounts lately seen, with parsed keys.
 pub(super) type Cache = quick_cache::sync::Cache<AccountId, Arc<KnownAccount>>;
 
-/// Accounts kept in memory, about 1 KiB each.
+/// Accounts kept in memory, about 1 KiB each, and as much again if they are bound.
 const CACHED_ACCOUNTS: usize = 8192;
 
 pub(super) fn cache() -> Cache {
@@ -43,6 +46,8 @@ pub struct NewAccount {
     pub terms_agreed: bool,
     /// `onlyReturnExisting`
     pub only_existing: bool,
+    /// `externalAccountBinding`, whose header was checked and whose MAC was not.
+    pub binding: Option<UnverifiedMac>,
 }
 
 /// What an update changes.
@@ -136,8 +141,18 @@ impl Service {
                 let detail = format!("termsOfServiceAgreed: must be true; the terms are at {url}");
                 return Err(Refusal::malformed(detail).into());
             }
-            if let Some(known) = self.create_account(terms, &key, &ask).await? {
-                return Ok((known, true));
+            let binding = eab::wanted(terms.eab, ask.binding.as_ref())?;
+            match self.create_account(terms, &key, &ask, binding).await {
+                Ok(Some(known)) => return Ok((known, true)),
+                Ok(None) => {}
+                // The same request came twice, and the other one has used its key up: then the account
+                // is there.
+                Err(Error::Refused(refusal)) => {
+                    if self.account_of_key(terms, &key).await?.is_none() {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         // Neither found nor absent: the row of the key is there, and its account is not.
@@ -150,8 +165,13 @@ impl Service {
         terms: &Terms,
         key: &Jwk,
         ask: &NewAccount,
+        binding: Option<&UnverifiedMac>,
     ) -> Result<Option<Arc<KnownAccount>>, Error> {
         let now = self.now();
+        let registration = match binding {
+            Some(binding) => Some(self.registration(terms, binding, key, now).await?),
+            None => None,
+        };
         let account = Account {
             id: AccountId::new(self.entropy.bytes()),
             provisioner: terms.name.clone(),
@@ -160,7 +180,7 @@ impl Service {
             contacts: ask.contacts.clone(),
             terms_agreed: ask.terms_agreed,
             created: now,
-            details: AccountDetails::default(),
+            details: AccountDetails { eab: registration.as_ref().map(Registration::details) },
         };
         let thumbprint = key.thumbprint();
         let row = key_row(terms, &thumbprint);
@@ -169,7 +189,11 @@ impl Service {
             account: account.id,
             thumbprint: thumbprint.0,
         };
-        let batch = Batch::new()
+        let batch = match &registration {
+            Some(registration) => registration.counted(Batch::new(), &account, now),
+            None => Batch::new(),
+        };
+        let batch = batch
             .expect(Table::AccountKeys, row.clone(), Expect::Absent)
             .expect(Table::Accounts, *account.id.as_bytes(), Expect::Absent)
             .put(Table::AccountKeys, row, AccountKey(account.id).encode())

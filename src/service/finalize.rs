@@ -78,7 +78,9 @@ impl Service {
                 // Refuses what is to be refused before the order is bound to this CSR.
                 self.check_proved(&loaded.order).await?;
                 let known = self.account_in_standing(terms, account).await?;
-                let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), self.now())?;
+                let bound = self.bound_key(&known.account).await?;
+                let eab = bound.as_ref().map(|bound| &bound.key);
+                let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), eab, self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
                 drop(guard);
                 if let Some(work) = self.resume_finalize(id) {
@@ -95,15 +97,18 @@ impl Service {
         let now = self.now();
         let keepers = self.check_proved(&order).await?;
         let known = self.account_in_standing(terms, order.account).await?;
-        let grant = terms.grant(id, &order, csr, known.key.spki(), now)?;
+        let bound = self.bound_key(&known.account).await?;
+        let eab = bound.as_ref().map(|bound| &bound.key);
+        let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
             let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
                 batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
             };
+            let batch = bound.iter().fold(Batch::new(), |batch, bound| bound.unchanged(batch));
             keepers
                 .iter()
-                .fold(Batch::new(), unchanged)
+                .fold(batch, unchanged)
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
                 .expect(Table::Orders, *id.as_bytes(), Expect::Is(version))
                 .put(Table::Orders, *id.as_bytes(), order.encode())
@@ -143,7 +148,7 @@ impl Service {
         let mut last: Option<LoadedOrder> = None;
         for slot in &order.slots {
             let status = match slot {
-                Slot::Own(authorization) => Some(authorization.status(now)),
+                Slot::Own(_) | Slot::Trusted { .. } => Some(slot.status(now)),
                 Slot::Reused { order: keeper, index, .. } => {
                     if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
                         last = match self.load_order(*keeper).await {

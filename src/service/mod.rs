@@ -8,6 +8,7 @@ pub mod account;
 pub mod account_orders;
 mod caa;
 pub mod ceremony;
+pub mod eab;
 pub mod finalize;
 pub mod gate;
 pub mod health;
@@ -100,6 +101,8 @@ pub struct Service {
     /// Apart, because who holds an order may look at its account. Never the other way round.
     account_locks: Locks,
     order_locks: Locks,
+    /// Registrations under one key for external account binding take turns. Taken before an account's.
+    eab_locks: Locks,
     /// Authorizations under validation in this process, and by which challenge.
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
@@ -127,6 +130,7 @@ impl Service {
             accounts: account::cache(),
             account_locks: Locks::new(),
             order_locks: Locks::new(),
+            eab_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),

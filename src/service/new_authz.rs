@@ -4,6 +4,7 @@
 //! slot, marked as no order: nobody reads it as one, lists it or finalizes it, and the sweeper removes
 //! it like one. Once proved, new orders find it where they find every proof.
 
+use super::account::KnownAccount;
 use super::objects::LoadedAuthorization;
 use super::{Error, Service};
 use crate::acme::error::Refusal;
@@ -28,16 +29,23 @@ impl Service {
     pub async fn new_authorization(
         &self,
         terms: &Terms,
-        account: AccountId,
+        known: &KnownAccount,
         ask: NewAuthorization,
     ) -> Result<(LoadedAuthorization, bool), Error> {
         if !terms.offers_pre_authorization() {
             return Err(Error::NotFound);
         }
-        let now = self.now();
+        let (now, account) = (self.now(), known.account.id);
+        let bound = self.bound_key(&known.account).await?;
+        if let Some(bound) = &bound {
+            bound.key.check_standing()?;
+        }
         let subdomains = ask.subdomains;
         let mut identifiers = read_identifiers(std::slice::from_ref(&ask.identifier), 1, |id| {
-            terms.allows(id)?;
+            match &bound {
+                Some(bound) => bound.key.allows(terms, id)?,
+                None => terms.allows(id)?,
+            }
             if subdomains { terms.allows_below(id) } else { Ok(()) }
         })?;
         let identifier = identifiers.pop().ok_or_else(|| Refusal::malformed("identifier: is missing"))?;
@@ -80,9 +88,10 @@ impl Service {
         let batch =
             Batch::new().expect(Table::Orders, key, Expect::Absent).put(Table::Orders, key, order.encode());
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(_) => {
-                Ok((LoadedAuthorization { order: id, index: 0, authorization, subdomains }, true))
-            }
+            CommitOutcome::Committed(_) => Ok((
+                LoadedAuthorization { order: id, index: 0, authorization, subdomains, trusted: false },
+                true,
+            )),
             CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
         }
     }
@@ -97,6 +106,6 @@ impl Service {
         let kept = self.load_own_order(terms, account, order).await?;
         let authorization = kept.order.own(index).ok_or(Error::NotFound)?.clone();
         let subdomains = kept.order.details.counts_below(index);
-        Ok(LoadedAuthorization { order, index, authorization, subdomains })
+        Ok(LoadedAuthorization { order, index, authorization, subdomains, trusted: false })
     }
 }

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::account::KnownAccount;
 use super::objects::LoadedOrder;
-use super::{Error, Service};
+use super::subdomains::Naming;
+use super::{Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
@@ -12,8 +14,10 @@ use crate::acme::order::{
     check_validity, read_identifiers,
 };
 use crate::acme::subdomain::{asked_as, read_ancestors};
+use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabKey;
 use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
@@ -33,16 +37,39 @@ pub struct NewOrder {
 /// finalize.
 const REUSE_MARGIN: std::time::Duration = std::time::Duration::from_secs(120);
 
+/// What the audit log is told of names that need no challenge. Unlike an order as such, this decides
+/// something.
+fn trusted(order: &Order, id: OrderId, key: &EabKey) -> Option<Event> {
+    let trusted = |slot: &&Slot| matches!(slot, Slot::Trusted { .. });
+    let identifiers: Vec<Identifier> =
+        order.slots.iter().filter(trusted).map(|slot| slot.identifier().clone()).collect();
+    let event = Event::NamesTrusted { account: order.account, order: id, kid: key.kid, identifiers };
+    order.slots.iter().any(|slot| trusted(&slot)).then_some(event)
+}
+
 impl Service {
     /// Opens an order.
     pub async fn new_order(
         &self,
         terms: &Terms,
-        account: AccountId,
+        known: &KnownAccount,
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
-        let now = self.now();
-        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))?;
+        let (now, account) = (self.now(), known.account.id);
+        let bound = self.bound_key(&known.account).await?;
+        let eab = bound.as_ref().map(|bound| &bound.key);
+        if let Some(key) = eab {
+            key.check_standing()?;
+        }
+        let allowed = |id: &Identifier| match eab {
+            Some(key) => key.allows(terms, id),
+            None => terms.allows(id),
+        };
+        let vouched = |id: &Identifier| {
+            let key = eab.filter(|key| key.vouches_for(terms, id))?;
+            Some(Slot::Trusted { identifier: id.clone(), expires: now, deactivated: false, by: key.kid })
+        };
+        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, allowed)?;
         let allowed = |ancestor: &Identifier| terms.allows_below(ancestor);
         let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
@@ -54,11 +81,15 @@ impl Service {
             return Err(Error::Internal("the issuer's certificate has expired".into()));
         }
         let (mut slots, details) = if terms.subdomains {
-            self.slots_with_ancestors(terms, account, identifiers, &ancestors, now).await?
+            let named = Naming { ancestors: &ancestors, vouched: &vouched };
+            self.slots_with_ancestors(terms, account, identifiers, named, now).await?
         } else {
             let mut slots = Vec::with_capacity(identifiers.len());
             for identifier in identifiers {
-                slots.push(self.slot(terms, account, identifier, now).await?);
+                slots.push(match vouched(&identifier) {
+                    Some(trusted) => trusted,
+                    None => self.slot(terms, account, identifier, now).await?,
+                });
             }
             (slots, OrderDetails::default())
         };
@@ -72,8 +103,10 @@ impl Service {
         let purge = now + terms.order_ttl + terms.authorization_ttl;
         let id = OrderId::new(purge, self.entropy.bytes());
         for slot in &mut slots {
-            if let Slot::Own(authorization) = slot {
-                authorization.expires = expires;
+            match slot {
+                Slot::Own(authorization) => authorization.expires = expires,
+                Slot::Trusted { expires: end, .. } => *end = expires,
+                Slot::Reused { .. } => {}
             }
         }
         let order = Order {
@@ -91,6 +124,10 @@ impl Service {
             .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
             .put(Table::Orders, *id.as_bytes(), order.encode())
             .put(Table::AccountOrders, order_row(account, id), Vec::new());
+        let batch = match eab.and_then(|key| trusted(&order, id, key)) {
+            Some(event) => audited(batch, now, event),
+            None => batch,
+        };
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
             CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),

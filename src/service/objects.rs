@@ -10,6 +10,7 @@ use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, Expect, Table, Version};
+use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
 /// An order as loaded.
@@ -46,6 +47,23 @@ pub struct LoadedAuthorization {
     pub authorization: Authorization,
     /// Whether it counts for the names below its own too (RFC 9444).
     pub subdomains: bool,
+    /// Whether it is valid without a challenge; it then has none.
+    pub trusted: bool,
+}
+
+impl LoadedAuthorization {
+    /// The status at `now`.
+    pub fn status(&self, now: Timestamp) -> AuthorizationStatus {
+        let status = self.authorization.status(now);
+        match status {
+            AuthorizationStatus::Pending if self.trusted => AuthorizationStatus::Valid,
+            AuthorizationStatus::Pending
+            | AuthorizationStatus::Valid
+            | AuthorizationStatus::Invalid
+            | AuthorizationStatus::Deactivated
+            | AuthorizationStatus::Expired => status,
+        }
+    }
 }
 
 impl Service {
@@ -102,6 +120,15 @@ impl Service {
         index: u16,
     ) -> Result<LoadedAuthorization, Error> {
         let loaded = self.load_own_order(terms, account, order).await?;
+        if let Some(Slot::Trusted { identifier, expires, deactivated, .. }) = loaded.order.kept(index) {
+            let authorization = Authorization {
+                identifier: identifier.clone(),
+                expires: *expires,
+                deactivated: *deactivated,
+                challenges: Vec::new(),
+            };
+            return Ok(LoadedAuthorization { order, index, authorization, subdomains: false, trusted: true });
+        }
         let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
         let now = self.now();
         if authorization.status(now) == AuthorizationStatus::Pending {
@@ -112,13 +139,13 @@ impl Service {
             }
         }
         let subdomains = loaded.order.details.counts_below(index);
-        Ok(LoadedAuthorization { order, index, authorization, subdomains })
+        Ok(LoadedAuthorization { order, index, authorization, subdomains, trusted: false })
     }
 
     /// Where an order's authorization is kept: with itself, or with the order that proved it.
     pub fn place_of(order: OrderId, index: u16, slot: &Slot) -> (OrderId, u16) {
         match slot {
-            Slot::Own(_) => (order, index),
+            Slot::Own(_) | Slot::Trusted { .. } => (order, index),
             Slot::Reused { order, index, .. } => (*order, *index),
         }
     }

@@ -80,7 +80,7 @@ impl Service {
                 let first = first.await;
                 let authorization =
                     first.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
-                return Ok(LoadedAuthorization { order, index, authorization, subdomains });
+                return Ok(LoadedAuthorization { order, index, authorization, subdomains, trusted: false });
             }
         }
         // Settled, or under validation by whichever challenge.
@@ -322,8 +322,8 @@ impl Service {
         let guard = self.order_locks.of(order.as_bytes()).await;
         let mut loaded = self.load_own_order(terms, account, order).await?;
         let now = self.now();
-        let before = loaded.order.own(index).ok_or(Error::NotFound)?;
-        let (identifier, status) = (before.identifier.clone(), before.status(now));
+        let before = loaded.order.kept(index).ok_or(Error::NotFound)?;
+        let (identifier, status) = (before.identifier().clone(), before.status(now));
         loaded.order.deactivate(index, now)?;
         let mut batch = loaded.stored_by(Batch::new());
         if status == AuthorizationStatus::Valid {

@@ -40,24 +40,36 @@ fn reused(identifier: Identifier, held: HeldAuthorization) -> Slot {
     Slot::Reused { identifier, order, index, expires }
 }
 
+/// What an order says of its names.
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    /// The ancestors that the client asks to prove.
+    pub ancestors: &'a BTreeMap<Identifier, Identifier>,
+    /// The slot of a name that the account's binding vouches for.
+    pub vouched: &'a (dyn Fn(&Identifier) -> Option<Slot> + Sync),
+}
+
 impl Service {
-    /// One slot for each identifier, or for several that one ancestor stands for. `named` has the
-    /// ancestors that the client asks to prove. A proof at hand goes before a new one: of the name
-    /// itself, then of the nearest ancestor.
+    /// One slot for each identifier, or for several that one ancestor stands for. A name that needs no
+    /// proof goes first; then a proof at hand goes before a new one: of the name itself, then of the
+    /// nearest ancestor.
     pub(super) async fn slots_with_ancestors(
         &self,
         terms: &Terms,
         account: AccountId,
         identifiers: Vec<Identifier>,
-        named: &BTreeMap<Identifier, Identifier>,
+        naming: Naming<'_>,
         now: Timestamp,
     ) -> Result<(Vec<Slot>, OrderDetails), Error> {
+        let named = naming.ancestors;
         let mut making = Making::default();
         let mut names = Vec::with_capacity(identifiers.len());
         // What was looked for in vain, for the names that follow.
         let mut nothing_above = Vec::new();
         for identifier in identifiers {
-            let slot = if let Some(at) = making.above.get(&identifier) {
+            let slot = if let Some(trusted) = (naming.vouched)(&identifier) {
+                making.add(trusted)
+            } else if let Some(at) = making.above.get(&identifier) {
                 *at
             } else if let Some(held) = self.reusable(terms, account, &identifier, now).await? {
                 let slot = reused(identifier.clone(), held);

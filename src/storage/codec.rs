@@ -15,6 +15,7 @@ use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
+use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
 
 /// A shape that is stored.
@@ -145,6 +146,20 @@ impl Record for HeldAuthorization {
     fn grown_since(version: u8) -> Option<Vec<u8>> {
         since_version_1::<bool>(version)
     }
+}
+
+impl Record for EabKey {
+    const KIND: &'static str = "eab key";
+    const VERSION: u8 = 1;
+}
+
+/// How many accounts a key for external account binding has registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct EabUses(pub u32);
+
+impl Record for EabUses {
+    const KIND: &'static str = "eab uses";
+    const VERSION: u8 = 1;
 }
 
 #[cfg(test)]

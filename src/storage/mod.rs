@@ -64,6 +64,11 @@ tables! {
     Meta = "meta",
     /// Account id and order id → nothing; which orders an account has (RFC 8555 §7.1.2.1).
     AccountOrders = "account_orders",
+    /// Key id → key for external account binding. Changes when the key is revoked, and only then.
+    EabKeys = "eab_keys",
+    /// Key id → how many accounts were registered with the key. Apart from the key, so that a
+    /// registration is no change to those who depend on the key's standing.
+    EabUses = "eab_uses",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

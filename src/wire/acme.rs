@@ -56,6 +56,7 @@ pub struct NewAccount {
     pub contact: Vec<String>,
     pub terms_of_service_agreed: bool,
     pub only_return_existing: bool,
+    pub external_account_binding: Option<Box<serde_json::value::RawValue>>,
 }
 
 /// §7.3.2 and §7.3.6, payload
@@ -77,6 +78,8 @@ pub struct Account<'a> {
     pub contact: &'a [String],
     pub terms_of_service_agreed: bool,
     pub orders: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_account_binding: Option<Binding<'a>>,
 }
 
 /// §7.1.2.1
@@ -84,6 +87,15 @@ pub struct Account<'a> {
 #[expect(missing_docs, reason = "the RFC's own names")]
 pub struct Orders {
     pub orders: Vec<String>,
+}
+
+/// §7.3.4
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Binding<'a> {
+    pub protected: &'a str,
+    pub payload: &'a str,
+    pub signature: &'a str,
 }
 
 /// §7.3.5, the inner payload

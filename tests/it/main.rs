@@ -11,6 +11,7 @@ mod architecture;
 mod bench;
 mod cli;
 mod crash;
+mod eab;
 mod flows;
 mod interop;
 mod operation;

@@ -589,3 +589,30 @@ fn the_state_machine_reaches_every_status() {
     }
     assert_eq!(Vec::from_iter(seen), ["invalid", "pending", "processing", "ready", "valid"]);
 }
+
+fn trusted() -> Slot {
+    let by = EabKid::new([5; 16]);
+    Slot::Trusted { identifier: name("t.test"), expires: T0 + secs(100), deactivated: false, by }
+}
+
+#[test]
+fn a_trusted_name_is_proved_until_it_is_given_up_or_runs_out() {
+    let (in_time, late) = (T0 + secs(99), T0 + secs(100));
+    let mut subject = order(vec![trusted()], Finish::Open);
+    assert_eq!(subject.status(in_time), OrderStatus::Ready);
+    assert_eq!(subject.status(late), OrderStatus::Invalid);
+    assert_eq!((trusted().status(in_time), trusted().status(late)), (A::Valid, A::Expired));
+    assert!(subject.still_proved() && subject.problem().is_none());
+    // Kept here, and not to be proved by challenges.
+    assert_eq!(subject.kept(0), Some(&trusted()));
+    assert_eq!(subject.own(0), None);
+    assert!(subject.deactivate(0, late).is_err());
+    assert_eq!(subject.deactivate(0, in_time), Ok(()));
+    assert_eq!(subject.status(in_time), OrderStatus::Invalid);
+    assert_eq!(subject.slots[0].status(late), A::Deactivated);
+    assert!(!subject.still_proved());
+    assert!(subject.deactivate(0, in_time).is_err());
+    // Beside one that is to be proved, that one decides.
+    let pending = Slot::Own(authorization(name("a.test"), &[(Http01, Pending(None))]));
+    assert_eq!(order(vec![trusted(), pending], Finish::Open).status(in_time), OrderStatus::Pending);
+}

@@ -40,7 +40,7 @@ pub(super) async fn new_authorization(
     }
     let subdomains = subdomain_auth_allowed || identifier.subdomain_auth_allowed;
     let ask = NewAuthorization { identifier: asked(identifier), subdomains };
-    let (loaded, created) = app.service.new_authorization(terms, known.account.id, ask).await?;
+    let (loaded, created) = app.service.new_authorization(terms, &known, ask).await?;
     let mut response = objects::authorization(links, terms, &loaded, app.service.now());
     if created {
         *response.status_mut() = StatusCode::CREATED;

@@ -2,8 +2,15 @@
 //!
 //! Departures from the RFC, each on purpose:
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
+//!
+//! Choices that the RFC leaves to the server:
+//! - §7.3.4 where a provisioner's `eab` is off, a binding is neither verified nor shown. A key's expiry
+//!   and number of uses limit registrations; its name scope, and that it is not revoked, count for every
+//!   order and every finalization of the accounts that are bound to it.
+//! - §7.1.4 an authorization that a binding vouches for is valid at once and lists no challenge.
 
 mod authz;
+mod binding;
 mod cors;
 mod envelope;
 mod links;
@@ -77,6 +84,11 @@ where
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Where a provisioner's directory is.
+pub(super) fn directory_url(base_url: &str, provisioner: &str) -> String {
+    Links::new(base_url, provisioner).directory()
 }
 
 /// A JSON response.

@@ -16,6 +16,7 @@ use crate::acme::order::{
 use crate::id::OrderId;
 use crate::jose::base64url;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabMode;
 use crate::service::Service;
 use crate::service::account::KnownAccount;
 use crate::service::objects::{LoadedAuthorization, LoadedOrder};
@@ -36,7 +37,7 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
         meta: wire::DirectoryMeta {
             terms_of_service: terms.terms_of_service.clone(),
             website: terms.website.clone(),
-            external_account_required: false,
+            external_account_required: terms.eab == EabMode::Required,
             subdomain_auth_allowed: terms.subdomains,
             caa_identities: if terms.caa { terms.caa_identities.clone() } else { Vec::new() },
             persist: terms.challenges.contains(&ChallengeKind::DnsPersist01).then(|| wire::PersistMeta {
@@ -73,6 +74,11 @@ pub(super) fn account(links: &Links, known: &KnownAccount, created: bool) -> Res
         contact: &account.contacts,
         terms_of_service_agreed: account.terms_agreed,
         orders: links.orders(account.id, None),
+        external_account_binding: account.details.eab.as_ref().map(|eab| wire::Binding {
+            protected: &eab.protected,
+            payload: &eab.payload,
+            signature: &eab.signature,
+        }),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.account(account.id));
@@ -170,8 +176,8 @@ pub(super) fn authorization(
     loaded: &LoadedAuthorization,
     now: Timestamp,
 ) -> Response {
-    let LoadedAuthorization { order, index, authorization, subdomains } = loaded;
-    let status = authorization.status(now);
+    let LoadedAuthorization { order, index, authorization, subdomains, trusted: _ } = loaded;
+    let status = loaded.status(now);
     // A settled authorization shows the challenge that settled it (RFC 8555 §7.1.4).
     let shown = |challenge: &&Challenge| match status {
         AuthorizationStatus::Pending | AuthorizationStatus::Deactivated | AuthorizationStatus::Expired => {

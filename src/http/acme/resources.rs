@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::super::problem::Failure;
 use super::super::{App, Response, reply};
 use super::authz;
+use super::binding;
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
 use super::objects;
@@ -105,11 +106,14 @@ async fn new_account(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (key, bytes) = verified.key()?;
-    let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing } = payload(&bytes)?;
+    let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing, external_account_binding } =
+        payload(&bytes)?;
+    let binding = binding::read(terms, links, external_account_binding.as_deref())?;
     let ask = NewAccount {
         contacts: contact,
         terms_agreed: terms_of_service_agreed,
         only_existing: only_return_existing,
+        binding,
     };
     let (known, created) = app.service.new_account(terms, key, ask).await?;
     Ok(objects::account(links, &known, created))
@@ -180,7 +184,7 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
     };
-    let loaded = app.service.new_order(terms, known.account.id, ask).await?;
+    let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
 }
 

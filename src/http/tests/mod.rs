@@ -1,8 +1,10 @@
 //! The ACME front end as a client sees it: envelope, routes, service, core and store together,
 //! without sockets (but for `listener`).
 
+mod admin;
 mod client;
 mod complete;
+mod eab;
 mod envelope;
 mod faults;
 mod field;

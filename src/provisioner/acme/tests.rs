@@ -175,7 +175,7 @@ fn order_id() -> OrderId {
 
 fn grant(terms: &Terms, order: &Order, csr: &Csr) -> Result<Grant, ErrorKind> {
     let account = spki(&key());
-    terms.grant(order_id(), order, csr, &account, T0).map_err(|refusal| refusal.kind)
+    terms.grant(order_id(), order, csr, &account, None, T0).map_err(|refusal| refusal.kind)
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_processing_order_is_granted_only_while_its_proofs_stand() {
     assert_eq!(grant(&terms(), &given_up, &request).map(drop), Err(ErrorKind::Unauthorized));
     // Time alone takes nothing from an order that was accepted in time.
     let account = spki(&key());
-    assert!(terms().grant(order_id(), &processing, &request, &account, T0 + HOUR * 2).is_ok());
+    assert!(terms().grant(order_id(), &processing, &request, &account, None, T0 + HOUR * 2).is_ok());
 }
 
 #[test]
@@ -318,8 +318,73 @@ fn the_account_key_is_not_certified() {
         let request = csr(&["a.test"], None, &key);
         // As the account record keeps it.
         let stored: PublicKey = spki(&key).key().clone();
-        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), T0);
+        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), None, T0);
         assert_eq!(got.unwrap_err().kind, ErrorKind::BadCsr);
         assert!(grant(&terms(), &ready(&["a.test"]), &request).is_ok(), "beside another account key");
+    }
+}
+
+#[test]
+fn an_account_that_is_bound_gets_what_its_key_allows() {
+    use crate::id::EabKid;
+    use crate::provisioner::eab::EabSecret;
+    let kid = EabKid::new([5; 16]);
+    let eab = EabKey {
+        kid,
+        secret: EabSecret::new([1; 64]),
+        provisioner: "acme".into(),
+        allow: vec![under("a.test")],
+        expires: T0,
+        max_uses: 1,
+        label: String::new(),
+        trusts_names: true,
+        created: T0,
+        revoked: None,
+    };
+    let trusting = Terms { eab: EabMode::Required, eab_trusts_names: true, ..terms() };
+    let trusted = |name: &str, by| {
+        let mut order = ready(&["x.test"]);
+        order.slots =
+            vec![Slot::Trusted { identifier: id(name), expires: T0 + HOUR, deactivated: false, by }];
+        order
+    };
+    let account = spki(&key());
+    let grant = |terms: &Terms, order: &Order, eab: Option<&EabKey>| {
+        let names: Vec<String> = order.identifiers().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let request = csr(&names, None, &key());
+        terms.grant(order_id(), order, &request, &account, eab, T0).map(drop).map_err(|refusal| refusal.kind)
+    };
+    let revoked = EabKey { revoked: Some(T0), ..eab.clone() };
+    let untrusting = EabKey { trusts_names: false, ..eab.clone() };
+    let elsewhere = EabKey { provisioner: "other".into(), ..eab.clone() };
+    let unscoped = EabKey { allow: vec![], ..eab.clone() };
+    let other = EabKid::new([6; 16]);
+    let denying = Terms { deny: vec![under("a.test")], ..trusting.clone() };
+    let http_only = Terms { challenges: vec![ChallengeKind::Http01], ..trusting.clone() };
+    use ErrorKind::{RejectedIdentifier, Unauthorized};
+    let rows = [
+        // Proved by a challenge: the scope and the key's standing count.
+        (&trusting, ready(&["x.a.test"]), Some(&eab), Ok(())),
+        (&trusting, ready(&["x.a.test"]), None, Ok(())),
+        (&trusting, ready(&["x.b.test"]), Some(&eab), Err(RejectedIdentifier)),
+        (&trusting, ready(&["x.b.test"]), Some(&unscoped), Ok(())),
+        (&trusting, ready(&["x.a.test"]), Some(&revoked), Err(Unauthorized)),
+        (&terms(), ready(&["x.a.test"]), Some(&revoked), Err(Unauthorized)),
+        // Trusted: key, provisioner and scope must all still say so.
+        (&trusting, trusted("x.a.test", kid), Some(&eab), Ok(())),
+        (&http_only, trusted("*.a.test", kid), Some(&eab), Ok(())),
+        (&trusting, trusted("x.a.test", kid), None, Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", other), Some(&eab), Err(Unauthorized)),
+        (&trusting, trusted("x.b.test", kid), Some(&eab), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&revoked), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&untrusting), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&unscoped), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&elsewhere), Err(Unauthorized)),
+        (&terms(), trusted("x.a.test", kid), Some(&eab), Err(Unauthorized)),
+        (&denying, trusted("x.a.test", kid), Some(&eab), Err(RejectedIdentifier)),
+    ];
+    for (terms, order, eab, want) in rows {
+        assert_eq!(grant(terms, &order, eab), want, "{order:?} {eab:?}");
     }
 }

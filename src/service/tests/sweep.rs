@@ -38,7 +38,7 @@ pub(super) async fn order(stand: &Stand, account: &KnownAccount, names: &[String
     let identifiers =
         names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None });
     let ask = NewOrder { identifiers: identifiers.collect(), ..NewOrder::default() };
-    stand.service.new_order(&terms_of(stand), account.account.id, ask).await.unwrap()
+    stand.service.new_order(&terms_of(stand), account, ask).await.unwrap()
 }
 
 pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
@@ -330,7 +330,7 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let value = format!("n{name}.test");
                 let identifier = RawIdentifier { kind: "dns".into(), value, ancestor: None };
                 let ask = NewAuthorization { identifier, subdomains: false };
-                let made = stand.service.new_authorization(&terms, account.account.id, ask).await.unwrap().0;
+                let made = stand.service.new_authorization(&terms, account, ask).await.unwrap().0;
                 let by = (account.account.id, account.thumbprint);
                 let kind = ChallengeKind::Dns01;
                 stand.service.respond(&terms, by, made.order, made.index, kind).await.unwrap();

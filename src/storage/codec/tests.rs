@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::acme::account::AccountStatus;
+use crate::acme::account::{AccountStatus, EabBinding};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
@@ -21,7 +21,9 @@ use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot}
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::authority::certificate::{Revocation, Revoker};
+use crate::id::EabKid;
 use crate::provisioner::Requester;
+use crate::provisioner::eab::EabSecret;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -33,6 +35,25 @@ fn account_id() -> AccountId {
 
 fn order_id() -> OrderId {
     OrderId::new(T0, [0xb2; 11])
+}
+
+fn kid() -> EabKid {
+    EabKid::new([0xd7; 16])
+}
+
+fn eab_key() -> EabKey {
+    EabKey {
+        kid: kid(),
+        secret: EabSecret::new([0xe8; 64]),
+        provisioner: "acme".into(),
+        allow: vec![],
+        expires: T0,
+        max_uses: 1000,
+        label: "web “1”".into(),
+        trusts_names: false,
+        created: T0,
+        revoked: None,
+    }
 }
 
 fn serial() -> Serial {
@@ -199,6 +220,45 @@ fn samples() -> Vec<Sample> {
             "subdomains",
             HeldAuthorization { order: order_id(), index: 0, expires: T0, subdomains: true },
         ),
+        sample(
+            "bound",
+            Account {
+                details: AccountDetails {
+                    eab: Some(EabBinding {
+                        kid: kid(),
+                        protected: "e30".into(),
+                        payload: "e30".into(),
+                        signature: "AQID".into(),
+                    }),
+                },
+                ..account(PublicKey::Ed25519(vec![0x44; 32]))
+            },
+        ),
+        sample(
+            "trusted",
+            order(
+                vec![Slot::Trusted {
+                    identifier: id("dns", "*.c.test"),
+                    expires: T0,
+                    deactivated: true,
+                    by: kid(),
+                }],
+                Finish::Open,
+            ),
+        ),
+        sample("plain", eab_key()),
+        sample(
+            "trusting",
+            EabKey {
+                allow: ["a.test", "*.b.test", "10.0.0.0/8", "fd00::/8"]
+                    .map(|rule| rule.parse().unwrap())
+                    .into(),
+                trusts_names: true,
+                revoked: Some(T0),
+                ..eab_key()
+            },
+        ),
+        sample("some", EabUses(300)),
     ];
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),
@@ -243,6 +303,21 @@ fn samples() -> Vec<Sample> {
         (
             "certificate-revoked",
             Event::CertificateRevoked { serial: serial(), by: Revoker::Key, reason: Some(1) },
+        ),
+        (
+            "eab-key-created",
+            Event::EabKeyCreated { kid: kid(), provisioner: "acme".into(), trusts_names: true },
+        ),
+        ("eab-key-revoked", Event::EabKeyRevoked { kid: kid() }),
+        ("account-bound", Event::AccountBound { account, kid: kid() }),
+        (
+            "names-trusted",
+            Event::NamesTrusted {
+                account,
+                order,
+                kid: kid(),
+                identifiers: vec![id("dns", "a.test"), id("ip", "10.0.0.1")],
+            },
         ),
     ];
     for (what, event) in events {
@@ -329,6 +404,7 @@ proptest! {
         for bytes in [bytes.clone(), [&[1], &bytes[..]].concat(), [&[2], &bytes[..]].concat()] {
             let _ = (Account::decode(&bytes), Order::decode(&bytes), CertificateRecord::decode(&bytes));
             let _ = (AuditRecord::decode(&bytes), AccountKey::decode(&bytes), HeldAuthorization::decode(&bytes));
+            let _ = (EabKey::decode(&bytes), EabUses::decode(&bytes));
         }
     }
 

@@ -44,6 +44,11 @@ impl Server {
         server
     }
 
+    /// A fresh CA that does not serve.
+    pub fn init_only(edit: impl FnOnce(&mut toml::Table)) -> Self {
+        Self::init(edit)
+    }
+
     fn init(edit: impl FnOnce(&mut toml::Table)) -> Self {
         let server = Self {
             port: ports::free(),
@@ -174,6 +179,13 @@ impl Server {
     /// The ACME directory's URL.
     pub fn directory(&self) -> String {
         self.url("/acme/acme/directory")
+    }
+
+    /// `mayfly eab create --json`, at the running server.
+    pub fn eab_key(&self, flags: &[&str]) -> serde_json::Value {
+        let mut command = Command::new(binary());
+        command.args(["eab", "create", "--provisioner", "acme", "--json", "--config"]);
+        serde_json::from_str(&process::output(command.arg(self.config()).args(flags))).unwrap()
     }
 
     pub fn https(&self) -> Https {
