@@ -46,7 +46,7 @@ impl Answers {
                 lock(&self.txt).entry(owner.clone()).or_default().push(value.clone());
                 Some(Placed::Txt(owner, value))
             }
-            ChallengeKind::TlsAlpn01 => None,
+            ChallengeKind::TlsAlpn01 | ChallengeKind::DeviceAttest01 => None,
         }
     }
 

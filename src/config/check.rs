@@ -28,6 +28,7 @@ pub(super) fn settings(
     source: Source<'_>,
     root: &DeTable<'_>,
     base: &Path,
+    look: bool,
     findings: &mut Findings,
 ) -> Settings {
     refuse_unknown_sections(source, root, findings);
@@ -44,13 +45,13 @@ pub(super) fn settings(
         store: check_store(&store, base, findings),
         validation: check_validation(&validation, findings),
         authority: check_authority(&authority, base, findings),
-        provisioners: provisioner::all(source, root.get("provisioner"), findings),
+        provisioners: provisioner::all(source, root.get("provisioner"), look.then_some(base), findings),
         log: check_log(&log, findings),
     }
 }
 
 fn refuse_unknown_sections(source: Source<'_>, root: &DeTable<'_>, findings: &mut Findings) {
-    let names = || SECTIONS.iter().map(|(name, _)| *name);
+    let names = || SECTIONS.iter().map(|(name, _)| *name).filter(|name| !name.contains('.'));
     for (key, value) in root {
         let typed: &str = key.get_ref();
         if names().any(|name| name == typed) {

@@ -10,6 +10,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::problem::{Findings, nearest};
 use super::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 
+/// A section inside another; at the top of a file it is unknown.
+pub(super) const ATTESTATION: &str = "provisioner.attestation";
+
 /// Every section and its keys; anything else in a file is refused.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     (
@@ -45,8 +48,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "authorization_ttl",
             "terms_of_service",
             "website",
+            "attestation",
         ],
     ),
+    (ATTESTATION, &["formats", "roots", "allow_devices"]),
     ("log", &["level", "format"]),
 ];
 
@@ -157,6 +162,18 @@ impl<'a> Section<'a> {
                 format!("unknown key; {hint}"),
             );
         }
+    }
+
+    /// A section inside this one, if the file has it.
+    pub(super) fn inner(
+        &self,
+        name: &str,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Option<Section<'a>> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
     }
 
     /// The path of a key in this section.

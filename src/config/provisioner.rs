@@ -1,11 +1,13 @@
 //! The rules of `[[provisioner]]`.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::attestation;
 use super::check::{DAY, MINUTE, one_of, parse_network};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
@@ -25,9 +27,11 @@ const SHORTEST_TTL: Duration = MINUTE;
 
 const MOST_PROVISIONERS: usize = 1000;
 
+/// `base` is where relative paths start; `None` if no other file is to be looked at.
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
+    base: Option<&Path>,
     findings: &mut Findings,
 ) -> Vec<Provisioner> {
     let Some(value) = value else {
@@ -54,7 +58,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, findings);
+        let provisioner = acme(&section, base, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -66,7 +70,7 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
+fn acme(section: &Section<'_>, base: Option<&Path>, findings: &mut Findings) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
@@ -80,6 +84,7 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         findings.note(section.line, &section.path_of("challenges"), message);
     }
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
+    let attestation = attestation::policy(section, &challenges, base, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     Terms {
         name,
@@ -98,6 +103,7 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         ),
         terms_of_service: section.get("terms_of_service").and_then(|f| link(&f, findings)),
         website: section.get("website").and_then(|f| link(&f, findings)),
+        attestation,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ACME provisioner: its terms, and the grant for an order that is ready.
 
+mod devices;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use ipnet::IpNet;
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::identifier::Identifier;
+use crate::acme::identifier::{Identifier, PermanentId};
 use crate::acme::order::{Lifetimes, Order, OrderStatus};
+use crate::attestation::Policy;
 use crate::id::OrderId;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -40,6 +43,8 @@ pub struct Terms {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
+    /// Which devices are attested, if device-attest-01 is offered.
+    pub attestation: Option<Policy>,
 }
 
 /// One rule over names.
@@ -66,7 +71,9 @@ impl NameRule {
             (Self::Net(net), Identifier::Ip(ip)) => net.contains(ip),
             (Self::Exact(_), Identifier::Wildcard(_) | Identifier::Ip(_))
             | (Self::Under(_), Identifier::Ip(_))
-            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_)) => false,
+            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_))
+            // Devices have rules of their own.
+            | (Self::Exact(_) | Self::Under(_) | Self::Net(_), Identifier::Permanent(_)) => false,
         }
     }
 
@@ -102,11 +109,15 @@ impl Terms {
             authorization_ttl: 8 * HOUR,
             terms_of_service: None,
             website: None,
+            attestation: None,
         }
     }
 
     /// Whether `identifier` may be asked for here; the rule it breaks if not.
     pub fn allows(&self, identifier: &Identifier) -> Result<(), String> {
+        if let Identifier::Permanent(device) = identifier {
+            return self.allows_device(device);
+        }
         if identifier.is_wildcard() && !self.wildcards {
             return Err("wildcard names are not allowed at this provisioner".into());
         }
@@ -161,6 +172,7 @@ impl Terms {
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
         }
+        devices::check_keys(order, csr)?;
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
@@ -182,9 +194,13 @@ fn check_names(csr: &Csr, ordered: &BTreeSet<Identifier>) -> Result<(), Refusal>
         let detail = format!("the CSR names {extra}, which the order does not");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
     }
-    if let Some(missing) = ordered.difference(&requested).next() {
+    // A device may be left out of the CSR: what was attested says which it is.
+    if let Some(missing) = ordered.difference(&requested).find(|name| !name.is_device()) {
         let detail = format!("the CSR does not name {missing}, which the order does");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
+    }
+    if csr.common_name_text().is_some_and(|text| devices::is_named(ordered, text)) {
+        return Ok(());
     }
     match csr.common_name() {
         Some(name) if !ordered.contains(&identifier_of(&name)?) => {
@@ -199,6 +215,7 @@ fn identifier_of(name: &RequestedName) -> Result<Identifier, Refusal> {
     match name {
         RequestedName::Dns(text) => Identifier::parse_dns(text),
         RequestedName::Ip(ip) => Identifier::from_ip(*ip),
+        RequestedName::Permanent(text) => PermanentId::parse(text).map(Identifier::Permanent),
     }
     .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's names: {error}")))
 }

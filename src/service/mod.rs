@@ -5,6 +5,7 @@
 //! the order valid) and, whatever locks do, commits against the version it read.
 
 pub mod account;
+pub mod attest;
 pub mod ceremony;
 pub mod finalize;
 pub mod gate;

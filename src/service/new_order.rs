@@ -47,7 +47,8 @@ impl Service {
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
         let now = self.now();
-        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))?;
+        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, |id| terms.allows(id))
+            .map_err(|refusal| terms.unsupported(refusal))?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
             let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
@@ -102,7 +103,9 @@ impl Service {
         identifier: Identifier,
         now: Timestamp,
     ) -> Result<Slot, Error> {
+        // A device is attested for one key, so for one order.
         if !terms.authorization_ttl.is_zero()
+            && !identifier.is_device()
             && let Some(held) = self.held(account, &identifier).await?
             && held.expires > now + REUSE_MARGIN
         {

@@ -209,7 +209,10 @@ impl Validator {
                 self.tls_alpn01(ask, deadline).await
             }
             (ChallengeKind::Http01 | ChallengeKind::TlsAlpn01, Identifier::Wildcard(_))
-            | (ChallengeKind::Dns01, Identifier::Ip(_)) => Err(Stop::failed(
+            | (ChallengeKind::Dns01, Identifier::Ip(_))
+            | (ChallengeKind::Http01 | ChallengeKind::Dns01 | ChallengeKind::TlsAlpn01, Identifier::Permanent(_))
+            // Proved by the response; there is nothing to reach out for.
+            | (ChallengeKind::DeviceAttest01, _) => Err(Stop::failed(
                 FailureKind::Unauthorized,
                 format!("{} cannot prove control of {}", ask.challenge.name(), ask.identifier),
             )),
