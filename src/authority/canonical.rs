@@ -76,9 +76,7 @@ fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
         (BASIC_CONSTRAINTS, Purpose::Intermediate(_)) => {
             (true, sequence(&[&[0x01, 0x01, 0xff], &[0x02, 0x01, 0x00]]))
         }
-        (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => {
-            (true, subject_alt_name(names)?)
-        }
+        (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => (true, subject_alt_name(names)?),
         (EXTENDED_KEY_USAGE, Purpose::Leaf(names)) if names.iter().all(Identifier::is_device) => {
             (false, sequence(&[CLIENT_AUTH]))
         }

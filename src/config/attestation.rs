@@ -34,7 +34,8 @@ pub(super) fn policy(
         return None;
     };
     if !offered {
-        let message = "is of no use without \"device-attest-01\" in challenges; add it or remove this section";
+        let message =
+            "is of no use without \"device-attest-01\" in challenges; add it or remove this section";
         findings.error(section.line, &section.path, message);
     }
     let formats = formats(&section, findings);

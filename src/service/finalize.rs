@@ -71,7 +71,8 @@ impl Service {
             let detail = format!("the order is {}, not ready", crate::acme::order::name_of(status));
             return Err(Refusal::new(ErrorKind::OrderNotReady, detail).into());
         }
-        let csr = parse_csr(&loaded.order, csr).map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
+        let csr = parse_csr(&loaded.order, csr)
+            .map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {

@@ -12,8 +12,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AlgorithmIdentifier;
 
-use super::{der, permanent};
 use super::spki::{PublicKey, Spki, SpkiError};
+use super::{der, permanent};
 
 /// A verified certification request: its key and the names it asks for, nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The ACME front end as a client sees it: envelope, routes, service, core and store together,
 //! without sockets (but for `listener`).
 
+mod attest;
 mod client;
 mod envelope;
 mod faults;
