@@ -22,8 +22,6 @@ mod cose;
 mod object;
 #[cfg(test)]
 pub(crate) mod samples;
-#[cfg(test)]
-mod tests;
 mod tpm;
 
 use crate::time::Timestamp;
@@ -199,3 +197,6 @@ pub fn verify(object: &[u8], ask: &Ask<'_>, policy: &Policy, now: Timestamp) -> 
 fn sha256(bytes: &[u8]) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
 }
+
+#[cfg(test)]
+mod tests;
