@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly::acme::challenge::ChallengeKind;
-use mayfly::acme::order::Lifetimes;
 use mayfly::authority::issuer::Issuer;
 use mayfly::authority::signer::Signer;
 use mayfly::entropy::{Entropy, SystemEntropy};
@@ -49,7 +48,6 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
     let issuer = Issuer::new(made.intermediate_der, &[], intermediate).expect("an issuer");
     let terms = Terms {
         challenges: vec![ChallengeKind::Http01],
-        lifetimes: Lifetimes { default: DAY, min: Duration::from_secs(300), max: DAY },
         authorization_ttl: Duration::ZERO,
         ..Terms::named("acme")
     };

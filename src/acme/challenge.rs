@@ -17,6 +17,8 @@ pub enum ChallengeKind {
     DnsAccount01,
     /// draft-ietf-acme-dns-persist.
     DnsPersist01,
+    /// draft-ietf-acme-device-attest §5; proved by the response itself.
+    DeviceAttest01,
 }
 
 impl ChallengeKind {
@@ -27,6 +29,7 @@ impl ChallengeKind {
         (Self::TlsAlpn01, "tls-alpn-01"),
         (Self::DnsAccount01, "dns-account-01"),
         (Self::DnsPersist01, "dns-persist-01"),
+        (Self::DeviceAttest01, "device-attest-01"),
     ];
 
     /// The name on the wire and in the configuration.
@@ -37,6 +40,7 @@ impl ChallengeKind {
             Self::TlsAlpn01 => "tls-alpn-01",
             Self::DnsAccount01 => "dns-account-01",
             Self::DnsPersist01 => "dns-persist-01",
+            Self::DeviceAttest01 => "device-attest-01",
         }
     }
 
@@ -49,18 +53,28 @@ impl ChallengeKind {
     /// RFC 8555 §8 fall over one that has none.
     pub fn has_token(self) -> bool {
         match self {
-            Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 => true,
+            Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DeviceAttest01 => true,
             Self::DnsPersist01 => false,
         }
     }
 
     /// Whether this kind can prove control of `identifier`: a wildcard needs one of the DNS kinds
-    /// (RFC 8555 §7.4.1), an address cannot use them (RFC 8738 §7).
+    /// (RFC 8555 §7.4.1), an address cannot use them (RFC 8738 §7); a device is attested, and nothing
+    /// else is.
     pub fn can_prove(self, identifier: &Identifier) -> bool {
         match (self, identifier) {
-            (_, Identifier::Dns(_)) => true,
+            (
+                Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DnsPersist01,
+                Identifier::Dns(_),
+            ) => true,
             (Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01, Identifier::Wildcard(_)) => true,
             (Self::Http01 | Self::TlsAlpn01, Identifier::Ip(_)) => true,
+            (Self::DeviceAttest01, Identifier::Permanent(_)) => true,
+            (Self::DeviceAttest01, Identifier::Dns(_) | Identifier::Wildcard(_) | Identifier::Ip(_)) => false,
+            (
+                Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DnsPersist01,
+                Identifier::Permanent(_),
+            ) => false,
             (Self::Http01 | Self::TlsAlpn01, Identifier::Wildcard(_)) => false,
             (Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01, Identifier::Ip(_)) => false,
         }
@@ -85,13 +99,14 @@ mod tests {
     fn field_31_what_proves_what() {
         use ChallengeKind::*;
         let rows = [
-            ("dns", "a.test", [true, true, true, true, true]),
-            ("dns", "*.a.test", [false, true, false, true, true]),
-            ("ip", "10.0.0.1", [true, false, true, false, false]),
+            ("dns", "a.test", [true, true, true, true, true, false]),
+            ("dns", "*.a.test", [false, true, false, true, true, false]),
+            ("ip", "10.0.0.1", [true, false, true, false, false, false]),
+            ("permanent-identifier", "C02XG0FDH05Q", [false, false, false, false, false, true]),
         ];
         for (kind, value, want) in rows {
             let id = Identifier::parse(kind, value).unwrap();
-            let kinds = [Http01, Dns01, TlsAlpn01, DnsAccount01, DnsPersist01];
+            let kinds = [Http01, Dns01, TlsAlpn01, DnsAccount01, DnsPersist01, DeviceAttest01];
             assert_eq!(kinds.map(|c| c.can_prove(&id)), want, "{value}");
         }
     }

@@ -53,6 +53,18 @@ pub struct OrderDetails {
     pub subdomains: Vec<u16>,
     /// The identifiers in the client's order, each with its slot; empty if they are the slots' own.
     pub names: Vec<Named>,
+    /// The keys that devices were attested to hold, at most one for each of the order's own
+    /// authorizations.
+    pub attested: Vec<AttestedKey>,
+}
+
+/// The key that device-attest-01 proved an identifier with: the only one that may be certified for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestedKey {
+    /// The authorization's place in the order.
+    pub slot: u16,
+    /// The key's [`crate::x509::spki::Spki::fingerprint`].
+    pub key: [u8; 32],
 }
 
 /// The authorization of one identifier of an order.
@@ -371,6 +383,11 @@ impl Order {
                 Slot::Reused { .. } | Slot::Trusted { .. } => None,
             }),
         }
+    }
+
+    /// The fingerprint of the key that was attested for the order's own authorization at `index`.
+    pub fn attested_key(&self, index: usize) -> Option<&[u8; 32]> {
+        self.details.attested.iter().find(|held| usize::from(held.slot) == index).map(|held| &held.key)
     }
 
     /// The authorization at `index`, if this order keeps it.

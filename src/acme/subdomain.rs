@@ -37,7 +37,7 @@ pub fn is_below(name: &Identifier, ancestor: &Identifier) -> bool {
     match name {
         Identifier::Dns(name) => under(name),
         Identifier::Wildcard(base) => base == ancestor || under(base),
-        Identifier::Ip(_) => false,
+        Identifier::Ip(_) | Identifier::Permanent(_) => false,
     }
 }
 
@@ -46,7 +46,7 @@ pub fn ancestors(name: &Identifier) -> Vec<Identifier> {
     let (base, itself) = match name {
         Identifier::Dns(base) => (base, None),
         Identifier::Wildcard(base) => (base, Some(base.clone())),
-        Identifier::Ip(_) => return Vec::new(),
+        Identifier::Ip(_) | Identifier::Permanent(_) => return Vec::new(),
     };
     let mut rest = base.as_str();
     let above = std::iter::from_fn(|| {
@@ -60,7 +60,7 @@ pub fn ancestors(name: &Identifier) -> Vec<Identifier> {
 pub fn asked_as(identifier: &Identifier) -> Identifier {
     match identifier {
         Identifier::Dns(name) | Identifier::Wildcard(name) => Identifier::Wildcard(name.clone()),
-        Identifier::Ip(ip) => Identifier::Ip(*ip),
+        other @ (Identifier::Ip(_) | Identifier::Permanent(_)) => other.clone(),
     }
 }
 

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 
+use super::canonical;
 use super::issuer::{Issuer, SubjectKey, key_identifier};
 use crate::acme::identifier::Identifier;
 use crate::provisioner::{Grant, Purpose};
@@ -65,9 +66,20 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages =
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            if serves(names) {
+                params.extended_key_usages.insert(0, ExtendedKeyUsagePurpose::ServerAuth);
+            }
+            if names.iter().any(Identifier::is_device) {
+                // The builder has no PermanentIdentifier (RFC 4043).
+                let names = canonical::subject_alt_name(names)
+                    .ok_or_else(|| DraftError::Build("a device's assigner does not encode".into()))?;
+                let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names);
+                extension.set_criticality(true);
+                params.custom_extensions.push(extension);
+            } else {
+                params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
+            }
         }
         Purpose::Root(common_name) => ca_profile(&mut params, common_name, BasicConstraints::Unconstrained),
         Purpose::Intermediate(common_name) => {
@@ -78,6 +90,11 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         .signed_by(&SubjectKey::of(grant.key()), issuer.builder())
         .map_err(|error| DraftError::Build(error.to_string()))?;
     Ok(Draft { unsigned: built.der().to_vec(), serial, not_before, not_after, grant })
+}
+
+/// Whether a certificate for these names is one of a server: devices alone are clients.
+pub(super) fn serves(names: &[Identifier]) -> bool {
+    !names.iter().all(Identifier::is_device)
 }
 
 fn ca_profile(params: &mut CertificateParams, common_name: &str, constraints: BasicConstraints) {
@@ -105,6 +122,9 @@ fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
                 .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
         ),
         Identifier::Ip(ip) => SanType::IpAddress(*ip),
+        Identifier::Permanent(_) => {
+            return Err(DraftError::Build("the builder has no name for a device".into()));
+        }
     })
 }
 

@@ -20,10 +20,11 @@ use super::draft::{BACKDATE, Draft};
 use super::issuer::{Issuer, key_identifier};
 use super::policy;
 use super::signer::SignatureAlgorithm;
-use crate::acme::identifier::Identifier;
+use crate::acme::identifier::{Identifier, PermanentId};
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::der;
+use crate::x509::permanent;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -177,7 +178,7 @@ fn check_leaf_extension(
     match extension {
         ParsedExtension::SubjectAlternativeName(san) => {
             let found = san.general_names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
-            let found = found.ok_or(LintError::Rule("every name is a DNS name or an address"))?;
+            let found = found.ok_or(LintError::Rule("every name is a DNS name, an address or a device"))?;
             require(found == names, "the names are the granted ones, in their order")
         }
         ParsedExtension::BasicConstraints(constraints) => {
@@ -192,7 +193,8 @@ fn check_leaf_extension(
             require(usage.flags == wanted, "key usage fits the key")
         }
         ParsedExtension::ExtendedKeyUsage(usage) => require(
-            usage.server_auth
+            // Devices alone are clients only.
+            usage.server_auth != names.iter().all(Identifier::is_device)
                 && usage.client_auth
                 && !usage.any
                 && !usage.code_signing
@@ -200,7 +202,7 @@ fn check_leaf_extension(
                 && !usage.time_stamping
                 && !usage.ocsp_signing
                 && usage.other.is_empty(),
-            "extended key usage is serverAuth and clientAuth",
+            "extended key usage is clientAuth, and serverAuth for hosts",
         ),
         other => check_key_ids(other, grant, issuer),
     }
@@ -248,6 +250,10 @@ fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
         }
         GeneralName::IPAddress(octets) => {
             crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
+        GeneralName::OtherName(oid, value) if oid.as_bytes() == permanent::PERMANENT_IDENTIFIER => {
+            let device = PermanentId::parse(&permanent::parse_other_name(value)?).ok()?;
+            Some(Identifier::Permanent(device))
         }
         _ => None,
     }

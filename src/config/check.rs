@@ -29,6 +29,7 @@ pub(super) fn settings(
     source: Source<'_>,
     root: &DeTable<'_>,
     base: &Path,
+    look: bool,
     findings: &mut Findings,
 ) -> Settings {
     refuse_unknown_sections(source, root, findings);
@@ -44,7 +45,13 @@ pub(super) fn settings(
     let admin = section("admin", findings);
     let store = check_store(&store, base, findings);
     Settings {
-        provisioners: provisioner::all(source, root.get("provisioner"), &server.dns_names, findings),
+        provisioners: provisioner::all(
+            source,
+            root.get("provisioner"),
+            &server.dns_names,
+            look.then_some(base),
+            findings,
+        ),
         server,
         admin: check_admin(&admin, &store, base, findings),
         store,

@@ -53,6 +53,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "caa_identities",
             "eab",
             "eab_trusts_names",
+            "attestation",
         ],
     ),
     ("log", &["level", "format"]),
@@ -60,8 +61,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 ];
 
 /// Sections inside others, and their keys. They stand nowhere else.
-const INNER: &[(&str, &[&str])] =
-    &[("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"])];
+const INNER: &[(&str, &[&str])] = &[
+    ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
+    ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
+];
 
 /// The keys of a section.
 pub(super) fn keys_of(section: &str) -> &'static [&'static str] {

@@ -3,6 +3,7 @@
 //! [`check()`] reads a file and reports everything there is to say about it; [`load`] is the same
 //! for those who only want to run. Relative paths in a file are relative to the file.
 
+mod attestation;
 mod check;
 mod file;
 mod problem;
@@ -91,7 +92,7 @@ fn report(text: &str, base: &Path, look: bool) -> Report {
     let source = file::Source { text, lines: &lines };
     let settings = file::parse(source, &mut findings).map(|document| {
         let root = document.get_ref();
-        let settings = check::settings(source, root, base, &mut findings);
+        let settings = check::settings(source, root, base, look, &mut findings);
         if look {
             check::files(root, source, &settings, &mut findings);
         }

@@ -29,7 +29,7 @@ pub(super) fn naming(
     let before = findings.errors.len();
     let own = dns_names.iter().find_map(|name| match name {
         Identifier::Dns(name) => Some(vec![name.as_str().to_owned()]),
-        Identifier::Wildcard(_) | Identifier::Ip(_) => None,
+        Identifier::Wildcard(_) | Identifier::Ip(_) | Identifier::Permanent(_) => None,
     });
     let own = own.unwrap_or_default();
     let domains = section.get("issuer_domains").map(|field| domains(&field, findings));

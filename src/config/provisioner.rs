@@ -1,5 +1,6 @@
 //! The rules of `[[provisioner]]`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -8,9 +9,9 @@ use toml::de::DeValue;
 use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
-use super::proofs;
 use super::settings::Provisioner;
 use super::units::format_duration;
+use super::{attestation, proofs};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
@@ -26,10 +27,12 @@ const SHORTEST_TTL: Duration = MINUTE;
 
 const MOST_PROVISIONERS: usize = 1000;
 
+/// `base` is where relative paths start; `None` if no other file is to be looked at.
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
     dns_names: &[Identifier],
+    base: Option<&Path>,
     findings: &mut Findings,
 ) -> Vec<Provisioner> {
     let Some(value) = value else {
@@ -56,7 +59,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, dns_names, findings);
+        let provisioner = acme(&section, dns_names, base, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -68,7 +71,12 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings) -> Terms {
+fn acme(
+    section: &Section<'_>,
+    dns_names: &[Identifier],
+    base: Option<&Path>,
+    findings: &mut Findings,
+) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
@@ -78,7 +86,7 @@ fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings
     let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(usual.wildcards);
     let proves_wildcards = |kind: &ChallengeKind| match kind {
         ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01 => true,
-        ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => false,
+        ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 | ChallengeKind::DeviceAttest01 => false,
     };
     if wildcards && !challenges.iter().any(proves_wildcards) {
         let message = "wildcards need dns-01, which this provisioner does not offer: orders for one will be \
@@ -88,6 +96,7 @@ fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings
     let naming = proofs::naming(section, &challenges, dns_names, findings);
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
     let (eab, eab_trusts_names) = eab(section, &usual, findings);
+    let attestation = attestation::policy(section, &challenges, base, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
         name,
@@ -120,6 +129,7 @@ fn acme(section: &Section<'_>, dns_names: &[Identifier], findings: &mut Findings
         caa_identities: naming.caa_identities,
         eab,
         eab_trusts_names,
+        attestation,
     };
     check_proofs(section, &terms, findings);
     terms

@@ -1,5 +1,7 @@
 //! The ACME provisioner: its terms, and the grant for an order that is ready.
 
+mod devices;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use super::outward::Outward;
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::identifier::Identifier;
+use crate::acme::identifier::{Identifier, PermanentId};
 use crate::acme::order::{Lifetimes, Order, OrderStatus, Slot};
 use crate::acme::subdomain::asked_as;
+use crate::attestation::Policy;
 use crate::id::OrderId;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -59,6 +62,8 @@ pub struct Terms {
     pub eab: EabMode,
     /// Whether a binding may stand in for validation, for keys that were made for it.
     pub eab_trusts_names: bool,
+    /// Which devices are attested, if device-attest-01 is offered.
+    pub attestation: Option<Policy>,
 }
 
 /// One rule over names.
@@ -85,7 +90,9 @@ impl NameRule {
             (Self::Net(net), Identifier::Ip(ip)) => net.contains(ip),
             (Self::Exact(_), Identifier::Wildcard(_) | Identifier::Ip(_))
             | (Self::Under(_), Identifier::Ip(_))
-            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_)) => false,
+            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_))
+            // Devices have rules of their own.
+            | (Self::Exact(_) | Self::Under(_) | Self::Net(_), Identifier::Permanent(_)) => false,
         }
     }
 
@@ -129,6 +136,7 @@ impl Terms {
             caa_identities: Vec::new(),
             eab: EabMode::Off,
             eab_trusts_names: false,
+            attestation: None,
         }
     }
 
@@ -145,6 +153,9 @@ impl Terms {
     /// As [`Terms::allows`], whether or not control could be proved: for names that an external
     /// account binding vouches for.
     pub fn permits(&self, identifier: &Identifier) -> Result<(), String> {
+        if let Identifier::Permanent(device) = identifier {
+            return self.allows_device(device);
+        }
         if identifier.is_wildcard() && !self.wildcards {
             return Err("wildcard names are not allowed at this provisioner".into());
         }
@@ -245,6 +256,7 @@ impl Terms {
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
         }
+        devices::check_keys(order, csr)?;
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
@@ -266,9 +278,13 @@ fn check_names(csr: &Csr, ordered: &BTreeSet<Identifier>) -> Result<(), Refusal>
         let detail = format!("the CSR names {extra}, which the order does not");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
     }
-    if let Some(missing) = ordered.difference(&requested).next() {
+    // A device may be left out of the CSR: what was attested says which it is.
+    if let Some(missing) = ordered.difference(&requested).find(|name| !name.is_device()) {
         let detail = format!("the CSR does not name {missing}, which the order does");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
+    }
+    if csr.common_name_text().is_some_and(|text| devices::is_named(ordered, text)) {
+        return Ok(());
     }
     match csr.common_name() {
         Some(name) if !ordered.contains(&identifier_of(&name)?) => {
@@ -283,6 +299,7 @@ fn identifier_of(name: &RequestedName) -> Result<Identifier, Refusal> {
     match name {
         RequestedName::Dns(text) => Identifier::parse_dns(text),
         RequestedName::Ip(ip) => Identifier::from_ip(*ip),
+        RequestedName::Permanent(text) => PermanentId::parse(text).map(Identifier::Permanent),
     }
     .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's names: {error}")))
 }

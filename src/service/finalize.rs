@@ -15,6 +15,7 @@ use super::objects::LoadedOrder;
 use super::{Error, Service, audited};
 use crate::acme::account::AccountStatus;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
+use crate::acme::identifier::Identifier;
 use crate::acme::order::{AuthorizationStatus, Finish, Order, OrderStatus, Slot};
 use crate::audit::Event;
 use crate::authority::policy;
@@ -23,7 +24,7 @@ use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
-use crate::x509::csr::Csr;
+use crate::x509::csr::{Csr, CsrError};
 
 /// How long a reply waits for a slow signer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +33,11 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, der).as_ref());
     out
+}
+
+/// Names of devices are accepted for orders of devices only.
+fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
+    if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
 }
 
 fn names_of(order: &Order) -> String {
@@ -69,7 +75,8 @@ impl Service {
         if !consented {
             return Err(Error::Busy("the order has only just become ready"));
         }
-        let csr = Csr::parse(csr).map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
+        let csr = parse_csr(&loaded.order, csr)
+            .map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {
@@ -207,7 +214,7 @@ impl Service {
     async fn finish_processing(&self, id: OrderId) -> Result<(), Error> {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
-        let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {
+        let issued = match (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner)) {
             // Accepted a while ago, perhaps by a process that is no more.
             (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
                 Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr).await {

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod account_orders;
+pub mod attest;
 mod caa;
 pub mod ceremony;
 pub mod eab;

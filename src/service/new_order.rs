@@ -69,7 +69,8 @@ impl Service {
             let key = eab.filter(|key| key.vouches_for(terms, id))?;
             Some(Slot::Trusted { identifier: id.clone(), expires: now, deactivated: false, by: key.kid })
         };
-        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, allowed)?;
+        let identifiers = read_identifiers(&ask.identifiers, terms.max_names, allowed)
+            .map_err(|refusal| terms.unsupported(refusal))?;
         let allowed = |ancestor: &Identifier| terms.allows_below(ancestor);
         let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
         check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
@@ -156,7 +157,8 @@ impl Service {
         identifier: &Identifier,
         now: Timestamp,
     ) -> Result<Option<HeldAuthorization>, Error> {
-        if terms.authorization_ttl.is_zero() {
+        // A device is attested for one key, so for one order.
+        if terms.authorization_ttl.is_zero() || identifier.is_device() {
             return Ok(None);
         }
         let held = self.held(account, identifier).await?;

@@ -61,7 +61,7 @@ impl Validator {
     pub(super) async fn check_caa(&self, ask: &CaaAsk, deadline: Instant) -> Result<(), Stop> {
         let name = match &ask.identifier {
             Identifier::Dns(name) | Identifier::Wildcard(name) => name,
-            Identifier::Ip(_) => return Ok(()),
+            Identifier::Ip(_) | Identifier::Permanent(_) => return Ok(()),
         };
         for owner in upwards(name) {
             match self.door.lookups().properties(owner, deadline).await {

@@ -254,6 +254,19 @@ impl Validator {
             | (
                 ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01,
                 Identifier::Ip(_),
+            )
+            | (
+                ChallengeKind::Http01
+                | ChallengeKind::Dns01
+                | ChallengeKind::TlsAlpn01
+                | ChallengeKind::DnsAccount01
+                | ChallengeKind::DnsPersist01,
+                Identifier::Permanent(_),
+            )
+            // Proved by the response; there is nothing to reach out for.
+            | (
+                ChallengeKind::DeviceAttest01,
+                Identifier::Dns(_) | Identifier::Wildcard(_) | Identifier::Ip(_) | Identifier::Permanent(_),
             ) => Err(Stop::failed(
                 FailureKind::Unauthorized,
                 format!("{} cannot prove control of {}", ask.challenge.name(), ask.identifier),

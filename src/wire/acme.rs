@@ -213,6 +213,14 @@ pub struct Issuers<'a> {
     pub old_domain_names: &'a [String],
 }
 
+/// draft-ietf-acme-device-attest §5, payload; what else clients put in is of no account
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the draft's own names")]
+pub struct DeviceAttest {
+    pub att_obj: String,
+}
+
 /// §7.5.2, payload
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "the RFC's own names")]

@@ -259,6 +259,10 @@ async fn challenge(
     let (service, account) = (&app.service, known.account.id);
     let loaded = if bytes.is_empty() {
         service.authorization(terms, account, place.0, place.1).await?
+    } else if kind == ChallengeKind::DeviceAttest01 {
+        let wire::DeviceAttest { att_obj } = payload(&bytes)?;
+        let object = base64(&att_obj, "attObj")?;
+        service.attest(terms, (account, known.thumbprint), place, &object).await?
     } else {
         // Clients of the drafts put a keyAuthorization in; what it says is of no account.
         let _: serde_json::Map<String, serde_json::Value> = payload(&bytes)?;

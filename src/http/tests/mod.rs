@@ -2,6 +2,7 @@
 //! without sockets (but for `listener`).
 
 mod admin;
+mod attest;
 mod client;
 mod complete;
 mod eab;

@@ -17,7 +17,7 @@ use crate::acme::account::{AccountStatus, EabBinding};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, Slot};
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::authority::certificate::{Revocation, Revoker};
@@ -152,6 +152,21 @@ fn later_kinds() -> Vec<Slot> {
     vec![Slot::Own(authorization)]
 }
 
+/// An order of a device, and the key that it was attested to hold.
+fn attested_order() -> Order {
+    let state = ChallengeState::Valid(T0);
+    let challenge = Challenge { kind: ChallengeKind::DeviceAttest01, token: [0xd4; 16], state };
+    let slot = Slot::Own(Authorization {
+        identifier: id("permanent-identifier", "C02XG0FDH05Q/1.2.3"),
+        expires: T0,
+        deactivated: false,
+        challenges: vec![challenge],
+    });
+    let mut order = order(vec![slot], Finish::Open);
+    order.details.attested = vec![AttestedKey { slot: 0, key: [0xa7; 32] }];
+    order
+}
+
 fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
     CertificateRecord {
         der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
@@ -209,6 +224,7 @@ fn samples() -> Vec<Sample> {
         sample("processing", order(vec![], Finish::Processing(vec![0x30, 0x00]))),
         sample("issued", order(vec![], Finish::Issued { serial: serial(), csr: [0xf6; 32] })),
         sample("failed", order(vec![], Finish::Failed(StoredProblem { identifier: None, ..problem() }))),
+        sample("attested", attested_order()),
         sample("acme", certificate(acme(), None)),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
