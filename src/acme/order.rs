@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
+use super::renewal::CertId;
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -45,7 +46,15 @@ pub struct Order {
 
 /// What an order may hold besides; the default says nothing. Grows at its end only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderDetails {}
+pub struct OrderDetails {
+    /// The certificate that the order's is to replace (RFC 9773 §5).
+    pub replaces: Option<CertId>,
+    /// The profile asked for, or the provisioner's default one.
+    pub profile: Option<String>,
+    /// The row that leads from the account, names and key to this order's certificate, if there is
+    /// one: it goes with the order.
+    pub reuse_row: Option<[u8; 32]>,
+}
 
 /// The authorization of one identifier of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

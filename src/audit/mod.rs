@@ -52,4 +52,6 @@ pub enum Event {
     IssuanceRefused { account: AccountId, order: OrderId, error: ErrorKind },
     /// A certificate was revoked.
     CertificateRevoked { serial: Serial, by: Revoker, reason: Option<u8> },
+    /// An order got a certificate that its account had already; nothing was signed.
+    CertificateReused { serial: Serial, account: AccountId, order: OrderId },
 }

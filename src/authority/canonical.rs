@@ -7,6 +7,7 @@
 use super::draft::Draft;
 use super::issuer::{Issuer, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::der::{sequence, tlv};
@@ -79,7 +80,14 @@ fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
             let names: Vec<Vec<u8>> = names.iter().map(general_name).collect();
             (true, sequence(&names.iter().map(Vec::as_slice).collect::<Vec<_>>()))
         }
-        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => (false, sequence(&[SERVER_AUTH, CLIENT_AUTH])),
+        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => {
+            let usages: &[&[u8]] = match grant.leaf().usages {
+                Usages::Both => &[SERVER_AUTH, CLIENT_AUTH],
+                Usages::Server => &[SERVER_AUTH],
+                Usages::Client => &[CLIENT_AUTH],
+            };
+            (false, sequence(usages))
+        }
         _ => return None,
     };
     let mark: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };

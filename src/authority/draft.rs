@@ -13,6 +13,7 @@ use rcgen::{
 
 use super::issuer::{Issuer, SubjectKey, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -65,8 +66,7 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages =
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            params.extended_key_usages = extended_key_usage(grant.leaf().usages);
             params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
         }
         Purpose::Root(common_name) => ca_profile(&mut params, common_name, BasicConstraints::Unconstrained),
@@ -93,6 +93,14 @@ fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
         PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => {
             vec![KeyUsagePurpose::DigitalSignature]
         }
+    }
+}
+
+fn extended_key_usage(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
+    match usages {
+        Usages::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Usages::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Usages::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
     }
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod file;
 mod problem;
+mod profiles;
 mod provisioner;
 pub mod settings;
 pub mod units;

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::check::{DAY, MINUTE, one_of, parse_network};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
+use super::profiles::profiles;
 use super::settings::Provisioner;
 use super::units::format_duration;
 use crate::acme::challenge::ChallengeKind;
@@ -54,7 +55,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, findings);
+        let provisioner = acme(source, &section, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -66,7 +67,7 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
+fn acme(source: Source<'_>, section: &Section<'_>, findings: &mut Findings) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
@@ -80,6 +81,7 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         findings.note(section.line, &section.path_of("challenges"), message);
     }
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
+    let profiles = profiles(source, section, lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     Terms {
         name,
@@ -98,6 +100,11 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         ),
         terms_of_service: section.get("terms_of_service").and_then(|f| link(&f, findings)),
         website: section.get("website").and_then(|f| link(&f, findings)),
+        profiles,
+        reuse_certificates: section
+            .get("reuse_certificates")
+            .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
+        renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
     }
 }
 
@@ -139,7 +146,7 @@ fn challenges(section: &Section<'_>, usual: &[ChallengeKind], findings: &mut Fin
     if findings.errors.len() > before { all() } else { kinds }
 }
 
-fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
+pub(super) fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
     let before = findings.errors.len();
     let mut ttl = |key, default| section.duration(key, default, (SHORTEST_TTL, LONGEST_TTL), findings);
     let ttls = Lifetimes {

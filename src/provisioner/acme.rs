@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::profile::{KeyType, Profiles, Rules};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -40,6 +41,13 @@ pub struct Terms {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
+    /// The profiles that clients may choose from.
+    pub profiles: Profiles,
+    /// For how long the same account, names and key get the certificate that they have; `None`: they
+    /// get another one each time.
+    pub reuse_certificates: Option<Duration>,
+    /// Shown with renewal windows that were moved (RFC 9773 §4.2).
+    pub renewal_explanation: Option<String>,
 }
 
 /// One rule over names.
@@ -102,6 +110,9 @@ impl Terms {
             authorization_ttl: 8 * HOUR,
             terms_of_service: None,
             website: None,
+            profiles: Profiles::default(),
+            reuse_certificates: None,
+            renewal_explanation: None,
         }
     }
 
@@ -122,8 +133,14 @@ impl Terms {
         Ok(())
     }
 
+    /// What holds for an order of that profile, or of none.
+    pub fn rules(&self, profile: Option<&str>) -> Result<Rules, Refusal> {
+        self.profiles.rules(profile, self.lifetimes)
+    }
+
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name and the lifetime are still allowed, and the key is not the account's.
+    /// every name, the profile and the lifetime are still allowed, and the key is of a type that the
+    /// profile has and not the account's.
     pub fn grant(
         &self,
         id: OrderId,
@@ -154,23 +171,35 @@ impl Terms {
                 Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
             })?;
         }
+        let profile = order.details.profile.as_deref();
+        let Rules { lifetimes, leaf } = self.rules(profile)?;
         if let Some(end) = order.not_after
-            && end.since(order.not_before.unwrap_or(now)) > self.lifetimes.max
+            && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
         {
-            let most = self.lifetimes.max.as_secs();
+            let most = lifetimes.max.as_secs();
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
         }
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
+        if !leaf.key_types.contains(KeyType::of(csr.key().key())) {
+            let detail = format!(
+                "the CSR's key: {} is not of the profile's types: {}",
+                csr.key().key().label(),
+                leaf.key_types.names()
+            );
+            return Err(Refusal::new(ErrorKind::BadCsr, detail));
+        }
         Ok(Grant {
             purpose: Purpose::Leaf(names),
             key: csr.key().clone(),
             not_before: order.not_before,
             not_after: order.not_after,
-            lifetime: self.lifetimes.default,
-            longest: self.lifetimes.max,
+            lifetime: lifetimes.default,
+            longest: lifetimes.max,
+            leaf,
+            profile: profile.map(str::to_owned),
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
     }

@@ -7,9 +7,11 @@
 pub mod acme;
 pub mod ceremony;
 pub mod own;
+pub mod profile;
 
 use std::time::Duration;
 
+use profile::LeafRules;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -57,10 +59,18 @@ pub struct Grant {
     not_after: Option<Timestamp>,
     lifetime: Duration,
     longest: Duration,
+    leaf: LeafRules,
+    profile: Option<String>,
     requester: Requester,
 }
 
 impl Grant {
+    /// The same with other rules, for tests of what is held against them.
+    #[cfg(test)]
+    pub(crate) fn with_leaf(self, leaf: LeafRules) -> Self {
+        Self { leaf, ..self }
+    }
+
     /// What for.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
@@ -84,6 +94,14 @@ impl Grant {
     /// The longest lifetime permitted.
     pub fn longest(&self) -> Duration {
         self.longest
+    }
+    /// What else a leaf has to keep to.
+    pub fn leaf(&self) -> LeafRules {
+        self.leaf
+    }
+    /// The ACME profile that these rules come from.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
     /// In whose name.
     pub fn requester(&self) -> &Requester {

@@ -24,6 +24,7 @@ use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::x509::csr::Csr;
+use crate::x509::serial::Serial;
 
 /// How long a reply waits for a slow signer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +33,13 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, der).as_ref());
     out
+}
+
+/// A batch that holds only if the orders that keep proofs are as they were read.
+fn depending(keepers: &[(OrderId, Version)]) -> Batch {
+    keepers.iter().fold(Batch::new(), |batch, (keeper, read)| {
+        batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
+    })
 }
 
 fn names_of(order: &Order) -> String {
@@ -92,17 +100,28 @@ impl Service {
         let keepers = self.check_proved(&order).await?;
         let known = self.account_in_standing(terms, order.account).await?;
         let grant = terms.grant(id, &order, csr, known.key.spki(), now)?;
+        let replaced = self.replaced(id, order.details.replaces).await?;
+        let twin = self.twin(terms, &order, &grant, now).await?;
+        if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {
+            drop(grant);
+            let loaded = LoadedOrder { id, order, version };
+            return self.give_again(loaded, &keepers, known.version, found, csr).await;
+        }
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
-                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
-            };
-            keepers
-                .iter()
-                .fold(Batch::new(), unchanged)
+            order.details.reuse_row = twin.as_ref().map(|twin| twin.digest);
+            let batch = depending(&keepers)
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
                 .expect(Table::Orders, *id.as_bytes(), Expect::Is(version))
-                .put(Table::Orders, *id.as_bytes(), order.encode())
+                .put(Table::Orders, *id.as_bytes(), order.encode());
+            let batch = match &twin {
+                None => batch,
+                Some(twin) => twin.noted(batch, issued.serial, id, now),
+            };
+            match replaced {
+                None => batch,
+                Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
+            }
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
@@ -113,6 +132,34 @@ impl Service {
                 Ok(LoadedOrder { id, order, version })
             }
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
+        }
+    }
+
+    /// Finishes an order with a certificate that its account has already; nothing is signed.
+    async fn give_again(
+        &self,
+        mut loaded: LoadedOrder,
+        keepers: &[(OrderId, Version)],
+        account: Version,
+        found: (Serial, Version),
+        csr: &Csr,
+    ) -> Result<LoadedOrder, Error> {
+        let (id, owner, serial) = (loaded.id, loaded.order.account, found.0);
+        loaded.order.finish = Finish::Issued { serial, csr: csr_digest(csr.der()) };
+        let batch = Self::unchanged(depending(keepers), found).expect(
+            Table::Accounts,
+            *owner.as_bytes(),
+            Expect::Is(account),
+        );
+        let event = Event::CertificateReused { serial, account: owner, order: id };
+        match self.store.commit(audited(loaded.stored_by(batch), self.now(), event)).await? {
+            CommitOutcome::Committed(_) => {
+                tracing::info!(%serial, order = %id, account = %owner, "certificate given again");
+                Ok(loaded)
+            }
+            CommitOutcome::Conflict => {
+                Err(Error::Busy("another change of the order, its account or the certificate came first"))
+            }
         }
     }
 

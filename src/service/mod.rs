@@ -12,7 +12,9 @@ pub mod health;
 pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
+pub mod renewal;
 pub mod respond;
+mod reuse;
 pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
@@ -100,6 +102,8 @@ pub struct Service {
     /// Apart, because who holds an order may look at its account. Never the other way round.
     account_locks: Locks,
     order_locks: Locks,
+    /// Of certificates that may be given again; taken behind an order's, never the other way round.
+    reuse_locks: Locks,
     /// Authorizations under validation in this process, and by which challenge.
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
@@ -127,6 +131,7 @@ impl Service {
             accounts: account::cache(),
             account_locks: Locks::new(),
             order_locks: Locks::new(),
+            reuse_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),

@@ -14,6 +14,7 @@ use crate::audit::AuditRecord;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
+use crate::x509::serial::Serial;
 
 /// A shape that is stored.
 pub trait Record: Serialize + DeserializeOwned {
@@ -125,6 +126,22 @@ pub struct HeldAuthorization {
 
 impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
+    const VERSION: u8 = 1;
+}
+
+/// A certificate that may be given again to the account that it was issued to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ReusableCertificate {
+    /// The certificate.
+    pub serial: Serial,
+    /// The order that it was issued for.
+    pub order: OrderId,
+    /// When.
+    pub issued: Timestamp,
+}
+
+impl Record for ReusableCertificate {
+    const KIND: &'static str = "reusable certificate";
     const VERSION: u8 = 1;
 }
 

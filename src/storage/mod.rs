@@ -62,6 +62,9 @@ tables! {
     /// Small facts about the authority as a whole. What the store notes about itself (its format, the
     /// last version) lies in a space that no batch can reach.
     Meta = "meta",
+    /// Account and everything that decides over a certificate → the one that may be given again. Goes
+    /// with the order that it was issued for.
+    Reuse = "reuse",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

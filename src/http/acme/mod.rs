@@ -41,6 +41,10 @@ where
                 (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
                 (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
                 (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
+                (&Method::GET | &Method::HEAD, Resource::RenewalInfo(id)) => {
+                    resources::renewal_info(app, &terms, *id).await
+                }
+                (_, Resource::RenewalInfo(_)) => Err(Failure::Method("GET, HEAD")),
                 (&Method::POST, Resource::NewOrder | Resource::NewAccount) if app.is_crowded() => {
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
                 }

@@ -14,6 +14,7 @@ use super::routes::Resource;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::RawIdentifier;
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
@@ -64,6 +65,8 @@ where
             challenge(app, terms, links, (id, index), kind, verified).await
         }
         Resource::Certificate(serial) => certificate(app, serial, verified).await,
+        // RFC 9773 §4.1: read without a signature, by GET; never comes here.
+        Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
     }
 }
 
@@ -173,7 +176,7 @@ async fn key_change(
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after } = payload(&bytes)?;
+    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile } = payload(&bytes)?;
     let identifiers = identifiers
         .into_iter()
         .map(|id| RawIdentifier { kind: id.kind.into_owned(), value: id.value.into_owned() })
@@ -182,6 +185,8 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         identifiers,
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
+        replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
+        profile,
     };
     let loaded = app.service.new_order(terms, known.account.id, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
@@ -193,6 +198,27 @@ fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Re
         parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
     })
     .transpose()
+}
+
+fn bad_replaces(error: CertIdError) -> Refusal {
+    Refusal::malformed(format!("replaces: {error}"))
+}
+
+/// RFC 9773 §4: anybody may ask, without a signature; what a certificate shows is no secret.
+pub(super) async fn renewal_info(
+    app: &App,
+    terms: &Terms,
+    id: Result<CertId, CertIdError>,
+) -> Result<Response, Failure> {
+    let id = match id {
+        Ok(id) => id,
+        Err(CertIdError::Foreign) => return Err(service::Error::NotFound.into()),
+        Err(error @ CertIdError::Malformed(_)) => {
+            return Err(Refusal::malformed(format!("the certificate's identifier: {error}")).into());
+        }
+    };
+    let renewal = app.service.renewal_info(terms, id).await?;
+    Ok(objects::renewal_info(terms, &renewal))
 }
 
 async fn order(

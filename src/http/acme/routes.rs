@@ -1,6 +1,7 @@
 //! One row per resource: the path below `/acme/NAME/`.
 
 use crate::acme::challenge::ChallengeKind;
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
@@ -19,6 +20,8 @@ pub(super) enum Resource {
     Authorization(OrderId, u16),
     Challenge(OrderId, u16, ChallengeKind),
     Certificate(Serial),
+    /// What follows is to be an identifier of a certificate; a malformed one has an answer of its own.
+    RenewalInfo(Result<CertId, CertIdError>),
 }
 
 /// Parses a path. Only the one spelling that [`super::links`] prints is known: no dot segments, no
@@ -45,6 +48,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
             Resource::Challenge(OrderId::parse(id)?, parse_index(index)?, ChallengeKind::parse(kind)?)
         }
         ["cert", serial] => Resource::Certificate(Serial::parse(serial)?),
+        ["renewal-info", id] => Resource::RenewalInfo(CertId::parse(id)),
         _ => return None,
     })
 }
@@ -66,6 +70,7 @@ mod tests {
         let account = AccountId::new([0xfb; 16]);
         let order = OrderId::new(Timestamp::from_secs(1_793_318_400), [0xfb; 11]);
         let serial = Serial::new(Timestamp::from_secs(1_793_318_400), [0xfb; 16]);
+        let renewable = CertId { issuer: [0xfb; 20], serial };
         let mut rows = vec![
             (links.directory(), Resource::Directory),
             (links.new_nonce(), Resource::NewNonce),
@@ -78,6 +83,7 @@ mod tests {
             (links.finalize(order), Resource::Finalize(order)),
             (links.authorization(order, 65535), Resource::Authorization(order, 65535)),
             (links.certificate(serial), Resource::Certificate(serial)),
+            (format!("{}/{renewable}", links.renewal_info()), Resource::RenewalInfo(Ok(renewable))),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));

@@ -18,8 +18,9 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::renewal::CertId;
 use crate::audit::Event;
-use crate::authority::certificate::{Revocation, Revoker};
+use crate::authority::certificate::{Replacement, Revocation, Revoker};
 use crate::provisioner::Requester;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
@@ -164,8 +165,22 @@ fn samples() -> Vec<Sample> {
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
+        sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
         sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0 }),
     ];
+    let asked = OrderDetails {
+        replaces: Some(CertId { issuer: [0xe5; 20], serial: serial() }),
+        profile: Some("short".into()),
+        reuse_row: Some([0x99; 32]),
+    };
+    all.push(sample("replacing", Order { details: asked, ..order(vec![], Finish::Open) }));
+    for (what, by) in [("being-replaced", None), ("replaced", Some(serial()))] {
+        let details = CertificateDetails {
+            replaced_by: Some(Replacement { order: order_id(), serial: by }),
+            profile: Some("short".into()),
+        };
+        all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
+    }
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),
         ("authorized", Revoker::Authorized(account_id()), Some(0)),
@@ -210,6 +225,7 @@ fn samples() -> Vec<Sample> {
             "certificate-revoked",
             Event::CertificateRevoked { serial: serial(), by: Revoker::Key, reason: Some(1) },
         ),
+        ("certificate-reused", Event::CertificateReused { serial: serial(), account, order }),
     ];
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));
