@@ -144,7 +144,7 @@ fn place(serial: &Serial, range: u64) -> u64 {
     let hash = digest(&SHA256, serial.as_bytes());
     let mut eight = [0; 8];
     eight.copy_from_slice(&hash.as_ref()[..8]);
-    let scaled = u128::from(u64::from_be_bytes(eight)) * u128::from(range) >> 64;
+    let scaled = (u128::from(u64::from_be_bytes(eight)) * u128::from(range)) >> 64;
     u64::try_from(scaled).unwrap_or(range)
 }
 

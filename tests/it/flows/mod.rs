@@ -5,6 +5,7 @@ mod directory;
 mod envelope;
 mod orders;
 mod process;
+mod renewal;
 mod revocation;
 mod validation;
 
