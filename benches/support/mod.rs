@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly::acme::challenge::ChallengeKind;
-use mayfly::acme::order::Lifetimes;
 use mayfly::authority::issuer::Issuer;
 use mayfly::authority::signer::Signer;
 use mayfly::entropy::{Entropy, SystemEntropy};
@@ -43,18 +42,11 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
         .await
         .expect("a hierarchy");
     let issuer = Issuer::new(made.intermediate_der, &[], intermediate).expect("an issuer");
+    // Nothing is proved twice: each order is the same work.
     let terms = Terms {
-        name: "acme".into(),
         challenges: vec![ChallengeKind::Http01],
-        lifetimes: Lifetimes { default: DAY, min: Duration::from_secs(300), max: DAY },
-        allow: Vec::new(),
-        deny: Vec::new(),
-        wildcards: true,
-        max_names: 100,
-        order_ttl: Duration::from_secs(7200),
         authorization_ttl: Duration::ZERO,
-        terms_of_service: None,
-        website: None,
+        ..Terms::named("acme")
     };
     let live = Live {
         provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),
