@@ -127,7 +127,10 @@ impl Service {
             Gated::Issued(issued) => {
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
-                    not_after = %issued.not_after, key = csr.key().key().label(), "certificate issued"
+                    not_after = %issued.not_after, key = csr.key().key().label(),
+                    profile = order.details.profile,
+                    replaces = order.details.replaces.map(|old| tracing::field::display(old.serial)),
+                    "certificate issued"
                 );
                 Ok(LoadedOrder { id, order, version })
             }

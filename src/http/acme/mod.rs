@@ -4,6 +4,11 @@
 //! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
 //! - §7.4.2 one chain is offered.
+//!
+//! Beyond it: renewal information and replacement (RFC 9773), profiles (draft-ietf-acme-profiles). Where
+//! RFC 9773 §5 leaves it open, `replaces` wants the same account at the same provisioner and one
+//! identifier in common; a refusal for another reason than `alreadyReplaced` is `malformed`, or
+//! `unauthorized` for another account's certificate.
 
 mod envelope;
 mod links;
