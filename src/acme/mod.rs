@@ -10,4 +10,5 @@ pub mod error;
 pub mod identifier;
 pub mod nonce;
 pub mod order;
+pub mod renewal;
 pub mod subdomain;

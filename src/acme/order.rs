@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
+use super::renewal::CertId;
 use super::subdomain::Named;
 use crate::id::{AccountId, EabKid, OrderId};
 use crate::time::Timestamp;
@@ -56,6 +57,13 @@ pub struct OrderDetails {
     /// The keys that devices were attested to hold, at most one for each of the order's own
     /// authorizations.
     pub attested: Vec<AttestedKey>,
+    /// The certificate that the order's is to replace (RFC 9773 §5).
+    pub replaces: Option<CertId>,
+    /// The profile asked for, or the provisioner's default one.
+    pub profile: Option<String>,
+    /// The row that leads from the account, names and key to this order's certificate, if there is
+    /// one: it goes with the order.
+    pub reuse_row: Option<[u8; 32]>,
 }
 
 /// The key that device-attest-01 proved an identifier with: the only one that may be certified for it.
@@ -372,6 +380,17 @@ impl Order {
         let names = &self.details.names;
         let own = self.slots.iter().filter(|_| names.is_empty()).map(Slot::identifier);
         names.iter().map(|named| &named.identifier).chain(own)
+    }
+
+    /// The identifiers, in the client's order, each with the slot that authorizes it; one without a slot
+    /// is left out ([`Order::check_coverage`] refuses such an order).
+    pub fn named(&self) -> impl Iterator<Item = (&Identifier, &Slot)> {
+        let names = &self.details.names;
+        let own = self.slots.iter().filter(|_| names.is_empty()).map(|slot| (slot.identifier(), slot));
+        let named = names.iter().filter_map(|named| {
+            self.slots.get(usize::from(named.slot)).map(|slot| (&named.identifier, slot))
+        });
+        named.chain(own)
     }
 
     /// Why it is invalid, if it is and a reason is known.

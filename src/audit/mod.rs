@@ -61,4 +61,6 @@ pub enum Event {
     /// Names of an order were authorized without a challenge, because the account's key vouches for
     /// them.
     NamesTrusted { account: AccountId, order: OrderId, kid: EabKid, identifiers: Vec<Identifier> },
+    /// An order got a certificate that its account had already; nothing was signed.
+    CertificateReused { serial: Serial, account: AccountId, order: OrderId },
 }

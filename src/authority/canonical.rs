@@ -7,6 +7,7 @@
 use super::draft::Draft;
 use super::issuer::{Issuer, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::der::{sequence, tlv};
@@ -77,10 +78,14 @@ fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
             (true, sequence(&[&[0x01, 0x01, 0xff], &[0x02, 0x01, 0x00]]))
         }
         (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => (true, subject_alt_name(names)?),
-        (EXTENDED_KEY_USAGE, Purpose::Leaf(names)) if names.iter().all(Identifier::is_device) => {
-            (false, sequence(&[CLIENT_AUTH]))
+        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => {
+            let usages: &[&[u8]] = match grant.leaf().usages {
+                Usages::Both => &[SERVER_AUTH, CLIENT_AUTH],
+                Usages::Server => &[SERVER_AUTH],
+                Usages::Client => &[CLIENT_AUTH],
+            };
+            (false, sequence(usages))
         }
-        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => (false, sequence(&[SERVER_AUTH, CLIENT_AUTH])),
         _ => return None,
     };
     let mark: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };

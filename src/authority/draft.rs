@@ -14,6 +14,7 @@ use rcgen::{
 use super::canonical;
 use super::issuer::{Issuer, SubjectKey, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -66,10 +67,7 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-            if serves(names) {
-                params.extended_key_usages.insert(0, ExtendedKeyUsagePurpose::ServerAuth);
-            }
+            params.extended_key_usages = extended_key_usage(grant.leaf().usages);
             if names.iter().any(Identifier::is_device) {
                 // The builder has no PermanentIdentifier (RFC 4043).
                 let names = canonical::subject_alt_name(names)
@@ -92,11 +90,6 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
     Ok(Draft { unsigned: built.der().to_vec(), serial, not_before, not_after, grant })
 }
 
-/// Whether a certificate for these names is one of a server: devices alone are clients.
-pub(super) fn serves(names: &[Identifier]) -> bool {
-    !names.iter().all(Identifier::is_device)
-}
-
 fn ca_profile(params: &mut CertificateParams, common_name: &str, constraints: BasicConstraints) {
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(constraints);
@@ -110,6 +103,14 @@ fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
         PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => {
             vec![KeyUsagePurpose::DigitalSignature]
         }
+    }
+}
+
+fn extended_key_usage(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
+    match usages {
+        Usages::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Usages::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Usages::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
     }
 }
 

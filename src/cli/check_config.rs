@@ -10,6 +10,7 @@ use crate::config::{self, Problem};
 use crate::daemon::issuer;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabMode;
+use crate::provisioner::profile::{Profile, Rules};
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
@@ -99,6 +100,12 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     for Provisioner::Acme(acme) in provisioners {
         row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;
         row("", provisioner(acme))?;
+        for each in &acme.profiles.offered {
+            row("profile", profile(each))?;
+        }
+        if let Some(window) = acme.reuse_certificates {
+            row("", format!("the same again within {} is the same certificate", format_duration(window)))?;
+        }
     }
     row("admin", format!("commands go through {}", admin.socket.display()))?;
     row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
@@ -133,6 +140,18 @@ fn provisioner(acme: &Terms) -> String {
         format_duration(acme.lifetimes.min),
         format_duration(acme.lifetimes.max),
         if acme.caa { "; CAA" } else { "" },
+    )
+}
+
+fn profile((name, profile): (&String, &Profile)) -> String {
+    let Rules { lifetimes, leaf } = &profile.rules;
+    format!(
+        "{name}: {} ({} to {}); {}; {}",
+        format_duration(lifetimes.default),
+        format_duration(lifetimes.min),
+        format_duration(lifetimes.max),
+        leaf.usages.names(),
+        leaf.key_types.names(),
     )
 }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{Field, SECTIONS, Section, Source, shorten};
+use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
 use super::provisioner;
 use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
@@ -62,7 +62,7 @@ pub(super) fn settings(
 }
 
 fn refuse_unknown_sections(source: Source<'_>, root: &DeTable<'_>, findings: &mut Findings) {
-    let names = || SECTIONS.iter().map(|(name, _)| *name);
+    let names = section_names;
     for (key, value) in root {
         let typed: &str = key.get_ref();
         if names().any(|name| name == typed) {

@@ -54,8 +54,13 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "eab",
             "eab_trusts_names",
             "attestation",
+            "profiles",
+            "default_profile",
+            "reuse_certificates",
+            "renewal_explanation",
         ],
     ),
+    (PROFILE, &["description", "default_ttl", "max_ttl", "min_ttl", "key_types", "usages"]),
     ("log", &["level", "format"]),
     ("admin", &["socket"]),
 ];
@@ -65,6 +70,14 @@ const INNER: &[(&str, &[&str])] = &[
     ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
     ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
 ];
+
+/// A profile of the provisioner above it; NAME is the profile's own.
+pub(super) const PROFILE: &str = "provisioner.profiles.NAME";
+
+/// The sections that stand by themselves.
+pub(super) fn section_names() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(name, _)| *name).filter(|name| *name != PROFILE)
+}
 
 /// The keys of a section.
 pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
@@ -269,6 +282,19 @@ impl<'a> Field<'a> {
     fn wrong_type(&self, wanted: &str, findings: &mut Findings) {
         let found = article(self.value.type_str());
         self.error(findings, format!("is {found}; write {wanted}"));
+    }
+
+    /// The entries of a table, each with its key, place and value.
+    pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, usize, &'a Spanned<DeValue<'a>>)> {
+        let Some(table) = self.value.as_table() else {
+            self.wrong_type("a section for each, such as [provisioner.profiles.short]", findings);
+            return Vec::new();
+        };
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &std::borrow::Cow<'a, str> = key.get_ref();
+            (name.as_ref(), self.source.line(key.span().start), value)
+        };
+        table.iter().map(entry).collect()
     }
 
     /// A string.

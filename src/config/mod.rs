@@ -7,6 +7,7 @@ mod attestation;
 mod check;
 mod file;
 mod problem;
+mod profiles;
 mod proofs;
 mod provisioner;
 pub mod settings;

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
+use super::profiles::profiles;
 use super::settings::Provisioner;
 use super::units::format_duration;
 use super::{attestation, proofs};
@@ -59,7 +60,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, dns_names, base, findings);
+        let provisioner = acme(source, &section, dns_names, base, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -72,6 +73,7 @@ pub(super) fn all<'a>(
 }
 
 fn acme(
+    source: Source<'_>,
     section: &Section<'_>,
     dns_names: &[Identifier],
     base: Option<&Path>,
@@ -97,6 +99,7 @@ fn acme(
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
     let (eab, eab_trusts_names) = eab(section, &usual, findings);
     let attestation = attestation::policy(section, &challenges, base, findings);
+    let profiles = profiles(source, section, lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
         name,
@@ -130,6 +133,11 @@ fn acme(
         eab,
         eab_trusts_names,
         attestation,
+        profiles,
+        reuse_certificates: section
+            .get("reuse_certificates")
+            .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
+        renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
     };
     check_proofs(section, &terms, findings);
     terms
@@ -210,7 +218,7 @@ fn challenges(section: &Section<'_>, usual: &[ChallengeKind], findings: &mut Fin
     if findings.errors.len() > before { all() } else { kinds }
 }
 
-fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
+pub(super) fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
     let before = findings.errors.len();
     let mut ttl = |key, default| section.duration(key, default, (SHORTEST_TTL, LONGEST_TTL), findings);
     let ttls = Lifetimes {

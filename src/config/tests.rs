@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::settings::*;
 use super::*;
 use crate::acme::challenge::ChallengeKind;
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profiles, Rules, Usages};
 
 const MINIMAL: &str = r#"
 [server]
@@ -105,6 +106,8 @@ fn base_urls() {
     }
 }
 
+const SHORT: &str = "[provisioner.profiles.short]";
+
 /// One bad line in an otherwise good file: section, line, key reported, words of the message.
 const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[server]", "adress = \"x\"", "server.adress", "did you mean `address`?"),
@@ -189,8 +192,65 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ),
     ("[admin]", "socket = \"..\"", "admin.socket", "is not the path of a file"),
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
+    ("[[provisioner]]", "reuse_certificates = \"0s\"", "provisioner[0].reuse_certificates", "zero does not"),
+    ("[[provisioner]]", "reuse_certificates = true", "provisioner[0].reuse_certificates", "with a unit"),
+    ("[[provisioner]]", "reuse_certificates = \"8d\"", "provisioner[0].reuse_certificates", "give 1m to 7d"),
+    ("[[provisioner]]", "renewal_explanation = \"x\"", "provisioner[0].renewal_explanation", "not an http"),
+    ("[[provisioner]]", "default_profile = \"x\"", "provisioner[0].default_profile", "not one of"),
+    ("[[provisioner]]", "default_profile = 1", "provisioner[0].default_profile", "string"),
+    ("[[provisioner]]", "profiles = {}", "provisioner[0].profiles", "is empty"),
+    ("[[provisioner]]", "profiles = [\"a\"]", "provisioner[0].profiles", "a section for each"),
+    ("[[provisioner]]", "profiles = { a = 1 }", "provisioner[0].profiles.a", "write a section"),
+    (
+        "[[provisioner]]",
+        "profiles = { \"a b\" = {} }",
+        "provisioner[0].profiles.a b",
+        "no name for a profile",
+    ),
+    ("[[provisioner]]", "profiles = { a = { ttl = 1 } }", "provisioner[0].profiles.a.ttl", "unknown key"),
+    (SHORT, "max_tll = \"1h\"", "provisioner[0].profiles.short.max_tll", "`max_ttl`"),
+    (SHORT, "wildcards = true", "provisioner[0].profiles.short.wildcards", "belongs in [provisioner]"),
+    (SHORT, "default_ttl = \"0s\"", "provisioner[0].profiles.short.default_ttl", "zero does not"),
+    (SHORT, "max_ttl = \"399d\"", "provisioner[0].profiles.short.max_ttl", "give 1m to 398d"),
+    (SHORT, "default_ttl = \"2d\"", "provisioner[0].profiles.short.default_ttl", "longer than max_ttl"),
+    (SHORT, "key_types = []", "provisioner[0].profiles.short.key_types", "is empty"),
+    (SHORT, "key_types = [\"p256\"]", "provisioner[0].profiles.short.key_types[0]", "\"ec-p256\""),
+    (SHORT, "key_types = [\"rsa\", \"rsa\"]", "provisioner[0].profiles.short.key_types[1]", "twice"),
+    (SHORT, "usages = []", "provisioner[0].profiles.short.usages", "is empty"),
+    (SHORT, "usages = [\"codeSigning\"]", "provisioner[0].profiles.short.usages[0]", "not known"),
+    (SHORT, "usages = \"serverAuth\"", "provisioner[0].profiles.short.usages", "write a list"),
+    (SHORT, "description = \"\"", "provisioner[0].profiles.short.description", "is empty"),
+    (SHORT, "description = \"a\\tb\"", "provisioner[0].profiles.short.description", "control characters"),
     ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
 ];
+
+#[test]
+fn profiles() {
+    let text = format!(
+        "{MINIMAL}max_ttl = \"3d\"\ndefault_profile = \"server\"\nreuse_certificates = \"10m\"\n\
+         renewal_explanation = \"https://wiki.test/\"\n\
+         [provisioner.profiles.server]\ndescription = \"https://wiki.test/server\"\n\
+         [provisioner.profiles.job]\ndefault_ttl = \"1h\"\nmax_ttl = \"2h\"\n\
+         key_types = [\"ec-p256\", \"ed25519\"]\nusages = [\"clientAuth\"]\n"
+    );
+    let settings = good(&text);
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    assert_eq!(acme.reuse_certificates, Some(Duration::from_secs(600)));
+    assert_eq!(acme.renewal_explanation.as_deref(), Some("https://wiki.test/"));
+    assert_eq!(acme.profiles.default.as_deref(), Some("server"));
+    let server = &acme.profiles.offered["server"];
+    assert_eq!(server.description, "https://wiki.test/server");
+    assert_eq!(server.rules, Rules { lifetimes: acme.lifetimes, leaf: LeafRules::default() });
+    let job = &acme.profiles.offered["job"];
+    assert_eq!(job.description, "1h, at most 2h; clientAuth; ec-p256, ed25519");
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    assert_eq!((job.rules.lifetimes.default, job.rules.lifetimes.max), (hours(1), hours(2)));
+    assert_eq!(job.rules.leaf.usages, Usages::Client);
+    assert_eq!(KeyTypes::of(&[KeyType::EcP256, KeyType::Ed25519]), Some(job.rules.leaf.key_types));
+    // Without any of it: as ever.
+    let [Provisioner::Acme(plain)] = &good(MINIMAL).provisioners[..] else { panic!() };
+    assert_eq!((&plain.profiles, plain.reuse_certificates), (&Profiles::default(), None));
+}
 
 #[test]
 fn every_rule_names_its_line_and_key() {
@@ -239,6 +299,10 @@ fn whole_files() {
     let rows: &[(&str, &[&str])] = &[
         ("", &["provisioner: there is none", "server.address: is required", "server.dns_names: is required"]),
         ("address = \"x\"", &["it belongs in [server]"]),
+        (
+            "[\"provisioner.profiles.NAME\"]\nmax_ttl = \"1h\"",
+            &["provisioner.profiles.NAME: unknown section"],
+        ),
         ("[sever]\n[server]", &["did you mean [server]?"]),
         ("server = 3", &["server: is an integer; write a section [server]"]),
         ("[provisioner]\nname = \"a\"", &["two brackets"]),
@@ -345,11 +409,17 @@ fn files_that_do_not_exist() {
 /// No limit of these settings is switched off.
 fn limits_hold(settings: &Settings) -> bool {
     let Settings { server, store, validation, provisioners, .. } = settings;
+    let lives = |lifetimes: &crate::acme::order::Lifetimes| {
+        !lifetimes.min.is_zero()
+            && lifetimes.min <= lifetimes.default
+            && lifetimes.default <= lifetimes.max
+            && lifetimes.max <= LONGEST_TTL
+    };
     let provisioner = |Provisioner::Acme(p): &Provisioner| {
-        !p.lifetimes.min.is_zero()
-            && p.lifetimes.min <= p.lifetimes.default
-            && p.lifetimes.default <= p.lifetimes.max
-            && p.lifetimes.max <= LONGEST_TTL
+        lives(&p.lifetimes)
+            && p.profiles.offered.values().all(|profile| lives(&profile.rules.lifetimes))
+            && p.profiles.default.as_ref().is_none_or(|name| p.profiles.offered.contains_key(name))
+            && p.reuse_certificates.is_none_or(|window| !window.is_zero())
             && p.max_names > 0
             && !p.order_ttl.is_zero()
             && !p.challenges.is_empty()
@@ -448,8 +518,9 @@ fn nothing_like_zero_switches_a_limit_off() {
             }
         }
     }
-    // File names apart, only these mean something: no more of what the defaults have, and "never".
-    let files = ["path", "root", "certificate", "key", "password_file", "socket"];
+    // File names and words apart, only these mean something: no more of what the defaults have, and
+    // "never".
+    let files = ["path", "root", "certificate", "key", "password_file", "socket", "description"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
         "alternate_chains = []",

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
+use super::profile::{KeyType, Profiles, Rules, Usages};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -64,6 +65,13 @@ pub struct Terms {
     pub eab_trusts_names: bool,
     /// Which devices are attested, if device-attest-01 is offered.
     pub attestation: Option<Policy>,
+    /// The profiles that clients may choose from.
+    pub profiles: Profiles,
+    /// For how long the same account, names and key get the certificate that they have; `None`: they
+    /// get another one each time.
+    pub reuse_certificates: Option<Duration>,
+    /// Shown with renewal windows that were moved (RFC 9773 §4.2).
+    pub renewal_explanation: Option<String>,
 }
 
 /// One rule over names.
@@ -137,6 +145,9 @@ impl Terms {
             eab: EabMode::Off,
             eab_trusts_names: false,
             attestation: None,
+            profiles: Profiles::default(),
+            reuse_certificates: None,
+            renewal_explanation: None,
         }
     }
 
@@ -192,8 +203,14 @@ impl Terms {
         Ok(())
     }
 
+    /// What holds for an order of that profile, or of none.
+    pub fn rules(&self, profile: Option<&str>) -> Result<Rules, Refusal> {
+        self.profiles.rules(profile, self.lifetimes)
+    }
+
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name and the lifetime are still allowed, and the key is not the account's.
+    /// every name, the profile and the lifetime are still allowed, and the key is of a type that the
+    /// profile has and not the account's.
     ///
     /// `eab` is the key that the account is bound to, as it is now: it must not be revoked, its scope
     /// must cover every name, and it must still vouch for those that were not validated.
@@ -230,8 +247,7 @@ impl Terms {
         if let Some(key) = eab {
             key.check_standing()?;
         }
-        for slot in &order.slots {
-            let name = slot.identifier();
+        for (name, slot) in order.named() {
             let verdict = match slot {
                 Slot::Trusted { by, .. } => {
                     if !eab.is_some_and(|key| key.kid == *by && key.vouches_for(self, name)) {
@@ -249,10 +265,20 @@ impl Terms {
                 Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
             })?;
         }
+        let profile = order.details.profile.as_deref();
+        let Rules { lifetimes, mut leaf } = self.rules(profile)?;
+        // Devices alone are clients.
+        if names.iter().all(Identifier::is_device) {
+            if !leaf.usages.client() {
+                let detail = "the profile's certificates are for servers, and a device is none";
+                return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
+            }
+            leaf.usages = Usages::Client;
+        }
         if let Some(end) = order.not_after
-            && end.since(order.not_before.unwrap_or(now)) > self.lifetimes.max
+            && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
         {
-            let most = self.lifetimes.max.as_secs();
+            let most = lifetimes.max.as_secs();
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
         }
@@ -260,13 +286,23 @@ impl Terms {
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
+        if !leaf.key_types.contains(KeyType::of(csr.key().key())) {
+            let detail = format!(
+                "the CSR's key: {} is not of the profile's types: {}",
+                csr.key().key().label(),
+                leaf.key_types.names()
+            );
+            return Err(Refusal::new(ErrorKind::BadCsr, detail));
+        }
         Ok(Grant {
             purpose: Purpose::Leaf(names),
             key: csr.key().clone(),
             not_before: order.not_before,
             not_after: order.not_after,
-            lifetime: self.lifetimes.default,
-            longest: self.lifetimes.max,
+            lifetime: lifetimes.default,
+            longest: lifetimes.max,
+            leaf,
+            profile: profile.map(str::to_owned),
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
     }

@@ -10,9 +10,11 @@ pub mod eab;
 pub mod names;
 pub mod outward;
 pub mod own;
+pub mod profile;
 
 use std::time::Duration;
 
+use profile::LeafRules;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -60,10 +62,18 @@ pub struct Grant {
     not_after: Option<Timestamp>,
     lifetime: Duration,
     longest: Duration,
+    leaf: LeafRules,
+    profile: Option<String>,
     requester: Requester,
 }
 
 impl Grant {
+    /// The same with other rules, for tests of what is held against them.
+    #[cfg(test)]
+    pub(crate) fn with_leaf(self, leaf: LeafRules) -> Self {
+        Self { leaf, ..self }
+    }
+
     /// What for.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
@@ -87,6 +97,14 @@ impl Grant {
     /// The longest lifetime permitted.
     pub fn longest(&self) -> Duration {
         self.longest
+    }
+    /// What else a leaf has to keep to.
+    pub fn leaf(&self) -> LeafRules {
+        self.leaf
+    }
+    /// The ACME profile that these rules come from.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
     /// In whose name.
     pub fn requester(&self) -> &Requester {

@@ -25,6 +25,7 @@ use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::x509::csr::{Csr, CsrError};
+use crate::x509::serial::Serial;
 
 /// How long a reply waits for a slow signer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +39,13 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
 /// Names of devices are accepted for orders of devices only.
 fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
     if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
+}
+
+/// A batch that holds only if the orders that keep proofs are as they were read.
+fn depending(keepers: &[(OrderId, Version)]) -> Batch {
+    keepers.iter().fold(Batch::new(), |batch, (keeper, read)| {
+        batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
+    })
 }
 
 fn names_of(order: &Order) -> String {
@@ -107,28 +115,67 @@ impl Service {
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
+        let depending = bound.iter().fold(depending(&keepers), |batch, bound| bound.unchanged(batch));
+        let replaced = self.replaced(id, order.details.replaces).await?;
+        let twin = self.twin(terms, &order, &grant, now).await?;
+        if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {
+            drop(grant);
+            let loaded = LoadedOrder { id, order, version };
+            return self.give_again(loaded, depending, known.version, found, csr).await;
+        }
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
-                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
-            };
-            let batch = bound.iter().fold(Batch::new(), |batch, bound| bound.unchanged(batch));
-            keepers
-                .iter()
-                .fold(batch, unchanged)
+            order.details.reuse_row = twin.as_ref().map(|twin| twin.digest);
+            let batch = depending
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
                 .expect(Table::Orders, *id.as_bytes(), Expect::Is(version))
-                .put(Table::Orders, *id.as_bytes(), order.encode())
+                .put(Table::Orders, *id.as_bytes(), order.encode());
+            let batch = match &twin {
+                None => batch,
+                Some(twin) => twin.noted(batch, issued.serial, id, now),
+            };
+            match replaced {
+                None => batch,
+                Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
+            }
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
-                    not_after = %issued.not_after, key = csr.key().key().label(), "certificate issued"
+                    not_after = %issued.not_after, key = csr.key().key().label(),
+                    profile = order.details.profile,
+                    replaces = order.details.replaces.map(|old| tracing::field::display(old.serial)),
+                    "certificate issued"
                 );
                 Ok(LoadedOrder { id, order, version })
             }
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
+        }
+    }
+
+    /// Finishes an order with a certificate that its account has already; nothing is signed.
+    async fn give_again(
+        &self,
+        mut loaded: LoadedOrder,
+        depending: Batch,
+        account: Version,
+        found: (Serial, Version),
+        csr: &Csr,
+    ) -> Result<LoadedOrder, Error> {
+        let (id, owner, serial) = (loaded.id, loaded.order.account, found.0);
+        loaded.order.finish = Finish::Issued { serial, csr: csr_digest(csr.der()) };
+        let batch =
+            Self::unchanged(depending, found).expect(Table::Accounts, *owner.as_bytes(), Expect::Is(account));
+        let event = Event::CertificateReused { serial, account: owner, order: id };
+        match self.store.commit(audited(loaded.stored_by(batch), self.now(), event)).await? {
+            CommitOutcome::Committed(_) => {
+                tracing::info!(%serial, order = %id, account = %owner, "certificate given again");
+                Ok(loaded)
+            }
+            CommitOutcome::Conflict => {
+                Err(Error::Busy("another change of the order, its account or the certificate came first"))
+            }
         }
     }
 

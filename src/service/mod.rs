@@ -18,7 +18,9 @@ pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
 pub mod reach;
+pub mod renewal;
 pub mod respond;
+mod reuse;
 pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
@@ -104,6 +106,8 @@ pub struct Service {
     order_locks: Locks,
     /// Registrations under one key for external account binding take turns. Taken before an account's.
     eab_locks: Locks,
+    /// Of certificates that may be given again; taken behind an order's, never the other way round.
+    reuse_locks: Locks,
     /// Authorizations under validation in this process, and by which challenge.
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
@@ -132,6 +136,7 @@ impl Service {
             account_locks: Locks::new(),
             order_locks: Locks::new(),
             eab_locks: Locks::new(),
+            reuse_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),

@@ -13,6 +13,7 @@ use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
 };
+use crate::acme::renewal::CertId;
 use crate::acme::subdomain::{asked_as, read_ancestors};
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
@@ -31,6 +32,10 @@ pub struct NewOrder {
     pub not_before: Option<Timestamp>,
     /// `notAfter`
     pub not_after: Option<Timestamp>,
+    /// `replaces`
+    pub replaces: Option<CertId>,
+    /// `profile`
+    pub profile: Option<String>,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -73,7 +78,9 @@ impl Service {
             .map_err(|refusal| terms.unsupported(refusal))?;
         let allowed = |ancestor: &Identifier| terms.allows_below(ancestor);
         let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
-        check_validity(ask.not_before, ask.not_after, terms.lifetimes, now)?;
+        let profile = terms.profiles.chosen(ask.profile)?;
+        let rules = terms.rules(profile.as_deref())?;
+        check_validity(ask.not_before, ask.not_after, rules.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
             let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
             return Err(Refusal::malformed(detail).into());
@@ -81,6 +88,10 @@ impl Service {
         if now >= self.issuer.not_after() {
             return Err(Error::Internal("the issuer's certificate has expired".into()));
         }
+        let replaced = match ask.replaces {
+            None => None,
+            Some(old) => Some(self.predecessor(terms, account, old, &identifiers).await?),
+        };
         let (mut slots, details) = if terms.subdomains {
             let named = Naming { ancestors: &ancestors, vouched: &vouched };
             self.slots_with_ancestors(terms, account, identifiers, named, now).await?
@@ -100,8 +111,10 @@ impl Service {
                 expires = expires.min(*held);
             }
         }
-        // Kept until the last authorization that may be proved in it has run out.
-        let purge = now + terms.order_ttl + terms.authorization_ttl;
+        // Kept until the last authorization that may be proved in it has run out, and as long as its
+        // certificate may be given again.
+        let kept = terms.authorization_ttl.max(terms.reuse_certificates.unwrap_or_default());
+        let purge = now + terms.order_ttl + kept;
         let id = OrderId::new(purge, self.entropy.bytes());
         for slot in &mut slots {
             match slot {
@@ -119,7 +132,7 @@ impl Service {
             not_after: ask.not_after,
             slots,
             finish: Finish::Open,
-            details,
+            details: OrderDetails { replaces: ask.replaces, profile, ..details },
         };
         let batch = Batch::new()
             .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
@@ -129,9 +142,20 @@ impl Service {
             Some(event) => audited(batch, now, event),
             None => batch,
         };
+        let batch = match replaced {
+            None => batch,
+            Some(predecessor) => predecessor.replaced_by(id, None, batch),
+        };
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
-            CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
+            CommitOutcome::Conflict => {
+                if let Some(old) = ask.replaces {
+                    let identifiers: Vec<_> = order.identifiers().cloned().collect();
+                    // Says so if another order came first.
+                    self.predecessor(terms, account, old, &identifiers).await?;
+                }
+                Err(Error::Busy("a fresh order id was taken, or the certificate to replace has changed"))
+            }
         }
     }
 

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use super::reuse::reuse_row;
 use super::{Error, Service};
 use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
+use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;
@@ -101,11 +102,7 @@ impl Service {
                 step.more = true;
                 break;
             }
-            for (table, key, version) in held
-                .into_iter()
-                .map(|(key, version)| (Table::Grants, key, version))
-                .chain([(Table::Orders, key.clone(), row.version)])
-            {
+            for (table, key, version) in held.into_iter().chain([(Table::Orders, key.clone(), row.version)]) {
                 step.batch = step.batch.expect(table, key.clone(), Expect::Is(version)).delete(table, key);
             }
             // Written with the order, and never changed.
@@ -119,8 +116,9 @@ impl Service {
         self.finish(step, cursor).await
     }
 
-    /// The rows of held authorizations that lead to this order: they go with it.
-    async fn held_in(&self, id: OrderId, order: &Order) -> Result<Vec<(Vec<u8>, Version)>, Error> {
+    /// The rows of held authorizations, and of a certificate to be given again, that lead to this order:
+    /// they go with it.
+    async fn held_in(&self, id: OrderId, order: &Order) -> Result<Vec<(Table, Vec<u8>, Version)>, Error> {
         let mut rows = Vec::new();
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };
@@ -129,7 +127,16 @@ impl Service {
             // One that does not read leads nowhere.
             let held = HeldAuthorization::decode(&row.value).ok();
             if held.is_none_or(|held| held.order == id && usize::from(held.index) == index) {
-                rows.push((key, row.version));
+                rows.push((Table::Grants, key, row.version));
+            }
+        }
+        if let Some(digest) = &order.details.reuse_row {
+            let key = reuse_row(order.account, digest);
+            if let Some(row) = self.store.get(Table::Reuse, &key).await? {
+                let reusable = ReusableCertificate::decode(&row.value).ok();
+                if reusable.is_none_or(|reusable| reusable.order == id) {
+                    rows.push((Table::Reuse, key, row.version));
+                }
             }
         }
         Ok(rows)

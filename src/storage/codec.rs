@@ -17,6 +17,7 @@ use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
+use crate::x509::serial::Serial;
 
 /// A shape that is stored.
 pub trait Record: Serialize + DeserializeOwned {
@@ -159,6 +160,22 @@ pub struct EabUses(pub u32);
 
 impl Record for EabUses {
     const KIND: &'static str = "eab uses";
+    const VERSION: u8 = 1;
+}
+
+/// A certificate that may be given again to the account that it was issued to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ReusableCertificate {
+    /// The certificate.
+    pub serial: Serial,
+    /// The order that it was issued for.
+    pub order: OrderId,
+    /// When.
+    pub issued: Timestamp,
+}
+
+impl Record for ReusableCertificate {
+    const KIND: &'static str = "reusable certificate";
     const VERSION: u8 = 1;
 }
 

@@ -69,6 +69,9 @@ tables! {
     /// Key id → how many accounts were registered with the key. Apart from the key, so that a
     /// registration is no change to those who depend on the key's standing.
     EabUses = "eab_uses",
+    /// Account and everything that decides over a certificate → the one that may be given again. Goes
+    /// with the order that it was issued for.
+    Reuse = "reuse",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -1,6 +1,7 @@
 //! RFC 8555 objects as they stand on the wire.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the RFC's own names")]
-pub struct Directory {
+pub struct Directory<'a> {
     pub new_nonce: String,
     pub new_account: String,
     pub new_order: String,
@@ -16,14 +17,16 @@ pub struct Directory {
     pub new_authz: Option<String>,
     pub revoke_cert: String,
     pub key_change: String,
-    pub meta: DirectoryMeta,
+    /// RFC 9773 §3
+    pub renewal_info: String,
+    pub meta: DirectoryMeta<'a>,
 }
 
 /// §7.1.1
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the RFC's own names")]
-pub struct DirectoryMeta {
+pub struct DirectoryMeta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_of_service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +39,9 @@ pub struct DirectoryMeta {
     pub caa_identities: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub persist: Option<PersistMeta>,
+    /// draft-ietf-acme-profiles §3: name → description
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<&'a str, &'a str>,
 }
 
 /// draft-ietf-acme-dns-persist-02 §3.2, §4.1 and §4.3
@@ -147,6 +153,10 @@ pub struct NewOrder {
     pub identifiers: Vec<AskedIdentifier>,
     pub not_before: Option<String>,
     pub not_after: Option<String>,
+    /// RFC 9773 §5
+    pub replaces: Option<String>,
+    /// draft-ietf-acme-profiles §4
+    pub profile: Option<String>,
 }
 
 /// §7.1.3
@@ -167,6 +177,30 @@ pub struct Order<'a> {
     pub finalize: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// RFC 9773 §5
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// draft-ietf-acme-profiles §4
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<&'a str>,
+}
+
+/// RFC 9773 §4.2
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct RenewalInfo<'a> {
+    pub suggested_window: Window,
+    #[serde(rename = "explanationURL", skip_serializing_if = "Option::is_none")]
+    pub explanation_url: Option<&'a str>,
+}
+
+/// RFC 9773 §4.2
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct Window {
+    pub start: String,
+    pub end: String,
 }
 
 /// §7.1.4

@@ -79,6 +79,26 @@ fn certbot_for_an_address() {
     check(&server, &Certbot::pypi(&server).issue(ask), ask);
 }
 
+/// A certificate of a day is not due on its first one, whatever certbot thinks by itself; and nothing
+/// but the renewal information tells it of the revocation (RFC 9773).
+#[test]
+fn certbot_renews_early_when_it_is_told_to() {
+    for revoked in [false, true] {
+        let server = Server::start();
+        let certbot = Certbot::pypi(&server);
+        let ask = Ask::new(ONE, Challenge::Http, KeyKind::Ecdsa);
+        let first = certbot.issue(ask);
+        let serial = first.serial();
+        if revoked {
+            let evidence = Evidence::of(&first);
+            bearer(&server, evidence.key.clone()).revoke(&evidence.pem, Some(1)).unwrap();
+        }
+        let second = certbot.renew_if_due();
+        assert_eq!(second.serial() != serial, revoked);
+        check(&server, &second, ask);
+    }
+}
+
 fn lego_life(ask: Ask) {
     let server = Server::start();
     let lego = Lego::new(&server);

@@ -51,6 +51,10 @@ impl Links {
     pub(super) fn key_change(&self) -> String {
         self.url(format_args!("/key-change"))
     }
+    /// A certificate's own is below it (RFC 9773 §4.1).
+    pub(super) fn renewal_info(&self) -> String {
+        self.url(format_args!("/renewal-info"))
+    }
     pub(super) fn account(&self, id: AccountId) -> String {
         self.url(format_args!("{ACCOUNT}{id}"))
     }

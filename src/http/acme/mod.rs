@@ -8,6 +8,11 @@
 //!   and number of uses limit registrations; its name scope, and that it is not revoked, count for every
 //!   order and every finalization of the accounts that are bound to it.
 //! - §7.1.4 an authorization that a binding vouches for is valid at once and lists no challenge.
+//!
+//! Beyond it: renewal information and replacement (RFC 9773), profiles (draft-ietf-acme-profiles). Where
+//! RFC 9773 §5 leaves it open, `replaces` wants the same account at the same provisioner and one
+//! identifier in common; a refusal for another reason than `alreadyReplaced` is `malformed`, or
+//! `unauthorized` for another account's certificate.
 
 mod authz;
 mod binding;
@@ -56,6 +61,10 @@ where
                 (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
                 (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
                 (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
+                (&Method::GET | &Method::HEAD, Resource::RenewalInfo(id)) => {
+                    resources::renewal_info(app, &terms, *id).await
+                }
+                (&Method::POST, Resource::RenewalInfo(_)) => Err(Failure::Method(resource.methods())),
                 (&Method::POST, Resource::NewOrder | Resource::NewAuthz | Resource::NewAccount)
                     if app.is_crowded() =>
                 {

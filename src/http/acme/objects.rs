@@ -13,6 +13,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{
     Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, OrderStatus, name_of,
 };
+use crate::acme::renewal::Renewal;
 use crate::id::OrderId;
 use crate::jose::base64url;
 use crate::provisioner::acme::Terms;
@@ -34,6 +35,7 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
         new_authz: terms.offers_pre_authorization().then(|| links.new_authz()),
         revoke_cert: links.revoke_cert(),
         key_change: links.key_change(),
+        renewal_info: links.renewal_info(),
         meta: wire::DirectoryMeta {
             terms_of_service: terms.terms_of_service.clone(),
             website: terms.website.clone(),
@@ -46,6 +48,12 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
                 // A record made with an earlier key counts no more.
                 key_rotation_period: 0,
             }),
+            profiles: terms
+                .profiles
+                .offered
+                .iter()
+                .map(|(name, profile)| (name.as_str(), profile.description.as_str()))
+                .collect(),
         },
     };
     json(StatusCode::OK, &body)
@@ -109,6 +117,8 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
             Finish::Issued { serial, .. } => Some(links.certificate(*serial)),
             Finish::Open | Finish::Processing(_) | Finish::Failed(_) => None,
         },
+        replaces: order.details.replaces.map(|id| id.to_string()),
+        profile: order.details.profile.as_deref(),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.order(*id));
@@ -121,6 +131,19 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
     if waits {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);
     }
+    response
+}
+
+/// RFC 9773 §4.2. A cache may keep it for a minute: a revocation has to be heard of soon.
+pub(super) fn renewal_info(terms: &Terms, renewal: &Renewal) -> Response {
+    let body = wire::RenewalInfo {
+        suggested_window: wire::Window { start: renewal.start.to_rfc3339(), end: renewal.end.to_rfc3339() },
+        explanation_url: terms.renewal_explanation.as_deref().filter(|_| renewal.revoked),
+    };
+    let mut response = json(StatusCode::OK, &body);
+    let pause = renewal.ask_again.as_secs();
+    response.headers_mut().insert(header::RETRY_AFTER, pause.into());
+    set(&mut response, header::CACHE_CONTROL, format!("public, max-age={}", pause.min(60)));
     response
 }
 

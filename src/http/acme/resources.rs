@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 
 use super::super::problem::Failure;
 use super::super::{App, Response, reply};
-use super::authz;
-use super::binding;
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
-use super::objects;
 use super::routes::Resource;
+use super::{authz, binding, objects};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
+
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
@@ -69,6 +69,8 @@ where
         }
         Resource::Certificate(serial) => certificate(app, links, (serial, 0), verified).await,
         Resource::AlternateChain(serial, chain) => certificate(app, links, (serial, chain), verified).await,
+        // RFC 9773 §4.1: read without a signature, by GET; never comes here.
+        Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
     }
 }
 
@@ -178,11 +180,13 @@ async fn key_change(
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after } = payload(&bytes)?;
+    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile } = payload(&bytes)?;
     let ask = NewOrder {
         identifiers: identifiers.into_iter().map(authz::asked).collect(),
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
+        replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
+        profile,
     };
     let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
@@ -194,6 +198,27 @@ fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Re
         parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
     })
     .transpose()
+}
+
+fn bad_replaces(error: CertIdError) -> Refusal {
+    Refusal::malformed(format!("replaces: {error}"))
+}
+
+/// RFC 9773 §4: anybody may ask, without a signature; what a certificate shows is no secret.
+pub(super) async fn renewal_info(
+    app: &App,
+    terms: &Terms,
+    id: Result<CertId, CertIdError>,
+) -> Result<Response, Failure> {
+    let id = match id {
+        Ok(id) => id,
+        Err(CertIdError::Foreign) => return Err(service::Error::NotFound.into()),
+        Err(error @ CertIdError::Malformed(_)) => {
+            return Err(Refusal::malformed(format!("the certificate's identifier: {error}")).into());
+        }
+    };
+    let renewal = app.service.renewal_info(terms, id).await?;
+    Ok(objects::renewal_info(terms, &renewal))
 }
 
 async fn order(

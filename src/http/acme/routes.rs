@@ -1,6 +1,7 @@
 //! One row per resource: the path below `/acme/NAME/`.
 
 use crate::acme::challenge::ChallengeKind;
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
@@ -24,6 +25,8 @@ pub(super) enum Resource {
     Certificate(Serial),
     /// With another chain, from 1.
     AlternateChain(Serial, u16),
+    /// What follows is to be an identifier of a certificate; a malformed one has an answer of its own.
+    RenewalInfo(Result<CertId, CertIdError>),
 }
 
 impl Resource {
@@ -31,6 +34,7 @@ impl Resource {
     pub(super) fn methods(self) -> &'static str {
         match self {
             Self::Directory | Self::NewNonce => "GET, HEAD, POST",
+            Self::RenewalInfo(_) => "GET, HEAD",
             _ => "POST",
         }
     }
@@ -69,6 +73,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
             let chain = parse_index(chain).filter(|chain| *chain > 0)?;
             Resource::AlternateChain(Serial::parse(serial)?, chain)
         }
+        ["renewal-info", id] => Resource::RenewalInfo(CertId::parse(id)),
         _ => return None,
     })
 }
@@ -90,6 +95,7 @@ mod tests {
         let account = AccountId::new([0xfb; 16]);
         let order = OrderId::new(Timestamp::from_secs(1_793_318_400), [0xfb; 11]);
         let serial = Serial::new(Timestamp::from_secs(1_793_318_400), [0xfb; 16]);
+        let renewable = CertId { issuer: [0xfb; 20], serial };
         let mut rows = vec![
             (links.directory(), Resource::Directory),
             (links.new_nonce(), Resource::NewNonce),
@@ -107,6 +113,7 @@ mod tests {
             (links.new_authz(), Resource::NewAuthz),
             (links.orders(account, None), Resource::AccountOrders(account, None)),
             (links.orders(account, Some(order)), Resource::AccountOrders(account, Some(order))),
+            (format!("{}/{renewable}", links.renewal_info()), Resource::RenewalInfo(Ok(renewable))),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));

@@ -1,6 +1,7 @@
 use super::*;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, OrderDetails, Slot, TOKEN_BYTES};
 use crate::id::AccountId;
+use crate::provisioner::profile::{KeyTypes, LeafRules, Profile, Usages};
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -195,6 +196,46 @@ fn a_grant_carries_the_order_and_the_key() {
     assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 24, HOUR * 24));
     let requester = Requester::Acme { provisioner: "acme".into(), account: order.account, order: order_id() };
     assert_eq!(grant.requester(), &requester);
+}
+
+/// Key type of the CSR, profile of the order → what is granted.
+#[test]
+fn a_grant_is_by_the_order_s_profile() {
+    let leaf = LeafRules { usages: Usages::Server, key_types: KeyTypes::of(&[KeyType::EcP384]).unwrap() };
+    let lifetimes = Lifetimes { default: HOUR * 2, min: HOUR, max: HOUR * 3 };
+    let profile = Profile { description: "d".into(), rules: Rules { lifetimes, leaf } };
+    let profiles =
+        Profiles { offered: [("short".to_owned(), profile)].into(), default: Some("short".into()) };
+    let terms = Terms { profiles, ..terms() };
+    let of = |profile: Option<&str>, not_after| {
+        let details = OrderDetails { profile: profile.map(str::to_owned), ..OrderDetails::default() };
+        Order { details, not_after, ..ready(&["a.test"]) }
+    };
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let (p256, p384) = (csr(&["a.test"], None, &key()), csr(&["a.test"], None, &p384));
+    use ErrorKind::{BadCsr, InvalidProfile, Malformed};
+    let rows = [
+        // The default is for new orders; one that names none has none.
+        (of(None, None), &p256, Ok((24, 24, None))),
+        (of(None, None), &p384, Ok((24, 24, None))),
+        (of(Some("short"), None), &p384, Ok((2, 3, Some("short")))),
+        (of(Some("short"), None), &p256, Err(BadCsr)),
+        (of(Some("short"), Some(T0 + HOUR * 3)), &p384, Ok((2, 3, Some("short")))),
+        (of(Some("short"), Some(T0 + HOUR * 4)), &p384, Err(Malformed)),
+        (of(Some("gone"), None), &p384, Err(InvalidProfile)),
+    ];
+    for (order, csr, want) in rows {
+        let got = grant(&terms, &order, csr);
+        let shown = got.as_ref().map(|grant| {
+            let hours = |ttl: Duration| ttl.as_secs() / 3600;
+            (hours(grant.lifetime()), hours(grant.longest()), grant.profile())
+        });
+        assert_eq!(shown.map_err(|kind| *kind), want, "{:?}", order.details);
+        if let Ok(grant) = &got {
+            let named = grant.profile().is_some();
+            assert_eq!(grant.leaf(), if named { leaf } else { LeafRules::default() });
+        }
+    }
 }
 
 #[test]

@@ -18,9 +18,10 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::renewal::CertId;
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
-use crate::authority::certificate::{Revocation, Revoker};
+use crate::authority::certificate::{Replacement, Revocation, Revoker};
 use crate::id::EabKid;
 use crate::provisioner::Requester;
 use crate::provisioner::eab::EabSecret;
@@ -275,7 +276,22 @@ fn samples() -> Vec<Sample> {
             },
         ),
         sample("some", EabUses(300)),
+        sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
     ];
+    let asked = OrderDetails {
+        replaces: Some(CertId { issuer: [0xe5; 20], serial: serial() }),
+        profile: Some("short".into()),
+        reuse_row: Some([0x99; 32]),
+        ..OrderDetails::default()
+    };
+    all.push(sample("replacing", Order { details: asked, ..order(vec![], Finish::Open) }));
+    for (what, by) in [("being-replaced", None), ("replaced", Some(serial()))] {
+        let details = CertificateDetails {
+            replaced_by: Some(Replacement { order: order_id(), serial: by }),
+            profile: Some("short".into()),
+        };
+        all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
+    }
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),
         ("authorized", Revoker::Authorized(account_id()), Some(0)),
@@ -335,6 +351,7 @@ fn samples() -> Vec<Sample> {
                 identifiers: vec![id("dns", "a.test"), id("ip", "10.0.0.1")],
             },
         ),
+        ("certificate-reused", Event::CertificateReused { serial: serial(), account, order }),
     ];
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));

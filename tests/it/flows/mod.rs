@@ -7,6 +7,7 @@ mod dns_kinds;
 mod envelope;
 mod orders;
 mod process;
+mod renewal;
 mod revocation;
 mod validation;
 
