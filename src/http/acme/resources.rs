@@ -192,12 +192,16 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
     Ok(objects::order(links, &loaded, true, app.service.now()))
 }
 
+/// How Go programs, smallstep's `step` among them, write a time that is not set.
+const GO_UNSET: &str = "0001-01-01T00:00:00Z";
+
 fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
-    text.map(|text| {
-        let parsed = Timestamp::parse_rfc3339(text);
-        parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
-    })
-    .transpose()
+    text.filter(|text| *text != GO_UNSET)
+        .map(|text| {
+            let parsed = Timestamp::parse_rfc3339(text);
+            parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
+        })
+        .transpose()
 }
 
 fn bad_replaces(error: CertIdError) -> Refusal {

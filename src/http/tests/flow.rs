@@ -262,6 +262,11 @@ async fn a_validity_that_was_asked_for() {
         let ask = json!({ "identifiers": identifiers(&["a.test"]), "notAfter": text });
         client.post(&url, &ask).await.refused(400, "malformed");
     }
+    // What Go programs write for a time that is not set.
+    let unset = "0001-01-01T00:00:00Z";
+    let whatever = json!({ "identifiers": identifiers(&["a.test"]), "notBefore": unset, "notAfter": unset });
+    let order = client.post(&url, &whatever).await.expect(201).json();
+    assert!(order.get("notBefore").is_none() && order.get("notAfter").is_none(), "{order}");
     // An end that comes before the finalization does.
     let order = client.post(&url, &ask(None, Duration::from_secs(301))).await.expect(201);
     stand.clock.advance(Duration::from_secs(400));
