@@ -9,34 +9,39 @@ use crate::support::server::{Server, provisioner};
 use crate::support::web::Web;
 
 /// A certificate's text and key, kept from before a client revokes it and perhaps tidies up.
-struct Evidence {
+pub struct Evidence {
     pem: String,
     key: Key,
 }
 
 impl Evidence {
-    fn of(certificate: &Certificate) -> Self {
+    pub fn of(certificate: &Certificate) -> Self {
         let pem = fs::read_to_string(&certificate.chain).unwrap();
         Self { pem, key: Key::from_file(&certificate.key) }
     }
 
+    /// Revokes it, signed by its key and without the client's knowledge: keyCompromise.
+    pub fn revoke(&self, server: &Server) {
+        bearer(server, self.key.clone()).revoke(&self.pem, Some(1)).unwrap();
+    }
+
     /// The server says so to the holder of the key.
-    fn assert_revoked(&self, server: &Server) {
+    pub fn assert_revoked(&self, server: &Server) {
         let again = bearer(server, self.key.clone()).revoke(&self.pem, None);
         assert_eq!(again.expect_err("revoked twice").problem(), (400, "alreadyRevoked".to_owned()));
     }
 }
 
 /// Checks what a client got, chain and all.
-fn check(server: &Server, certificate: &Certificate, ask: Ask) {
+pub fn check(server: &Server, certificate: &Certificate, ask: Ask) {
     verify(server, certificate, ask.names, ask.key);
     verify_full_chain(&certificate.chain);
 }
 
-const ONE: &[&str] = &["one.test"];
+pub const ONE: &[&str] = &["one.test"];
 /// In mixed case, which names are compared without.
-const SEVERAL: &[&str] = &["one.test", "Two.test", "three.deep.test"];
-const WILDCARD: &[&str] = &["*.wild.test", "wild.test"];
+pub const SEVERAL: &[&str] = &["one.test", "Two.test", "three.deep.test"];
+pub const WILDCARD: &[&str] = &["*.wild.test", "wild.test"];
 
 fn certbot_life(client: &Certbot, server: &Server) {
     let ask = Ask::new(SEVERAL, Challenge::Http, KeyKind::Ecdsa);
@@ -90,8 +95,7 @@ fn certbot_renews_early_when_it_is_told_to() {
         let first = certbot.issue(ask);
         let serial = first.serial();
         if revoked {
-            let evidence = Evidence::of(&first);
-            bearer(&server, evidence.key.clone()).revoke(&evidence.pem, Some(1)).unwrap();
+            Evidence::of(&first).revoke(&server);
         }
         let second = certbot.renew_if_due();
         assert_eq!(second.serial() != serial, revoked);

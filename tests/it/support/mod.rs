@@ -4,6 +4,7 @@ pub mod acme;
 pub mod clients;
 pub mod dns;
 pub mod https;
+pub mod named;
 pub mod openssl;
 pub mod ports;
 pub mod process;

@@ -84,6 +84,11 @@ pub fn subject_alternative_names(chain: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// The purposes in the certificate, as OpenSSL calls them, comma-separated.
+pub fn extended_key_usage(chain: &Path) -> String {
+    x509(chain, &["-noout", "-ext", "extendedKeyUsage"]).lines().skip(1).map(str::trim).collect()
+}
+
 fn expires_within(chain: &Path, seconds: u32) -> bool {
     !Command::new("openssl")
         .args(["x509", "-noout", "-checkend", &seconds.to_string(), "-in"])

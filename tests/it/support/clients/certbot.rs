@@ -1,10 +1,13 @@
-//! certbot: standalone for http-01, the manual plugin with hooks for dns-01.
+//! certbot: standalone for http-01, the manual plugin with hooks or signed updates for dns-01.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::{Ask, Challenge, LIMIT, command, hook, installed};
+use crate::support::named::Named;
 use crate::support::openssl::{Certificate, KeyKind};
 use crate::support::process::must;
 use crate::support::server::Server;
@@ -15,18 +18,38 @@ pub struct Certbot<'a> {
     program: PathBuf,
     dir: PathBuf,
     eab: Option<Value>,
+    updates: Option<PathBuf>,
 }
 
 impl<'a> Certbot<'a> {
     /// Debian's.
     pub fn debian(server: &'a Server) -> Self {
-        Self { server, program: "/usr/bin/certbot".into(), dir: server.scratch("certbot-debian"), eab: None }
+        Self::new(server, "/usr/bin/certbot".into(), "certbot-debian")
     }
 
     /// PyPI's, newer by years.
     pub fn pypi(server: &'a Server) -> Self {
-        let dir = server.scratch("certbot-pypi");
-        Self { server, program: installed("py/bin/certbot"), dir, eab: None }
+        Self::new(server, installed("py/bin/certbot"), "certbot-pypi")
+    }
+
+    fn new(server: &'a Server, program: PathBuf, dir: &str) -> Self {
+        Self { server, program, dir: server.scratch(dir), eab: None, updates: None }
+    }
+
+    /// With dns-01 by signed updates (RFC 2136), which is a plugin's.
+    pub fn with_updates(self, named: &Named) -> Self {
+        let path = self.dir.join("rfc2136.ini");
+        let text = format!(
+            "dns_rfc2136_server = 127.0.0.1\ndns_rfc2136_port = {}\ndns_rfc2136_name = {}.\n\
+             dns_rfc2136_secret = {}\ndns_rfc2136_algorithm = {}\n",
+            named.port,
+            Named::KEY,
+            Named::SECRET,
+            Named::ALGORITHM.to_uppercase(),
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { updates: Some(path), ..self }
     }
 
     /// With what `mayfly eab create --json` has said.
@@ -56,6 +79,11 @@ impl<'a> Certbot<'a> {
         });
         match ask.challenge {
             Challenge::Http => args.extend(["--standalone", "--http-01-port", &port]),
+            Challenge::Dns if self.updates.is_some() => {
+                let credentials = self.updates.as_ref().and_then(|path| path.to_str()).unwrap();
+                args.extend(["--dns-rfc2136", "--dns-rfc2136-credentials", credentials]);
+                args.extend(["--dns-rfc2136-propagation-seconds", "0"]);
+            }
             Challenge::Dns => {
                 args.extend(["--manual", "--preferred-challenges", "dns"]);
                 args.extend(["--manual-auth-hook", &auth, "--manual-cleanup-hook", &cleanup]);

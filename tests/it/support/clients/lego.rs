@@ -1,24 +1,39 @@
-//! Debian's lego, the one client with all three challenge types.
+//! lego, Debian's and a newer release: the one client with all three challenge types.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Ask, Challenge, LIMIT, command, hook};
+use super::{Ask, Challenge, LIMIT, command, hook, installed};
+use crate::support::named::Named;
 use crate::support::openssl::{Certificate, KeyKind};
 use crate::support::process::must;
 use crate::support::server::Server;
 
-/// Debian's lego, the one client with all three challenge types.
+/// lego, the one client with all three challenge types.
 pub struct Lego<'a> {
     server: &'a Server,
+    program: PathBuf,
     dir: PathBuf,
     eab: Option<Value>,
+    named: Option<&'a Named>,
 }
 
 impl<'a> Lego<'a> {
+    /// Debian's.
     pub fn new(server: &'a Server) -> Self {
-        Self { server, dir: server.scratch("lego"), eab: None }
+        Self { server, program: "lego".into(), dir: server.scratch("lego"), eab: None, named: None }
+    }
+
+    /// A release newer by years, with renewal information (RFC 9773), profiles and IP addresses.
+    pub fn released(server: &'a Server) -> Self {
+        let program = installed("go/bin/lego");
+        Self { server, program, dir: server.scratch("lego-released"), eab: None, named: None }
+    }
+
+    /// With dns-01 by signed updates (RFC 2136).
+    pub fn with_updates(self, named: &'a Named) -> Self {
+        Self { named: Some(named), ..self }
     }
 
     /// With what `mayfly eab create --json` has said.
@@ -28,7 +43,7 @@ impl<'a> Lego<'a> {
 
     fn run(&self, ask: Ask, action: &[&str]) {
         let server = self.server;
-        let mut command = command(server, "lego", &self.dir);
+        let mut command = command(server, &self.program, &self.dir);
         command
             .env("LEGO_CA_CERTIFICATES", server.root())
             .env("EXEC_PATH", hook())
@@ -46,10 +61,22 @@ impl<'a> Lego<'a> {
             Challenge::TlsAlpn => {
                 command.args(["--tls", "--tls.port", &format!("127.0.0.1:{}", server.tls_alpn_port)])
             }
-            Challenge::Dns => command
-                .args(["--dns", "exec", "--dns.disable-cp", "--dns.resolvers"])
-                .arg(format!("127.0.0.1:{}", server.dns.port)),
+            Challenge::Dns => {
+                let (provider, port) =
+                    self.named.map_or(("exec", server.dns.port), |named| ("rfc2136", named.port));
+                command.args(["--dns", provider, "--dns.disable-cp", "--dns.resolvers"]);
+                command.arg(format!("127.0.0.1:{port}"))
+            }
         };
+        if let Some(named) = self.named {
+            command
+                .env("RFC2136_NAMESERVER", format!("127.0.0.1:{}", named.port))
+                .env("RFC2136_TSIG_ALGORITHM", format!("{}.", Named::ALGORITHM))
+                .env("RFC2136_TSIG_KEY", format!("{}.", Named::KEY))
+                .env("RFC2136_TSIG_SECRET", Named::SECRET)
+                .env("RFC2136_POLLING_INTERVAL", "1")
+                .env("RFC2136_SEQUENCE_INTERVAL", "1");
+        }
         for name in ask.names {
             command.args(["--domains", name]);
         }
@@ -63,6 +90,19 @@ impl<'a> Lego<'a> {
     /// `lego run`
     pub fn issue(&self, ask: Ask) -> Certificate {
         self.run(ask, &["run"]);
+        self.certificate(ask)
+    }
+
+    /// `lego run` for a profile.
+    pub fn issue_for_profile(&self, ask: Ask, profile: &str) -> Certificate {
+        self.run(ask, &["run", "--profile", profile]);
+        self.certificate(ask)
+    }
+
+    /// `lego renew` as it will be by default: once half of a short life is over, or sooner if the
+    /// renewal information says so.
+    pub fn renew_if_due(&self, ask: Ask) -> Certificate {
+        self.run(ask, &["renew", "--dynamic", "--no-random-sleep"]);
         self.certificate(ask)
     }
 

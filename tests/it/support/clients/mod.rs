@@ -1,7 +1,7 @@
 //! The real clients, unmodified, each with its files in the server's scratch directory.
 //!
-//! `tests/run` installs them; a missing one fails its tests. Most are Debian's, on the path; newer
-//! ones from PyPI, and Debian's Caddy without its service, are in `target/clients`.
+//! `tests/run` installs them; a missing one fails its tests. Most are Debian's, on the path; those of
+//! PyPI, npm and the Go module proxy, and Debian's Caddy without its service, are in `target/clients`.
 
 mod acme_tiny;
 mod apache;
@@ -9,6 +9,9 @@ mod caddy;
 mod certbot;
 mod dehydrated;
 mod lego;
+mod npm;
+mod order;
+mod step;
 mod uacme;
 
 use std::env;
@@ -23,6 +26,9 @@ pub use caddy::Caddy;
 pub use certbot::Certbot;
 pub use dehydrated::Dehydrated;
 pub use lego::Lego;
+pub use npm::NpmClient;
+pub use order::go_order;
+pub use step::Step;
 pub use uacme::Uacme;
 
 use super::openssl::KeyKind;
@@ -54,10 +60,15 @@ impl<'a> Ask<'a> {
 }
 
 /// A program that `tests/run` keeps apart from the system's.
-fn installed(path: &str) -> PathBuf {
+pub fn installed(path: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(path);
     assert!(program.exists(), "{} is missing: run tests/run", program.display());
     program
+}
+
+/// A file of `tests/clients`.
+fn client_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(path)
 }
 
 /// A command with nothing of the caller's settings that could reach the client.
