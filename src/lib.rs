@@ -10,13 +10,13 @@
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
 //! | [`client`] | an ACME client for any server | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
-//! | [`config`] | file → validated settings | acme, provisioner |
+//! | [`config`] | file → validated settings | acme, provisioner, limits |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
-//! | [`acme`] [`authority`] [`provisioner`] [`audit`] | the pure core | x509, jose |
+//! | [`acme`] [`authority`] [`provisioner`] [`audit`] [`limits`] | the pure core | x509, jose |
 //! | [`x509`] [`jose`] | formats | id, time, entropy |
 //! | [`id`] [`time`] [`entropy`] | the floor | nothing |
 //!
@@ -38,6 +38,7 @@ pub mod http;
 pub mod id;
 pub mod jose;
 pub mod keystore;
+pub mod limits;
 pub mod provisioner;
 pub mod service;
 pub mod storage;

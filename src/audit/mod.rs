@@ -52,4 +52,6 @@ pub enum Event {
     IssuanceRefused { account: AccountId, order: OrderId, error: ErrorKind },
     /// A certificate was revoked.
     CertificateRevoked { serial: Serial, by: Revoker, reason: Option<u8> },
+    /// An account that nobody had used for long was removed.
+    AccountRemoved { provisioner: String, account: AccountId, thumbprint: [u8; 32] },
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod limits;
 mod problem;
 mod provisioner;
 pub mod settings;

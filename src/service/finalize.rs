@@ -20,6 +20,7 @@ use crate::audit::Event;
 use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
@@ -47,6 +48,7 @@ impl Service {
         account: AccountId,
         id: OrderId,
         csr: &[u8],
+        from: Source,
     ) -> Result<LoadedOrder, Error> {
         let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_own_order(terms, account, id).await?;
@@ -69,13 +71,20 @@ impl Service {
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {
-            Cost::Quick => self.issue_order(terms, loaded, &csr).await,
+            Cost::Quick => {
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
+                let issued = self.issue_order(terms, loaded, &csr).await?;
+                one.used();
+                Ok(issued)
+            }
             Cost::Slow => {
                 // Refuses what is to be refused before the order is bound to this CSR.
                 self.check_proved(&loaded.order).await?;
                 let known = self.account_in_standing(terms, account).await?;
                 let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), self.now())?;
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
+                one.used();
                 drop(guard);
                 if let Some(work) = self.resume_finalize(id) {
                     let _ = tokio::time::timeout(PATIENCE, work).await;
@@ -106,6 +115,7 @@ impl Service {
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
+                self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
                     not_after = %issued.not_after, key = csr.key().key().label(), "certificate issued"

@@ -9,15 +9,18 @@ pub mod ceremony;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+mod limits;
 pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
 pub mod respond;
+pub mod resume;
 pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
 pub mod sweep;
+pub mod sweep_accounts;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +37,7 @@ use crate::audit::{AuditRecord, Event};
 use crate::authority::issuer::Issuer;
 use crate::entropy::Entropy;
 use crate::id::OrderId;
+use crate::limits::{Limiter, Refused, Rules};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, BoxFuture, Store, StoreError, Table};
@@ -58,6 +62,9 @@ pub enum Error {
     /// More work than the server takes at once; the client's request was not acted on.
     #[error("the server is busy: {0}")]
     Busy(&'static str),
+    /// The client asked for more than `[limits]` allows it; it was not acted on.
+    #[error("{0}")]
+    Limited(Refused),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,6 +76,12 @@ pub enum Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Limited(refused)
     }
 }
 
@@ -86,6 +99,8 @@ pub struct Live {
     pub prover: Arc<dyn Prove>,
     /// Attempts per challenge.
     pub attempts: u32,
+    /// How much clients may ask for.
+    pub limits: Rules,
 }
 
 /// What the verbs work with.
@@ -105,6 +120,7 @@ pub struct Service {
     /// Orders being signed in this process, behind a slow signer.
     finishing: Running<OrderId, ()>,
     slots: Arc<slots::Slots>,
+    limits: Limiter,
 }
 
 impl Service {
@@ -123,6 +139,7 @@ impl Service {
             entropy,
             issuer,
             nonces,
+            limits: Limiter::new(live.limits.clone()),
             live: RwLock::new(Arc::new(live)),
             accounts: account::cache(),
             account_locks: Locks::new(),
@@ -140,6 +157,9 @@ impl Service {
 
     /// Puts other settings into force.
     pub fn reload(&self, live: Live) {
+        self.limits.reload(live.limits.clone());
+        // What is known of an account's use was reckoned with the old lifetimes.
+        self.accounts.clear();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
@@ -151,6 +171,11 @@ impl Service {
     /// Replay nonces.
     pub fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    /// How much clients may ask for, and have asked.
+    pub fn limits(&self) -> &Limiter {
+        &self.limits
     }
 
     /// The issuer.

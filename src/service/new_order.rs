@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::objects::LoadedOrder;
+use super::sweep_accounts::alive_until;
 use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -12,6 +13,7 @@ use crate::acme::order::{
     check_validity, read_identifiers,
 };
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
@@ -26,6 +28,8 @@ pub struct NewOrder {
     pub not_before: Option<Timestamp>,
     /// `notAfter`
     pub not_after: Option<Timestamp>,
+    /// Where the request comes from.
+    pub from: Source,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -65,6 +69,7 @@ impl Service {
             }
             slots.push(slot);
         }
+        self.admit_order(terms, account, slots.iter().map(Slot::identifier), ask.from, now)?;
         // Kept until the last authorization that may be proved in it has run out.
         let purge = now + terms.order_ttl + terms.authorization_ttl;
         let id = OrderId::new(purge, self.entropy.bytes());
@@ -89,9 +94,15 @@ impl Service {
             *id.as_bytes(),
             order.encode(),
         );
+        let (batch, used) = self.note_use(batch, terms, account, alive_until(terms, now), now).await?;
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
-            CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
+            CommitOutcome::Committed(version) => {
+                used.stored();
+                Ok(LoadedOrder { id, order, version })
+            }
+            CommitOutcome::Conflict => {
+                Err(Error::Busy("the account was just changed, or a fresh order id was taken"))
+            }
         }
     }
 

@@ -388,6 +388,7 @@ fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
         prover: script.clone(),
         attempts: 3,
+        limits: crate::limits::Rules::default(),
     }
 }
 

@@ -40,7 +40,13 @@ async fn server(connections: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let limits = Limits { connections, request: LIMIT, drain: Duration::from_secs(3) };
+    let limits = Limits {
+        connections,
+        request: LIMIT,
+        drain: Duration::from_secs(3),
+        head: 16 * 1024,
+        of_network: None,
+    };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
     let task =

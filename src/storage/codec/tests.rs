@@ -164,6 +164,7 @@ fn samples() -> Vec<Sample> {
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
+        sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
         sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0 }),
     ];
     let revokers = [
@@ -202,6 +203,10 @@ fn samples() -> Vec<Sample> {
                 by: ChallengeKind::TlsAlpn01,
                 error: ErrorKind::Tls,
             },
+        ),
+        (
+            "account-removed",
+            Event::AccountRemoved { provisioner: "acme".into(), account, thumbprint: [0x99; 32] },
         ),
         ("authorization-deactivated", Event::AuthorizationDeactivated { account, order, identifier }),
         ("certificate-issued", Event::CertificateIssued { serial: serial(), requester: acme() }),
