@@ -71,13 +71,13 @@ limits! {
 }
 
 /// How many limits there are.
-const LIMITS: usize = Limit::ALL.len();
+pub const LIMITS: usize = Limit::ALL.len();
 
 /// `[limits]`: what is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// By [`Limit`]; `None` is off.
-    quotas: [Option<Quota>; LIMITS],
+    pub quotas: [Option<Quota>; LIMITS],
     /// Most orders that an account may have open; `None` is off. Never zero.
     pub open_orders: Option<u32>,
     /// Addresses with the same first bits are one network: for IPv4.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::sweep_accounts::first_use;
+use super::sweep_accounts::{alive_until, first_use, noted};
 use super::{Error, Service, audited};
 use crate::acme::account::{Account, AccountDetails, AccountStatus, check_contacts};
 use crate::acme::error::{ErrorKind, Refusal};
@@ -185,9 +185,13 @@ impl Service {
             .put(Table::AccountKeys, row, AccountKey(account.id).encode())
             .put(Table::Accounts, *account.id.as_bytes(), account.encode());
         let _guard = self.account_locks.of(account.id.as_bytes()).await;
-        let batch = first_use(batch, account.id, now);
+        let batch = first_use(batch, account.id, alive_until(terms, now), now);
         match self.store.commit(audited(batch, now, event)).await? {
-            CommitOutcome::Committed(version) => self.cache_account(account, version).map(Some),
+            CommitOutcome::Committed(version) => {
+                let known = self.cache_account(account, version)?;
+                noted(&known, now);
+                Ok(Some(known))
+            }
             CommitOutcome::Conflict => Ok(None),
         }
     }

@@ -32,8 +32,8 @@ pub(super) struct Use(Option<(Arc<KnownAccount>, Timestamp)>);
 impl Use {
     /// The batch was committed: the next use to write down is tomorrow's.
     pub(super) fn stored(self) {
-        if let Some((known, next)) = self.0 {
-            known.next_use.store(next.as_millis(), Ordering::Relaxed);
+        if let Some((known, at)) = self.0 {
+            noted(&known, at);
         }
     }
 }
@@ -60,7 +60,7 @@ impl Service {
             *account.as_bytes(),
             Expect::Is(known.version),
         );
-        Ok((batch, Use(Some((known, now + DAY)))))
+        Ok((batch, Use(Some((known, now)))))
     }
 
     /// Puts the row of an account's use; what was said to be alive longer stays so.
@@ -154,9 +154,14 @@ impl Service {
     }
 }
 
-/// The row that a new account begins with.
-pub(super) fn first_use(batch: Batch, id: AccountId, now: Timestamp) -> Batch {
-    batch.put(Table::AccountUses, *id.as_bytes(), AccountUse { used: now, until: now }.encode())
+/// The row that a new account begins with: its orders of the first day need write nothing.
+pub(super) fn first_use(batch: Batch, id: AccountId, until: Timestamp, now: Timestamp) -> Batch {
+    batch.put(Table::AccountUses, *id.as_bytes(), AccountUse { used: now, until: until + DAY }.encode())
+}
+
+/// A use was written down at `now`; the next one to write down is tomorrow's.
+pub(super) fn noted(known: &KnownAccount, now: Timestamp) {
+    known.next_use.store((now + DAY).as_millis(), Ordering::Relaxed);
 }
 
 /// Until when what an order of these terms leads to may be alive.

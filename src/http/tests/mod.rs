@@ -5,6 +5,7 @@ mod client;
 mod envelope;
 mod faults;
 mod flow;
+mod limits;
 mod listener;
 mod races;
 mod recovery;

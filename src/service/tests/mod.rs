@@ -1,6 +1,8 @@
 //! The verbs without HTTP.
 
 mod account;
+mod accounts;
 mod churn;
+mod limits;
 mod respond;
 mod sweep;
