@@ -1,7 +1,7 @@
 //! newAccount, account updates, key changes (RFC 8555 §7.3).
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sweep_accounts::{alive_until, first_use, noted};
 use super::{Error, Service, audited};
@@ -106,7 +106,10 @@ impl Service {
         let key = Jwk::from_key(account.key.clone())
             .map_err(|error| Error::Internal(format!("stored account {}: {error}", account.id)))?;
         let thumbprint = key.thumbprint();
-        let next_use = AtomicU64::new(0);
+        // A change of the account is no reason to write its use down again.
+        let before = self.accounts.get(&account.id);
+        let before = before.map_or(0, |before| before.next_use.load(Ordering::Relaxed));
+        let next_use = AtomicU64::new(before);
         let known = Arc::new(KnownAccount { account, key, thumbprint, version, next_use });
         self.accounts.insert(known.account.id, known.clone());
         Ok(known)
