@@ -63,4 +63,6 @@ pub enum Event {
     NamesTrusted { account: AccountId, order: OrderId, kid: EabKid, identifiers: Vec<Identifier> },
     /// An order got a certificate that its account had already; nothing was signed.
     CertificateReused { serial: Serial, account: AccountId, order: OrderId },
+    /// An account that nobody had used for long was removed.
+    AccountRemoved { provisioner: String, account: AccountId, thumbprint: [u8; 32] },
 }

@@ -21,11 +21,14 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "max_body",
             "max_connections",
             "max_requests",
+            "max_head",
+            "max_headers",
+            "max_url",
             "request_timeout",
             "drain_timeout",
         ],
     ),
-    ("store", &["engine", "path", "retention"]),
+    ("store", &["engine", "path", "retention", "account_retention"]),
     ("authority", &["root", "certificate", "key", "password_file", "alternate_chains"]),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
     (
@@ -61,6 +64,24 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (PROFILE, &["description", "default_ttl", "max_ttl", "min_ttl", "key_types", "usages"]),
+    (
+        "limits",
+        &[
+            "network_requests",
+            "network_accounts",
+            "network_orders",
+            "network_connections",
+            "account_requests",
+            "account_orders",
+            "account_changes",
+            "account_failures",
+            "name_set_certificates",
+            "open_orders",
+            "ipv4_prefix",
+            "ipv6_prefix",
+            "exempt",
+        ],
+    ),
     ("log", &["level", "format"]),
     ("admin", &["socket"]),
 ];
@@ -304,6 +325,11 @@ impl<'a> Field<'a> {
             self.wrong_type("a string in quotes", findings);
         }
         text
+    }
+
+    /// Whether it is a string.
+    pub(super) fn is_string(&self) -> bool {
+        self.value.as_str().is_some()
     }
 
     /// A string with something in it and no control characters.

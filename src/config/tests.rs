@@ -37,6 +37,9 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
     assert_eq!(settings.validation.timeout, Duration::from_secs(10));
     assert_eq!(settings.validation.attempts, 4);
+    assert_eq!(settings.limits, crate::limits::Rules::default());
+    assert_eq!(settings.network_connections, Some(512));
+    assert_eq!(settings.store.account_retention, Duration::from_secs(90 * 86_400));
     assert_eq!(settings.log, Log { level: LogLevel::Info, json: false });
     let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
     assert_eq!(acme.challenges, [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01]);
@@ -150,6 +153,35 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[validation]", "deny = [\"::/129\"]", "validation.deny[0]", "is not a network"),
     ("[validation]", "timeout = \"0s\"", "validation.timeout", "zero does not"),
     ("[validation]", "attempts = 0", "validation.attempts", "give 1 to 20"),
+    ("[server]", "request_timeout = \"2m\"", "server.request_timeout", "give 1s to 1m"),
+    ("[server]", "max_headers = 0", "server.max_headers", "zero does not"),
+    ("[server]", "max_url = \"1MiB\"", "server.max_url", "give 256B to 16KiB"),
+    ("[store]", "account_retention = \"0s\"", "store.account_retention", "zero does not"),
+    ("[limits]", "account_orders = 300", "limits.account_orders", "is an integer"),
+    (
+        "[limits]",
+        "account_orders = \"0 per 3h\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "account_orders = \"300 per 0s\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "network_requests = \"300/h\"",
+        "limits.network_requests",
+        "write \"300 per 3h\", or \"off\"",
+    ),
+    ("[limits]", "open_orders = 0", "limits.open_orders", "zero does not"),
+    ("[limits]", "open_orders = \"none\"", "limits.open_orders", "or \"off\""),
+    ("[limits]", "network_connections = 0", "limits.network_connections", "zero does not"),
+    ("[limits]", "ipv4_prefix = 33", "limits.ipv4_prefix", "give 8 to 32"),
+    ("[limits]", "exempt = [\"10.0.0.1/8\"]", "limits.exempt[0]", "write \"10.0.0.0/8\""),
+    ("[limits]", "account_order = \"off\"", "limits.account_order", "did you mean `account_orders`?"),
     ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
     ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
     ("[[provisioner]]", "pre_authorization = 1", "provisioner[0].pre_authorization", "true or false"),
@@ -363,6 +395,23 @@ fn errors_are_all_reported_in_the_order_of_lines() {
 }
 
 #[test]
+fn limits_are_set_and_switched_off_by_name() {
+    use crate::limits::Limit;
+    let text = format!(
+        "{MINIMAL}[limits]\naccount_orders = \"5 per 1m\"\nnetwork_orders = \"off\"\nopen_orders = \"off\"\n\
+         network_connections = \"off\"\nipv6_prefix = 48\nexempt = [\"10.0.0.0/8\", \"::1\"]\n"
+    );
+    let settings = good(&text);
+    let rules = settings.limits;
+    let quota = rules.quota(Limit::AccountOrders).unwrap();
+    assert_eq!((quota.count(), quota.per()), (5, Duration::from_secs(60)));
+    assert_eq!(rules.quota(Limit::NetworkOrders), None);
+    assert_eq!((rules.open_orders, settings.network_connections), (None, None));
+    assert_eq!((rules.ipv6_prefix, rules.exempt.len()), (48, 2));
+    assert!(rules.quota(Limit::AccountRequests).is_some(), "the others stay on");
+}
+
+#[test]
 fn notes_do_not_keep_from_running() {
     let text = format!(
         "{MINIMAL}challenges = [\"http-01\"]\n[validation]\nallow = [\"0.0.0.0/0\"]\n[store]\nengine = \"memory\"\n"
@@ -436,6 +485,12 @@ fn limits_hold(settings: &Settings) -> bool {
         && validation.attempts > 0
         && validation.http_port > 0
         && validation.tls_alpn_port > 0
+        && settings.limits.open_orders != Some(0)
+        && settings.network_connections != Some(0)
+        && server.max_url > 0
+        && server.max_headers > 0
+        && server.max_head > 0
+        && !store.account_retention.is_zero()
         && !provisioners.is_empty()
         && provisioners.iter().all(provisioner)
 }
@@ -536,6 +591,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         "validation = {}",
         "caa = false",
         "eab_trusts_names = false",
+        "exempt = []",
     ];
     assert_eq!(accepted, want);
 }

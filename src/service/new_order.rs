@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::account::KnownAccount;
 use super::objects::LoadedOrder;
 use super::subdomains::Naming;
+use super::sweep_accounts::alive_until;
 use super::{Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -17,6 +18,7 @@ use crate::acme::renewal::CertId;
 use crate::acme::subdomain::{asked_as, read_ancestors};
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabKey;
 use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
@@ -36,6 +38,8 @@ pub struct NewOrder {
     pub replaces: Option<CertId>,
     /// `profile`
     pub profile: Option<String>,
+    /// Where the request comes from.
+    pub from: Source,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -111,6 +115,7 @@ impl Service {
                 expires = expires.min(*held);
             }
         }
+        self.admit_order(terms, account, slots.iter().map(Slot::identifier), ask.from, now)?;
         // Kept until the last authorization that may be proved in it has run out, and as long as its
         // certificate may be given again.
         let kept = terms.authorization_ttl.max(terms.reuse_certificates.unwrap_or_default());
@@ -146,15 +151,21 @@ impl Service {
             None => batch,
             Some(predecessor) => predecessor.replaced_by(id, None, batch),
         };
+        let (batch, used) = self.note_use(batch, terms, account, alive_until(terms, now), now).await?;
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
+            CommitOutcome::Committed(version) => {
+                used.stored();
+                Ok(LoadedOrder { id, order, version })
+            }
             CommitOutcome::Conflict => {
                 if let Some(old) = ask.replaces {
                     let identifiers: Vec<_> = order.identifiers().cloned().collect();
                     // Says so if another order came first.
                     self.predecessor(terms, account, old, &identifiers).await?;
                 }
-                Err(Error::Busy("a fresh order id was taken, or the certificate to replace has changed"))
+                let detail = "the account or the certificate to replace was just changed, or a fresh order \
+                              id was taken";
+                Err(Error::Busy(detail))
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::authority::issuer::Issuer;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::id::OrderId;
+use crate::limits::{Limit, Rules};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
@@ -449,7 +450,15 @@ fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
         reach,
         attempts: 3,
+        limits: no_limits(),
     }
+}
+
+/// Rules that keep nobody from anything; tests of limits put others into force.
+pub(crate) fn no_limits() -> Rules {
+    let mut rules = Rules { open_orders: None, ..Rules::default() };
+    Limit::ALL.iter().for_each(|limit| rules.set(*limit, None));
+    rules
 }
 
 fn start(

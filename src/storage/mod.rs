@@ -51,6 +51,8 @@ tables! {
     Accounts = "accounts",
     /// Provisioner and key thumbprint → account id.
     AccountKeys = "account_keys",
+    /// Account id → when it was last used, and until when it may have something alive.
+    AccountUses = "account_uses",
     /// Order id → order with its authorizations and challenges. Ids sort by the time of removal.
     Orders = "orders",
     /// Account and identifier → the valid authorization it holds.

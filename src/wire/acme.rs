@@ -292,4 +292,7 @@ pub struct Problem<'a> {
     pub subproblems: Vec<Problem<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<&'static str>,
+    /// The request's id, as in `X-Request-Id` and the log: an extension of ours (RFC 7807 §3.2).
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a str>,
 }

@@ -20,6 +20,7 @@ use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
 use crate::service::account::{AccountUpdate, NewAccount};
@@ -107,6 +108,7 @@ async fn new_account(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (key, bytes) = verified.key()?;
     let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing, external_account_binding } =
         payload(&bytes)?;
@@ -116,12 +118,21 @@ async fn new_account(
         terms_agreed: terms_of_service_agreed,
         only_existing: only_return_existing,
         binding,
+        from,
     };
     let (known, created) = app.service.new_account(terms, key, ask).await?;
     Ok(objects::account(links, &known, created))
 }
 
+/// Each change of an account is a record of the audit, which is kept for long.
+fn admit_change(app: &App, account: AccountId, from: Source) -> Result<(), Failure> {
+    let now = app.service.now();
+    let taken = app.service.limits().take(Limit::AccountChanges, account.as_bytes(), &from, now);
+    Ok(taken.map_err(service::Error::Limited)?)
+}
+
 async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     if known.account.id != id {
         return Err(Refusal::unauthorized("an account's URL answers its own key only").into());
@@ -135,6 +146,7 @@ async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) ->
     if update.contact.is_none() && !deactivate {
         return Ok(objects::account(links, &known, false));
     }
+    admit_change(app, id, from)?;
     let update = AccountUpdate { contacts: update.contact, deactivate };
     let known = app.service.update_account(id, update).await?;
     Ok(objects::account(links, &known, false))
@@ -147,6 +159,7 @@ async fn key_change(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let inner = Unverified::parse(&bytes)?;
     let new_key = match &inner.key {
@@ -171,6 +184,7 @@ async fn key_change(
     if old_key != known.key {
         return Err(Refusal::malformed("oldKey: is not the account's key").into());
     }
+    admit_change(app, known.account.id, from)?;
     match app.service.change_key(terms, &known, new_key).await {
         Ok(changed) => Ok(objects::account(links, &changed, false)),
         Err(service::Error::KeyInUse(owner)) => Err(Failure::KeyInUse(links.account(owner))),
@@ -179,6 +193,7 @@ async fn key_change(
 }
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let wire::NewOrder { identifiers, not_before, not_after, replaces, profile } = payload(&bytes)?;
     let ask = NewOrder {
@@ -187,6 +202,7 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         not_after: time(not_after.as_deref(), "notAfter")?,
         replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
         profile,
+        from,
     };
     let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
@@ -241,13 +257,14 @@ async fn finalize(
     id: OrderId,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let wire::Finalize { csr } = payload(&bytes)?;
     let Some(csr) = from_base64url(&csr) else {
         let detail = "csr: is not base64url without padding (PEM is not accepted)";
         return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
     };
-    let loaded = app.service.finalize(terms, known.account.id, id, &csr).await?;
+    let loaded = app.service.finalize(terms, known.account.id, id, &csr, from).await?;
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -280,6 +297,7 @@ async fn challenge(
     kind: ChallengeKind,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let (service, account) = (&app.service, known.account.id);
     let loaded = if bytes.is_empty() {
@@ -292,7 +310,7 @@ async fn challenge(
         // Clients of the drafts put a keyAuthorization in; what it says is of no account.
         let _: serde_json::Map<String, serde_json::Value> = payload(&bytes)?;
         let signer = (account, known.thumbprint);
-        service.respond(terms, signer, place.0, place.1, kind).await?
+        service.respond(terms, signer, place.0, place.1, kind, from).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
     Ok(objects::challenge(links, terms, &loaded, challenge, service.now()))
@@ -332,7 +350,7 @@ async fn certificate(
 }
 
 async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response, Failure> {
-    let Verified { signer, payload: bytes } = verified;
+    let Verified { signer, payload: bytes, from: _ } = verified;
     let wire::Revoke { certificate, reason } = payload(&bytes)?;
     let certificate = base64(&certificate, "certificate")?;
     let asker = match &signer {

@@ -11,6 +11,7 @@ mod faults;
 mod field;
 mod flow;
 mod kinds;
+mod limits;
 mod listener;
 mod profiles;
 mod races;

@@ -1,7 +1,9 @@
 //! The verbs without HTTP.
 
 mod account;
+mod accounts;
 mod caa;
 mod churn;
+mod limits;
 mod respond;
 mod sweep;

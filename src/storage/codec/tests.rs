@@ -277,6 +277,7 @@ fn samples() -> Vec<Sample> {
         ),
         sample("some", EabUses(300)),
         sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
+        sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
     ];
     let asked = OrderDetails {
         replaces: Some(CertId { issuer: [0xe5; 20], serial: serial() }),
@@ -328,6 +329,10 @@ fn samples() -> Vec<Sample> {
                 by: ChallengeKind::TlsAlpn01,
                 error: ErrorKind::Tls,
             },
+        ),
+        (
+            "account-removed",
+            Event::AccountRemoved { provisioner: "acme".into(), account, thumbprint: [0x99; 32] },
         ),
         ("authorization-deactivated", Event::AuthorizationDeactivated { account, order, identifier }),
         ("certificate-issued", Event::CertificateIssued { serial: serial(), requester: acme() }),
