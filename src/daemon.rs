@@ -26,6 +26,7 @@ use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
 use crate::provisioner::acme::Terms;
 use crate::service::slots::MAX_ATTEMPTS;
+use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
 use crate::service::{Live, Prove, Service};
 use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
@@ -147,6 +148,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let background = [
         tokio::spawn(renew_own(service.clone(), own, names, renew_at)),
         tokio::spawn(sweep(service.clone(), settings.store.retention)),
+        tokio::spawn(renew_orders(service.clone())),
     ];
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
@@ -371,6 +373,26 @@ async fn sweep(service: Arc<Service>, retention: Duration) {
             Err(error) => {
                 tracing::warn!(%error, "sweeping expired data failed; trying on");
                 IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Issues the next certificates of orders that are renewed automatically, in bounded steps. A short
+/// pause costs one read of the head of a table, and it bounds by how much a renewal is late.
+async fn renew_orders(service: Arc<Service>) {
+    const IDLE: Duration = Duration::from_secs(1);
+    const BUSY: Duration = Duration::from_millis(20);
+    const FAILED: Duration = Duration::from_secs(5);
+    let mut cursor = RenewalCursor::default();
+    loop {
+        let pause = match service.renew_due(&mut cursor).await {
+            Ok(renewed) if renewed.more => BUSY,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "automatic renewals failed; trying on");
+                FAILED
             }
         };
         tokio::time::sleep(pause).await;

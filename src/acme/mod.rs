@@ -10,3 +10,4 @@ pub mod error;
 pub mod identifier;
 pub mod nonce;
 pub mod order;
+pub mod star;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
+use super::star::{AutoRenewal, Renewing};
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -45,7 +46,10 @@ pub struct Order {
 
 /// What an order may hold besides; the default says nothing. Grows at its end only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderDetails {}
+pub struct OrderDetails {
+    /// Of an order that is renewed automatically (RFC 8739): what was agreed.
+    pub auto_renewal: Option<AutoRenewal>,
+}
 
 /// The authorization of one identifier of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,17 +132,20 @@ pub enum Finish {
     },
     /// Refused after the CSR was accepted.
     Failed(StoredProblem),
+    /// Accepted, and certificates are issued one after the other (RFC 8739).
+    Renewing(Box<Renewing>),
 }
 
-/// RFC 8555 §7.1.6.
+/// RFC 8555 §7.1.6, RFC 8739 §3.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the RFC's own words")]
+#[expect(missing_docs, reason = "the RFCs' own words")]
 pub enum OrderStatus {
     Pending,
     Ready,
     Processing,
     Valid,
     Invalid,
+    Canceled,
 }
 
 /// RFC 8555 §7.1.6.
@@ -270,6 +277,9 @@ impl Order {
             Finish::Issued { .. } => return OrderStatus::Valid,
             Finish::Failed(_) => return OrderStatus::Invalid,
             Finish::Processing(_) => return OrderStatus::Processing,
+            // RFC 8739 §3.1.1, §3.3: valid, also when the renewal has come to its end.
+            Finish::Renewing(state) if state.canceled.is_none() => return OrderStatus::Valid,
+            Finish::Renewing(_) => return OrderStatus::Canceled,
             Finish::Open => {}
         }
         if now >= self.expires {
@@ -476,6 +486,7 @@ pub fn name_of(status: OrderStatus) -> &'static str {
         OrderStatus::Processing => "processing",
         OrderStatus::Valid => "valid",
         OrderStatus::Invalid => "invalid",
+        OrderStatus::Canceled => "canceled",
     }
 }
 

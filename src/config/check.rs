@@ -50,7 +50,8 @@ pub(super) fn settings(
 }
 
 fn refuse_unknown_sections(source: Source<'_>, root: &DeTable<'_>, findings: &mut Findings) {
-    let names = || SECTIONS.iter().map(|(name, _)| *name);
+    // One with a dot is part of another.
+    let names = || SECTIONS.iter().map(|(name, _)| *name).filter(|name| !name.contains('.'));
     for (key, value) in root {
         let typed: &str = key.get_ref();
         if names().any(|name| name == typed) {

@@ -45,8 +45,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "authorization_ttl",
             "terms_of_service",
             "website",
+            "auto_renewal",
         ],
     ),
+    ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
     ("log", &["level", "format"]),
 ];
 
@@ -174,6 +176,13 @@ impl<'a> Section<'a> {
             line: self.source.line(value.span().start),
             value: value.get_ref(),
         })
+    }
+
+    /// The section called `name` that is kept here under `key`, if the file has it.
+    pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
     }
 
     /// The key's value; absence is an error that quotes `example`.

@@ -10,6 +10,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Lifetimes, Order, OrderStatus};
+use crate::acme::star::Offer;
 use crate::id::OrderId;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -40,6 +41,8 @@ pub struct Terms {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
+    /// Automatic renewal (RFC 8739); `None`: not offered.
+    pub auto_renewal: Option<Offer>,
 }
 
 /// One rule over names.
@@ -102,6 +105,7 @@ impl Terms {
             authorization_ttl: 8 * HOUR,
             terms_of_service: None,
             website: None,
+            auto_renewal: None,
         }
     }
 
@@ -123,7 +127,8 @@ impl Terms {
     }
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name and the lifetime are still allowed, and the key is not the account's.
+    /// every name and the lifetime are still allowed, and the key is not the account's. For an order
+    /// that is renewed automatically, the grant for its first certificate.
     pub fn grant(
         &self,
         id: OrderId,
@@ -132,37 +137,18 @@ impl Terms {
         account_key: &Spki,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
-        if order.provisioner != self.name {
-            return Err(Refusal::unauthorized("the order belongs to another provisioner"));
+        if let Some(agreed) = &order.details.auto_renewal {
+            let period = agreed.first_period(now)?;
+            return self.grant_period(id, order, csr, account_key, &period, now);
         }
-        match order.status(now) {
-            OrderStatus::Ready => {}
-            // Accepted earlier, signed for now.
-            OrderStatus::Processing if order.still_proved() => {}
-            OrderStatus::Processing => {
-                return Err(Refusal::unauthorized("an authorization of the order was given up"));
-            }
-            OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid => {
-                return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
-            }
-        }
-        let names: Vec<Identifier> = order.identifiers().cloned().collect();
-        check_names(csr, &names.iter().cloned().collect())?;
-        // The configuration may have changed since the order was opened.
-        for name in &names {
-            self.allows(name).map_err(|rule| {
-                Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
-            })?;
-        }
+        check_ready(order, now)?;
+        let names = self.permitted(order, csr, account_key)?;
         if let Some(end) = order.not_after
             && end.since(order.not_before.unwrap_or(now)) > self.lifetimes.max
         {
             let most = self.lifetimes.max.as_secs();
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
-        }
-        if csr.key() == account_key {
-            return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
         Ok(Grant {
             purpose: Purpose::Leaf(names),
@@ -173,6 +159,44 @@ impl Terms {
             longest: self.lifetimes.max,
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
+    }
+
+    /// The names of an order and a CSR that agree with each other and with these terms; the key is not
+    /// the account's.
+    pub(super) fn permitted(
+        &self,
+        order: &Order,
+        csr: &Csr,
+        account_key: &Spki,
+    ) -> Result<Vec<Identifier>, Refusal> {
+        if order.provisioner != self.name {
+            return Err(Refusal::unauthorized("the order belongs to another provisioner"));
+        }
+        let names: Vec<Identifier> = order.identifiers().cloned().collect();
+        check_names(csr, &names.iter().cloned().collect())?;
+        // The configuration may have changed since the order was opened.
+        for name in &names {
+            self.allows(name).map_err(|rule| {
+                Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
+            })?;
+        }
+        if csr.key() == account_key {
+            return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
+        }
+        Ok(names)
+    }
+}
+
+/// Whether a CSR accepted, or about to be accepted, for the order may be signed.
+pub(super) fn check_ready(order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    match order.status(now) {
+        OrderStatus::Ready => Ok(()),
+        // Accepted earlier, signed for now.
+        OrderStatus::Processing if order.still_proved() => Ok(()),
+        OrderStatus::Processing => Err(Refusal::unauthorized("an authorization of the order was given up")),
+        OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid | OrderStatus::Canceled => {
+            Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"))
+        }
     }
 }
 

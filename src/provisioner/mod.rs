@@ -7,6 +7,7 @@
 pub mod acme;
 pub mod ceremony;
 pub mod own;
+pub mod star;
 
 use std::time::Duration;
 
@@ -33,6 +34,15 @@ pub enum Requester {
     Own,
     /// The founding of the hierarchy.
     Ceremony,
+    /// This server, for an ACME account, by an order that is renewed automatically (RFC 8739).
+    AutoRenewal {
+        /// The provisioner's name.
+        provisioner: String,
+        /// The account.
+        account: AccountId,
+        /// The order.
+        order: OrderId,
+    },
 }
 
 /// What kind of certificate a grant is for.

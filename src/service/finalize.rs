@@ -58,7 +58,12 @@ impl Service {
                 self.resume_finalize(id);
                 return Ok(loaded);
             }
-            Finish::Open | Finish::Issued { .. } | Finish::Processing(_) | Finish::Failed(_) => {}
+            Finish::Renewing(state) if state.csr == csr => return Ok(loaded),
+            Finish::Open
+            | Finish::Issued { .. }
+            | Finish::Processing(_)
+            | Finish::Failed(_)
+            | Finish::Renewing(_) => {}
         }
         let status = loaded.order.status(self.now());
         if status != OrderStatus::Ready {
@@ -87,10 +92,13 @@ impl Service {
 
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+        let keepers = self.check_proved(&loaded.order).await?;
+        let known = self.account_in_standing(terms, loaded.order.account).await?;
+        if loaded.order.details.auto_renewal.is_some() {
+            return self.begin_renewal(terms, &loaded, csr, &keepers, &known).await;
+        }
         let LoadedOrder { id, mut order, version } = loaded;
         let now = self.now();
-        let keepers = self.check_proved(&order).await?;
-        let known = self.account_in_standing(terms, order.account).await?;
         let grant = terms.grant(id, &order, csr, known.key.spki(), now)?;
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };

@@ -17,6 +17,7 @@ pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
+pub mod star;
 pub mod sweep;
 #[cfg(test)]
 mod tests;

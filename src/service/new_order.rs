@@ -3,10 +3,12 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::objects::LoadedOrder;
+use super::star::due_row;
 use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
+use crate::acme::star::{self, AutoRenewal, KEPT_AFTER_END};
 use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
@@ -26,6 +28,8 @@ pub struct NewOrder {
     pub not_before: Option<Timestamp>,
     /// `notAfter`
     pub not_after: Option<Timestamp>,
+    /// `auto-renewal` (RFC 8739)
+    pub auto_renewal: Option<star::Ask>,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -56,7 +60,11 @@ impl Service {
         if now >= self.issuer.not_after() {
             return Err(Error::Internal("the issuer's certificate has expired".into()));
         }
+        let mut auto_renewal = self.accept_renewal(terms, &ask, now)?;
         let mut expires = (now + terms.order_ttl).whole_seconds();
+        if let Some(agreed) = &auto_renewal {
+            expires = expires.min(agreed.end);
+        }
         let mut slots = Vec::with_capacity(identifiers.len());
         for identifier in identifiers {
             let slot = self.slot(terms, account, identifier, now).await?;
@@ -66,7 +74,14 @@ impl Service {
             slots.push(slot);
         }
         // Kept until the last authorization that may be proved in it has run out.
-        let purge = now + terms.order_ttl + terms.authorization_ttl;
+        let mut purge = now + terms.order_ttl + terms.authorization_ttl;
+        if let Some(agreed) = &mut auto_renewal {
+            // Looked at then, and removed unless it was finalized; if it was, this is the last that it can
+            // be there.
+            agreed.keep = purge.whole_seconds();
+            agreed.due = agreed.keep;
+            purge = purge.max(agreed.end + KEPT_AFTER_END);
+        }
         let id = OrderId::new(purge, self.entropy.bytes());
         for slot in &mut slots {
             if let Slot::Own(authorization) = slot {
@@ -82,9 +97,13 @@ impl Service {
             not_after: ask.not_after,
             slots,
             finish: Finish::Open,
-            details: OrderDetails::default(),
+            details: OrderDetails { auto_renewal },
         };
-        let batch = Batch::new().expect(Table::Orders, *id.as_bytes(), Expect::Absent).put(
+        let batch = match &order.details.auto_renewal {
+            None => Batch::new(),
+            Some(agreed) => Batch::new().put(Table::Renewals, due_row(agreed.due, id), Vec::new()),
+        };
+        let batch = batch.expect(Table::Orders, *id.as_bytes(), Expect::Absent).put(
             Table::Orders,
             *id.as_bytes(),
             order.encode(),
@@ -93,6 +112,22 @@ impl Service {
             CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
             CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
         }
+    }
+
+    /// What is agreed with an order that is to be renewed automatically (RFC 8739 §3.1.1).
+    fn accept_renewal(
+        &self,
+        terms: &Terms,
+        ask: &NewOrder,
+        now: Timestamp,
+    ) -> Result<Option<AutoRenewal>, Error> {
+        let Some(asked) = ask.auto_renewal else { return Ok(None) };
+        if ask.not_before.is_some() || ask.not_after.is_some() {
+            let detail = "notBefore, notAfter: must be absent beside auto-renewal, which has its own dates";
+            return Err(Refusal::malformed(detail).into());
+        }
+        let (longest, issuer_end) = (terms.lifetimes.max, self.issuer.not_after());
+        Ok(Some(asked.accept(terms.auto_renewal.as_ref(), longest, issuer_end, now)?))
     }
 
     async fn slot(

@@ -114,7 +114,7 @@ impl Service {
     }
 
     /// The rows of held authorizations that lead to this order: they go with it.
-    async fn held_in(&self, id: OrderId, value: &[u8]) -> Result<Vec<(Vec<u8>, Version)>, Error> {
+    pub(super) async fn held_in(&self, id: OrderId, value: &[u8]) -> Result<Vec<(Vec<u8>, Version)>, Error> {
         let mut rows = Vec::new();
         let Ok(order) = Order::decode(value) else { return Ok(rows) };
         for (index, slot) in order.slots.iter().enumerate() {

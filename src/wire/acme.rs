@@ -27,6 +27,34 @@ pub struct DirectoryMeta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub website: Option<String>,
     pub external_account_required: bool,
+    #[serde(rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewalMeta>,
+}
+
+/// RFC 8739 §3.2
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AutoRenewalMeta {
+    pub min_lifetime: u64,
+    pub max_duration: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_certificate_get: bool,
+}
+
+/// RFC 8739 §3.1.1, in newOrder's payload and in an order
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AutoRenewal {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<String>,
+    pub end_date: String,
+    pub lifetime: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime_adjust: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_certificate_get: Option<bool>,
 }
 
 /// §7.3, payload
@@ -85,6 +113,15 @@ pub struct NewOrder {
     pub identifiers: Vec<Identifier<'static>>,
     pub not_before: Option<String>,
     pub not_after: Option<String>,
+    #[serde(rename = "auto-renewal")]
+    pub auto_renewal: Option<AutoRenewal>,
+}
+
+/// RFC 8739 §3.1.2, payload
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct OrderUpdate {
+    pub status: String,
 }
 
 /// §7.1.3
@@ -105,6 +142,10 @@ pub struct Order<'a> {
     pub finalize: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    #[serde(rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewal>,
+    #[serde(rename = "star-certificate", skip_serializing_if = "Option::is_none")]
+    pub star_certificate: Option<String>,
 }
 
 /// §7.1.4

@@ -10,6 +10,7 @@ mod links;
 mod objects;
 mod resources;
 mod routes;
+mod star;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -43,6 +44,9 @@ where
                 (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
                 (&Method::POST, Resource::NewOrder | Resource::NewAccount) if app.is_crowded() => {
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
+                }
+                (&Method::GET | &Method::HEAD, Resource::StarCertificate(id)) => {
+                    star::certificate(app, &terms, *id, None).await
                 }
                 (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
                 (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD, POST")),

@@ -7,6 +7,7 @@ use super::super::problem::stored;
 use super::super::{Response, reply};
 use super::json;
 use super::links::Links;
+use super::star;
 use crate::acme::account::AccountStatus;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{
@@ -35,6 +36,7 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
             terms_of_service: terms.terms_of_service.clone(),
             website: terms.website.clone(),
             external_account_required: false,
+            auto_renewal: terms.auto_renewal.as_ref().map(star::meta),
         },
     };
     json(StatusCode::OK, &body)
@@ -90,8 +92,10 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
         finalize: links.finalize(*id),
         certificate: match &order.finish {
             Finish::Issued { serial, .. } => Some(links.certificate(*serial)),
-            Finish::Open | Finish::Processing(_) | Finish::Failed(_) => None,
+            Finish::Open | Finish::Processing(_) | Finish::Failed(_) | Finish::Renewing(_) => None,
         },
+        auto_renewal: order.details.auto_renewal.as_ref().map(star::agreed),
+        star_certificate: star::url(links, *id, order),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.order(*id));

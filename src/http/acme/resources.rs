@@ -11,6 +11,7 @@ use super::envelope::{self, Signer, Verified};
 use super::links::Links;
 use super::objects;
 use super::routes::Resource;
+use super::star;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::RawIdentifier;
@@ -64,6 +65,11 @@ where
             challenge(app, terms, links, (id, index), kind, verified).await
         }
         Resource::Certificate(serial) => certificate(app, serial, verified).await,
+        Resource::StarCertificate(id) => {
+            let (known, bytes) = verified.account()?;
+            no_payload(&bytes)?;
+            star::certificate(app, terms, id, Some(known.account.id)).await
+        }
     }
 }
 
@@ -173,7 +179,7 @@ async fn key_change(
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after } = payload(&bytes)?;
+    let wire::NewOrder { identifiers, not_before, not_after, auto_renewal } = payload(&bytes)?;
     let identifiers = identifiers
         .into_iter()
         .map(|id| RawIdentifier { kind: id.kind.into_owned(), value: id.value.into_owned() })
@@ -182,12 +188,13 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         identifiers,
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
+        auto_renewal: auto_renewal.map(star::asked).transpose()?,
     };
     let loaded = app.service.new_order(terms, known.account.id, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
 }
 
-fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
+pub(super) fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
     text.map(|text| {
         let parsed = Timestamp::parse_rfc3339(text);
         parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
@@ -203,8 +210,16 @@ async fn order(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    no_payload(&bytes)?;
-    let loaded = app.service.order(terms, known.account.id, id).await?;
+    let (service, account) = (&app.service, known.account.id);
+    let loaded = if bytes.is_empty() {
+        service.order(terms, account, id).await?
+    } else {
+        let wire::OrderUpdate { status } = payload(&bytes)?;
+        if status != "canceled" {
+            return Err(Refusal::malformed("status: can only be set to \"canceled\"").into());
+        }
+        service.cancel_order(terms, account, id).await?
+    };
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 

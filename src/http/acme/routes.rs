@@ -19,6 +19,7 @@ pub(super) enum Resource {
     Authorization(OrderId, u16),
     Challenge(OrderId, u16, ChallengeKind),
     Certificate(Serial),
+    StarCertificate(OrderId),
 }
 
 /// Parses a path. Only the one spelling that [`super::links`] prints is known: no dot segments, no
@@ -44,6 +45,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["chall", id, index, kind] => {
             Resource::Challenge(OrderId::parse(id)?, parse_index(index)?, ChallengeKind::parse(kind)?)
         }
+        ["star", id] => Resource::StarCertificate(OrderId::parse(id)?),
         ["cert", serial] => Resource::Certificate(Serial::parse(serial)?),
         _ => return None,
     })
@@ -78,6 +80,7 @@ mod tests {
             (links.finalize(order), Resource::Finalize(order)),
             (links.authorization(order, 65535), Resource::Authorization(order, 65535)),
             (links.certificate(serial), Resource::Certificate(serial)),
+            (links.star_certificate(order), Resource::StarCertificate(order)),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));
