@@ -55,6 +55,7 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
         authorization_ttl: Duration::ZERO,
         terms_of_service: None,
         website: None,
+        auto_renewal: None,
     };
     let live = Live {
         provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),

@@ -162,9 +162,7 @@ impl Ask {
         }
         let start = self.start.unwrap_or(now);
         if start < now - PAST_NOT_BEFORE {
-            return Err(Refusal::malformed(
-                "auto-renewal.start-date: lies more than 5 minutes in the past",
-            ));
+            return Err(Refusal::malformed("auto-renewal.start-date: lies more than 5 minutes in the past"));
         }
         let most = offer.max_duration.as_secs();
         if start > now + offer.max_duration {

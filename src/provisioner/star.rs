@@ -31,7 +31,11 @@ impl Terms {
             return Err(Refusal::unauthorized("the order is not renewed automatically"));
         };
         match &order.finish {
-            Finish::Renewing(state) if state.canceled.is_none() => {}
+            Finish::Renewing(state) if state.canceled.is_none() => {
+                if !order.still_proved() {
+                    return Err(Refusal::unauthorized("an authorization of the order was given up"));
+                }
+            }
             Finish::Renewing(_) => {
                 return Err(Refusal::new(ErrorKind::AutoRenewalCanceled, "the renewal was cancelled"));
             }
@@ -50,7 +54,10 @@ impl Terms {
             return Err(Refusal::unauthorized(detail));
         }
         if period.not_after > agreed.end {
-            return Err(Refusal::new(ErrorKind::AutoRenewalExpired, "the certificate would outlive end-date"));
+            return Err(Refusal::new(
+                ErrorKind::AutoRenewalExpired,
+                "the certificate would outlive end-date",
+            ));
         }
         Ok(Grant {
             purpose: Purpose::Leaf(names),

@@ -8,11 +8,11 @@ use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
-use crate::acme::star::{self, AutoRenewal, KEPT_AFTER_END};
 use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, RawIdentifier, Slot, TOKEN_BYTES,
     check_validity, read_identifiers,
 };
+use crate::acme::star::{self, AutoRenewal, KEPT_AFTER_END};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};

@@ -115,10 +115,9 @@ impl Service {
         match &record.requester {
             Requester::Acme { account: owner, .. } if *owner == account => Ok(record),
             // One of a series is read at the series' own URL, as long as that is in force.
-            Requester::Acme { .. }
-            | Requester::AutoRenewal { .. }
-            | Requester::Own
-            | Requester::Ceremony => Err(Error::NotFound),
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
+                Err(Error::NotFound)
+            }
         }
     }
 }

@@ -96,10 +96,7 @@ impl Service {
                 let detail = "the certificate is renewed automatically: cancel its order instead";
                 return Err(Refusal::new(ErrorKind::AutoRenewalRevocationNotSupported, detail).into());
             }
-            Requester::Acme { .. }
-            | Requester::AutoRenewal { .. }
-            | Requester::Own
-            | Requester::Ceremony => {
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
                 return Err(
                     Refusal::unauthorized("the certificate was not issued by this provisioner").into()
                 );

@@ -342,7 +342,9 @@ impl Stand {
     pub(crate) async fn certificates(&self) -> Vec<CertificateRecord> {
         let rows = self.all(Table::Certificates).await.into_iter();
         rows.map(|(_, row)| CertificateRecord::decode(&row.value).unwrap())
-            .filter(|record| matches!(record.requester, Requester::Acme { .. } | Requester::AutoRenewal { .. }))
+            .filter(|record| {
+                matches!(record.requester, Requester::Acme { .. } | Requester::AutoRenewal { .. })
+            })
             .collect()
     }
 

@@ -256,11 +256,13 @@ impl Service {
         for _ in 0..CANCELS {
             let loaded = self.load_own_order(terms, account, id).await?;
             let now = self.now();
-            let invalid = |detail| Err(Refusal::new(ErrorKind::AutoRenewalCancellationInvalid, detail).into());
+            let invalid =
+                |detail| Err(Refusal::new(ErrorKind::AutoRenewalCancellationInvalid, detail).into());
             if loaded.order.details.auto_renewal.is_none() {
                 return invalid("the order is not renewed automatically".to_owned());
             }
-            let Some((agreed, state)) = renewal_of(&loaded.order).filter(|(_, s)| s.canceled.is_none()) else {
+            let Some((agreed, state)) = renewal_of(&loaded.order).filter(|(_, s)| s.canceled.is_none())
+            else {
                 let status = name_of(loaded.order.status(now));
                 return invalid(format!("the order is {status}; only a valid one can be canceled"));
             };
@@ -398,9 +400,8 @@ impl Service {
         due: Option<(Timestamp, OrderId)>,
         version: Version,
     ) -> Result<(), Error> {
-        let gone = Batch::new()
-            .expect(Table::Renewals, key, Expect::Is(version))
-            .delete(Table::Renewals, key);
+        let gone =
+            Batch::new().expect(Table::Renewals, key, Expect::Is(version)).delete(Table::Renewals, key);
         let Some((due, id)) = due else {
             tracing::error!("a row of the renewals does not read; it is removed");
             return self.apply(gone).await;
@@ -421,7 +422,9 @@ impl Service {
             Some(agreed) if agreed.due == due => agreed,
             // Not the order's row any more.
             Some(_) | None => {
-                return self.apply(gone.expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version))).await;
+                return self
+                    .apply(gone.expect(Table::Orders, *id.as_bytes(), Expect::Is(loaded.version)))
+                    .await;
             }
         };
         match &loaded.order.finish {
@@ -509,7 +512,8 @@ impl Service {
         let grant = terms
             .grant_period(loaded.id, order, &csr, known.key.spki(), &period, now)
             .map_err(NotIssued::Refused)?;
-        let batch = Batch::new().expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
+        let batch =
+            Batch::new().expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
         Ok(self.issue_period(loaded, state, period.index, grant, batch, now).await?)
     }
 
@@ -554,8 +558,7 @@ impl Service {
         match why {
             NotIssued::Ended(detail) => {
                 tracing::warn!(order = %id, %account, detail, "automatic renewal stopped");
-                let event =
-                    Event::AutoRenewalStopped { account, order: id, error: ErrorKind::Unauthorized };
+                let event = Event::AutoRenewalStopped { account, order: id, error: ErrorKind::Unauthorized };
                 self.end_renewal(loaded, agreed, state, event, now).await.map(drop)
             }
             NotIssued::Refused(refusal) => {

@@ -9,4 +9,5 @@ mod listener;
 mod races;
 mod recovery;
 mod revocation;
+mod star;
 mod status;

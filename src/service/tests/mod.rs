@@ -3,4 +3,5 @@
 mod account;
 mod churn;
 mod respond;
+mod star;
 mod sweep;
