@@ -182,7 +182,8 @@ impl<'a> Section<'a> {
     pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
         debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
         let value = self.table?.get(key)?;
-        Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
+        let section = Self::new(self.source, name, self.path_of(key), Some(value), findings);
+        section.table.is_some().then_some(section)
     }
 
     /// The key's value; absence is an error that quotes `example`.

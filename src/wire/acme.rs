@@ -113,8 +113,9 @@ pub struct NewOrder {
     pub identifiers: Vec<Identifier<'static>>,
     pub not_before: Option<String>,
     pub not_after: Option<String>,
+    /// An [`AutoRenewal`], to be read once it is known to be an object.
     #[serde(rename = "auto-renewal")]
-    pub auto_renewal: Option<AutoRenewal>,
+    pub auto_renewal: Option<Box<serde_json::value::RawValue>>,
 }
 
 /// RFC 8739 §3.1.2, payload

@@ -74,7 +74,7 @@ where
 }
 
 /// Reads a payload; a member that is not what it should be is named.
-fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(super) fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     // serde would take an array for a struct, member by member.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::malformed("payload: must be a JSON object"));
@@ -188,7 +188,7 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         identifiers,
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
-        auto_renewal: auto_renewal.map(star::asked).transpose()?,
+        auto_renewal: auto_renewal.as_deref().map(star::asked).transpose()?,
     };
     let loaded = app.service.new_order(terms, known.account.id, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))

@@ -2,12 +2,13 @@
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
+use serde_json::value::RawValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::problem::{self, Failure};
 use super::super::{App, Response, reply};
 use super::links::Links;
-use super::resources::time;
+use super::resources::{payload, time};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::{Finish, Order};
 use crate::acme::star::{Ask, AutoRenewal, Offer};
@@ -29,8 +30,11 @@ pub(super) fn meta(offer: &Offer) -> wire::AutoRenewalMeta {
 }
 
 /// Reads newOrder's `auto-renewal` (§3.1.1).
-pub(super) fn asked(asked: wire::AutoRenewal) -> Result<Ask, Refusal> {
-    let wire::AutoRenewal { start_date, end_date, lifetime, lifetime_adjust, allow_certificate_get } = asked;
+pub(super) fn asked(asked: &RawValue) -> Result<Ask, Refusal> {
+    let of_member =
+        |refusal: Refusal| Refusal::malformed(refusal.detail.replacen("payload", "auto-renewal", 1));
+    let wire::AutoRenewal { start_date, end_date, lifetime, lifetime_adjust, allow_certificate_get } =
+        payload(asked.get().as_bytes()).map_err(of_member)?;
     let end = Timestamp::parse_rfc3339(&end_date)
         .ok_or_else(|| Refusal::malformed("auto-renewal.end-date: is not an RFC 3339 time"))?;
     Ok(Ask {

@@ -213,7 +213,9 @@ async fn what_is_not_accepted() {
     let rows = [
         (json!({ "lifetime": NINE_HOURS }), "end-date"),
         (json!({ "end-date": days(2) }), "lifetime"),
-        (json!([]), "auto-renewal"),
+        (json!([]), "auto-renewal: must be a JSON object"),
+        (json!([null, days(2), NINE_HOURS, null, null]), "auto-renewal: must be a JSON object"),
+        (json!("yes"), "auto-renewal: must be a JSON object"),
         (with("end-date", json!("tomorrow")), "auto-renewal.end-date"),
         (with("end-date", json!(START.to_rfc3339())), "auto-renewal.end-date"),
         (with("end-date", json!(days(101))), "auto-renewal.end-date"),
@@ -222,10 +224,10 @@ async fn what_is_not_accepted() {
         (with("lifetime", json!(3599)), "auto-renewal.lifetime"),
         (with("lifetime", json!(0)), "auto-renewal.lifetime"),
         (with("lifetime", json!(86_400)), "auto-renewal.lifetime"),
-        (with("lifetime", json!(-1)), "payload"),
-        (with("lifetime", json!("1d")), "payload"),
-        (with("lifetime-adjust", json!(-1)), "payload"),
-        (with("allow-certificate-get", json!("yes")), "payload"),
+        (with("lifetime", json!(-1)), "auto-renewal"),
+        (with("lifetime", json!("1d")), "auto-renewal"),
+        (with("lifetime-adjust", json!(-1)), "auto-renewal"),
+        (with("allow-certificate-get", json!("yes")), "auto-renewal"),
     ];
     for (auto_renewal, words) in rows {
         let reply = ask(&client, &["a.test"], auto_renewal.clone()).await;
