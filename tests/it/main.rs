@@ -15,4 +15,5 @@ mod flows;
 mod interop;
 mod operation;
 mod race;
+mod star;
 mod support;
