@@ -274,6 +274,13 @@ impl Renewing {
         }
     }
 
+    /// Whether somebody who reads the certificate at `now` is to have the next one made first: it is due,
+    /// or a clock that was wrong has put it off. What has failed waits for its time.
+    pub fn is_overdue(&self, agreed: &AutoRenewal, now: Timestamp) -> bool {
+        let missing = matches!(self.next_move(agreed, now), Move::Issue(_));
+        missing && (agreed.due <= now || self.failures == 0)
+    }
+
     /// When to look again, after whatever was to be done at `now` has been done. Always ahead.
     pub fn due(&self, agreed: &AutoRenewal, now: Timestamp) -> Timestamp {
         let soonest = now.whole_seconds() + Duration::from_secs(1);

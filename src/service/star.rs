@@ -321,7 +321,8 @@ impl Service {
                 return Err(canceled().into());
             }
         }
-        if renewal_of(&loaded.order).is_some() && agreed.due <= self.now() {
+        let now = self.now();
+        if renewal_of(&loaded.order).is_some_and(|(agreed, state)| state.is_overdue(agreed, now)) {
             if let Err(error) = self.renew(&loaded).await {
                 tracing::warn!(order = %id, %error, "a certificate that is due was not issued yet");
             }

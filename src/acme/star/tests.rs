@@ -179,6 +179,30 @@ fn what_is_to_be_done_when() {
 }
 
 #[test]
+fn what_a_reader_has_made_first() {
+    let agreed = |due| AutoRenewal { due, ..accept(ask()).unwrap() };
+    let day = |n: u64| T0 + secs(n * DAY);
+    // Now, due, failures, canceled.
+    let rows = [
+        (day(1), day(1), 0, None, true),
+        (day(1), day(0), 0, None, true),
+        // Put off by a clock that was wrong.
+        (day(1), day(9), 0, None, true),
+        // Put off after a failure.
+        (day(1), day(9), 1, None, false),
+        (day(1), day(1), 1, None, true),
+        // The first one is the one of now.
+        (T0, T0, 0, None, false),
+        (day(30), day(1), 0, None, false),
+        (day(1), day(1), 0, Some(T0), false),
+    ];
+    for (now, due, failures, canceled, want) in rows {
+        let state = Renewing { failures, canceled, ..renewing(T0, Some(0)) };
+        assert_eq!(state.is_overdue(&agreed(due), now), want, "{now} {due} {failures} {canceled:?}");
+    }
+}
+
+#[test]
 fn ended_orders_are_kept_for_a_while() {
     let end = ask().end;
     let keep = |keep| AutoRenewal { keep, ..accept(ask()).unwrap() };

@@ -4,6 +4,12 @@
 //! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
 //! - §7.4.2 one chain is offered.
+//!
+//! Of RFC 8739 (automatic renewal), where it leaves the choice:
+//! - §3.1.1 `lifetime-adjust` is raised to two thirds of `lifetime`, and reflected so; an end-date beyond
+//!   the issuer's own end is refused; without a start-date nothing is pre-dated before finalization.
+//! - §3.1.2 a cancelled order expires with its last certificate.
+//! - §3.3 before the first certificate the answer is 403 `orderNotReady`; a week after the end, 404.
 
 mod envelope;
 mod links;

@@ -555,6 +555,20 @@ async fn clocks_that_jump() {
     assert_eq!(renew(&stand, &mut cursor).await, 0);
     here(&stand, order.id).await;
     assert_eq!(stand.certificates().await.len(), 2);
+    // Beyond the end, where there is nothing to do any more, and back again: who reads it has it made.
+    stand.clock.set(START + 49 * HOUR);
+    assert_eq!(refused(fetch(&stand, order.id).await), ErrorKind::AutoRenewalExpired);
+    let second = begun(&stand, &account, two_days(stand.clock.now())).await;
+    stand.clock.set(START + 98 * HOUR);
+    renew(&stand, &mut cursor).await;
+    stand.clock.set(START + 60 * HOUR);
+    assert_eq!(validity(&here(&stand, second.id).await).1, START + 67 * HOUR);
+    rows_are_right(&stand).await;
+    stand.clock.set(START + 4 * HOUR);
+    assert_eq!(renew(&stand, &mut cursor).await, 0);
+    let made = stand.certificates().await.len();
+    here(&stand, order.id).await;
+    assert_eq!(stand.certificates().await.len(), made);
     // An order begun in that time is not overlooked by a task that has seen the future.
     let other = begun(&stand, &account, two_days(stand.clock.now())).await;
     stand.clock.set(START + 7 * HOUR);
