@@ -80,6 +80,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "ipv4_prefix",
             "ipv6_prefix",
             "exempt",
+            "auto_renewal",
         ],
     ),
     ("log", &["level", "format"]),
@@ -89,6 +90,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 /// Sections inside others, and their keys. They stand nowhere else.
 const INNER: &[(&str, &[&str])] = &[
     ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
+    ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
     ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
 ];
 
@@ -231,6 +233,14 @@ impl<'a> Section<'a> {
         debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
         let value = self.table?.get(key)?;
         Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
+    }
+
+    /// The section called `name` that is kept here under `key`, if the file has it.
+    pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        let section = Self::new(self.source, name, self.path_of(key), Some(value), findings);
+        section.table.is_some().then_some(section)
     }
 
     /// The key's value; absence is an error that quotes `example`.

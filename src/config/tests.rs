@@ -74,6 +74,58 @@ fn external_account_binding_and_the_admin_socket() {
 }
 
 #[test]
+fn automatic_renewal_is_offered_within_bounds_or_not_at_all() {
+    let [Provisioner::Acme(none)] = good(MINIMAL).provisioners.try_into().unwrap();
+    assert_eq!(none.auto_renewal, None);
+    let with = |lines: &str| format!("{MINIMAL}[provisioner.auto_renewal]\n{lines}\n");
+    let rows = [
+        ("min_lifetime = \"1h\"\nmax_duration = \"90d\"", (3600, 90 * 86_400, false)),
+        ("min_lifetime = \"1m\"\nmax_duration = \"1m\"\nallow_certificate_get = true", (60, 60, true)),
+        // Two thirds of it come on top, and make the 24 hours that max_ttl allows.
+        ("min_lifetime = \"14h24m\"\nmax_duration = \"3650d\"", (51_840, 3650 * 86_400, false)),
+    ];
+    for (lines, (least, most, get)) in rows {
+        let [Provisioner::Acme(acme)] = good(&with(lines)).provisioners.try_into().unwrap();
+        let want = crate::acme::star::Offer {
+            min_lifetime: Duration::from_secs(least),
+            max_duration: Duration::from_secs(most),
+            allow_certificate_get: get,
+        };
+        assert_eq!(acme.auto_renewal, Some(want), "{lines}");
+    }
+    let (least, most) = ("min_lifetime = \"1h\"", "max_duration = \"90d\"");
+    let path = |key: &str| format!("provisioner[0].auto_renewal.{key}");
+    let rows = [
+        (least.to_owned(), path("max_duration"), "is required"),
+        (most.to_owned(), path("min_lifetime"), "is required"),
+        (format!("min_lifetime = \"59s\"\n{most}"), path("min_lifetime"), "give 1m to 398d"),
+        (format!("min_lifetime = \"0s\"\n{most}"), path("min_lifetime"), "zero does not"),
+        (format!("min_lifetime = 3600\n{most}"), path("min_lifetime"), "no unit"),
+        (format!("min_lifetime = \"15h\"\n{most}"), path("min_lifetime"), "longer than max_ttl, 1d"),
+        (format!("{least}\nmax_duration = \"0s\""), path("max_duration"), "zero does not"),
+        (format!("{least}\nmax_duration = \"3651d\""), path("max_duration"), "give 1m to 3650d"),
+        (format!("{least}\nmax_duration = \"59m\""), path("min_lifetime"), "longer than max_duration"),
+        (
+            format!("{least}\n{most}\nallow_certificate_get = 1"),
+            path("allow_certificate_get"),
+            "true or false",
+        ),
+        (format!("{least}\n{most}\nmin_lifetimes = \"1h\""), path("min_lifetimes"), "`min_lifetime`"),
+    ];
+    for (lines, key, words) in rows {
+        let found = errors(&with(&lines));
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        assert_eq!(found[0].key, key, "{lines}");
+        assert!(found[0].message.contains(words) && found[0].line.is_some(), "{lines}: {}", found[0]);
+    }
+    // A section of its own it is not.
+    let found = errors(&format!("{MINIMAL}[auto_renewal]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
+    let found = errors(&format!("{MINIMAL}[\"provisioner.auto_renewal\"]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
+}
+
+#[test]
 fn base_urls() {
     let rows = [
         ("https://ca.test", Ok("https://ca.test")),
@@ -223,6 +275,7 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
         "the system takes 96",
     ),
     ("[admin]", "socket = \"..\"", "admin.socket", "is not the path of a file"),
+    ("[[provisioner]]", "auto_renewal = true", "provisioner[0].auto_renewal", "write a section"),
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
     ("[[provisioner]]", "reuse_certificates = \"0s\"", "provisioner[0].reuse_certificates", "zero does not"),
     ("[[provisioner]]", "reuse_certificates = true", "provisioner[0].reuse_certificates", "with a unit"),
@@ -473,6 +526,8 @@ fn limits_hold(settings: &Settings) -> bool {
             && !p.order_ttl.is_zero()
             && !p.challenges.is_empty()
             && is_provisioner_name(&p.name)
+            && p.auto_renewal
+                .is_none_or(|offer| !offer.min_lifetime.is_zero() && offer.min_lifetime <= offer.max_duration)
     };
     server.max_body > 0
         && server.max_connections > 0

@@ -9,6 +9,7 @@ use crate::acme::identifier::Identifier;
 use crate::config::settings::Store;
 use crate::http::tls::OwnCertificate;
 use crate::service::Service;
+use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
 use crate::time::Timestamp;
 
@@ -39,6 +40,8 @@ pub(super) fn start(
         renew_own(it.clone(), own.clone(), names.clone(), due.clone())
     }));
     let it = service.clone();
+    tasks.spawn(supervised("automatic renewals", PAUSE, move || renew_orders(it.clone())));
+    let it = service.clone();
     tasks.spawn(supervised("sweep", PAUSE, move || sweep(it.clone(), retention)));
     let it = service.clone();
     tasks
@@ -64,6 +67,25 @@ where
             // Done, or stopped with the process.
             Some(Ok(()) | Err(_)) | None => return,
         }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Issues the next certificates of orders that are renewed automatically, in bounded steps. A short
+/// pause costs one read of the head of a table, and it bounds by how much a renewal is late.
+async fn renew_orders(service: Arc<Service>) {
+    const IDLE: Duration = Duration::from_secs(1);
+    const FAILED: Duration = Duration::from_secs(5);
+    let mut cursor = RenewalCursor::default();
+    loop {
+        let pause = match service.renew_due(&mut cursor).await {
+            Ok(renewed) if renewed.more => BUSY,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "automatic renewals failed; trying on");
+                FAILED
+            }
+        };
         tokio::time::sleep(pause).await;
     }
 }

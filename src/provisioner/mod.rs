@@ -11,6 +11,7 @@ pub mod names;
 pub mod outward;
 pub mod own;
 pub mod profile;
+pub mod star;
 
 use std::time::Duration;
 
@@ -38,6 +39,15 @@ pub enum Requester {
     Own,
     /// The founding of the hierarchy.
     Ceremony,
+    /// This server, for an ACME account, by an order that is renewed automatically (RFC 8739).
+    AutoRenewal {
+        /// The provisioner's name.
+        provisioner: String,
+        /// The account.
+        account: AccountId,
+        /// The order.
+        order: OrderId,
+    },
 }
 
 /// What kind of certificate a grant is for.

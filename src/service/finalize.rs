@@ -38,7 +38,7 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
 }
 
 /// Names of devices are accepted for orders of devices only.
-fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
+pub(super) fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
     if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
 }
 
@@ -75,7 +75,12 @@ impl Service {
                 self.resume_finalize(id);
                 return Ok(loaded);
             }
-            Finish::Open | Finish::Issued { .. } | Finish::Processing(_) | Finish::Failed(_) => {}
+            Finish::Renewing(state) if state.csr == csr => return Ok(loaded),
+            Finish::Open
+            | Finish::Issued { .. }
+            | Finish::Processing(_)
+            | Finish::Failed(_)
+            | Finish::Renewing(_) => {}
         }
         let status = loaded.order.status(self.now());
         if status != OrderStatus::Ready {
@@ -117,10 +122,16 @@ impl Service {
 
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+        let keepers = self.check_proved(&loaded.order).await?;
+        let known = self.account_in_standing(terms, loaded.order.account).await?;
+        if loaded.order.details.auto_renewal.is_some() {
+            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known).await?;
+            let (order, now) = (&begun.order, self.now());
+            self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
+            return Ok(begun);
+        }
         let LoadedOrder { id, mut order, version } = loaded;
         let now = self.now();
-        let keepers = self.check_proved(&order).await?;
-        let known = self.account_in_standing(terms, order.account).await?;
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;

@@ -27,6 +27,7 @@ pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
+pub mod star;
 mod subdomains;
 pub mod sweep;
 pub mod sweep_accounts;

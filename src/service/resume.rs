@@ -85,8 +85,9 @@ impl Service {
                 }
                 self.resume_validations(&terms, id, order, resumed).await;
             }
-            (Finish::Open, OrderStatus::Processing | OrderStatus::Valid | OrderStatus::Invalid)
-            | (Finish::Issued { .. } | Finish::Failed(_), _) => {}
+            (Finish::Open, OrderStatus::Processing | OrderStatus::Valid | OrderStatus::Invalid | OrderStatus::Canceled)
+            // What is due of a renewal is found in a table of its own.
+            | (Finish::Issued { .. } | Finish::Failed(_) | Finish::Renewing(_), _) => {}
         }
     }
 

@@ -126,7 +126,7 @@ impl Service {
         let record = CertificateRecord::decode(&row.value)?;
         let own = match &record.requester {
             Requester::Acme { account: owner, .. } => *owner == account,
-            Requester::Own | Requester::Ceremony => false,
+            Requester::Own | Requester::Ceremony | Requester::AutoRenewal { .. } => false,
         };
         let replaced = record.details.replaced_by.is_some_and(|mark| mark.serial.is_some());
         let fresh = renewal_of(&record, &serial, &content(&record)?, now).start > now;

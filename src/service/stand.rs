@@ -366,7 +366,8 @@ impl Stand {
 
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
-        let mut own = (*self.service.provisioner("acme").unwrap()).clone();
+        let own = self.service.provisioner("acme");
+        let mut own = own.map_or_else(|| Terms::named("acme"), |own| (*own).clone());
         change(&mut own);
         self.service.reload(live(&self.script, [own, Terms::named("other")]));
     }
@@ -385,7 +386,9 @@ impl Stand {
     pub(crate) async fn certificates(&self) -> Vec<CertificateRecord> {
         let rows = self.all(Table::Certificates).await.into_iter();
         rows.map(|(_, row)| CertificateRecord::decode(&row.value).unwrap())
-            .filter(|record| matches!(record.requester, Requester::Acme { .. }))
+            .filter(|record| {
+                matches!(record.requester, Requester::Acme { .. } | Requester::AutoRenewal { .. })
+            })
             .collect()
     }
 

@@ -63,6 +63,24 @@ impl Service {
         Ok((batch, Use(Some((known, now)))))
     }
 
+    /// As [`Self::note_use`], for what may be alive for longer than an ordinary order: written down
+    /// whenever it happens.
+    pub(super) async fn note_long_use(
+        &self,
+        batch: Batch,
+        known: &KnownAccount,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Batch, Use), Error> {
+        let account = known.account.id;
+        let batch = self.put_use(batch, account, until, now).await?.expect(
+            Table::Accounts,
+            *account.as_bytes(),
+            Expect::Is(known.version),
+        );
+        Ok((batch, Use(None)))
+    }
+
     /// Puts the row of an account's use; what was said to be alive longer stays so.
     pub(super) async fn put_use(
         &self,

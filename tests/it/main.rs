@@ -17,4 +17,5 @@ mod flows;
 mod interop;
 mod operation;
 mod race;
+mod star;
 mod support;

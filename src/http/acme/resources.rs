@@ -11,6 +11,7 @@ use super::super::{App, Response, reply};
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
 use super::routes::Resource;
+use super::star;
 use super::{authz, binding, objects};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -70,6 +71,11 @@ where
         }
         Resource::Certificate(serial) => certificate(app, links, (serial, 0), verified).await,
         Resource::AlternateChain(serial, chain) => certificate(app, links, (serial, chain), verified).await,
+        Resource::StarCertificate(id) => {
+            let (known, bytes) = verified.account()?;
+            no_payload(&bytes)?;
+            star::certificate(app, terms, id, Some(known.account.id)).await
+        }
         // RFC 9773 §4.1: read without a signature, by GET; never comes here.
         Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
     }
@@ -195,7 +201,8 @@ async fn key_change(
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
     let from = verified.from;
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile } = payload(&bytes)?;
+    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile, auto_renewal } =
+        payload(&bytes)?;
     let ask = NewOrder {
         identifiers: identifiers.into_iter().map(authz::asked).collect(),
         not_before: time(not_before.as_deref(), "notBefore")?,
@@ -203,12 +210,13 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
         replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
         profile,
         from,
+        auto_renewal: auto_renewal.as_deref().map(star::asked).transpose()?,
     };
     let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
 }
 
-fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
+pub(super) fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
     text.map(|text| {
         let parsed = Timestamp::parse_rfc3339(text);
         parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
@@ -245,8 +253,16 @@ async fn order(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    no_payload(&bytes)?;
-    let loaded = app.service.order(terms, known.account.id, id).await?;
+    let (service, account) = (&app.service, known.account.id);
+    let loaded = if bytes.is_empty() {
+        service.order(terms, account, id).await?
+    } else {
+        let wire::OrderUpdate { status } = payload(&bytes)?;
+        if status != "canceled" {
+            return Err(Refusal::malformed("status: can only be set to \"canceled\"").into());
+        }
+        service.cancel_order(terms, account, id).await?
+    };
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 

@@ -19,6 +19,7 @@ mod recovery;
 mod renewal;
 mod reuse;
 mod revocation;
+mod star;
 mod status;
 mod strict;
 mod subdomains;

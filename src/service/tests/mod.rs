@@ -6,4 +6,5 @@ mod caa;
 mod churn;
 mod limits;
 mod respond;
+mod star;
 mod sweep;
