@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
-use super::profile::{KeyType, Profiles, Rules, Usages};
+use super::profile::{KeyType, Profiles, Rules};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -280,14 +280,10 @@ impl Terms {
         for (name, slot) in order.named() {
             self.permits_slot(name, slot, eab)?;
         }
-        let mut rules = self.rules(order.details.profile.as_deref())?;
-        // Devices alone are clients.
-        if names.iter().all(Identifier::is_device) {
-            if !rules.leaf.usages.client() {
-                let detail = "the profile's certificates are for servers, and a device is none";
-                return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
-            }
-            rules.leaf.usages = Usages::Client;
+        let rules = self.rules(order.details.profile.as_deref())?;
+        if names.iter().all(Identifier::is_device) && !rules.leaf.usages.client() {
+            let detail = "the profile's certificates are for servers, and a device is none";
+            return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
         }
         devices::check_keys(order, csr)?;
         if csr.key() == account_key {

@@ -15,7 +15,7 @@ pub mod star;
 
 use std::time::Duration;
 
-use profile::LeafRules;
+use profile::{LeafRules, Usages};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -111,6 +111,13 @@ impl Grant {
     /// What else a leaf has to keep to.
     pub fn leaf(&self) -> LeafRules {
         self.leaf
+    }
+    /// The extended key usages of the certificate: devices alone are clients, whatever the rules say.
+    pub fn usages(&self) -> Usages {
+        match &self.purpose {
+            Purpose::Leaf(names) if names.iter().all(Identifier::is_device) => Usages::Client,
+            Purpose::Leaf(_) | Purpose::Root(_) | Purpose::Intermediate(_) => self.leaf.usages,
+        }
     }
     /// The ACME profile that these rules come from.
     pub fn profile(&self) -> Option<&str> {
