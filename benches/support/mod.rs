@@ -10,6 +10,7 @@ use mayfly::authority::issuer::Issuer;
 use mayfly::authority::signer::Signer;
 use mayfly::entropy::{Entropy, SystemEntropy};
 use mayfly::keystore::file::{FileKey, KeyKind};
+use mayfly::limits::Rules;
 use mayfly::provisioner::acme::Terms;
 use mayfly::service::ceremony::{CeremonyPlan, create_hierarchy};
 use mayfly::service::{Live, Prove, Reach, Service};
@@ -61,6 +62,7 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
         provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),
         reach: HashMap::from([("acme".to_owned(), reach)]),
         attempts: 1,
+        limits: Rules::default(),
     };
     Arc::new(Service::new(store, clock, entropy, Arc::new(issuer), live))
 }

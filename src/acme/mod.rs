@@ -11,4 +11,5 @@ pub mod identifier;
 pub mod nonce;
 pub mod order;
 pub mod renewal;
+pub mod star;
 pub mod subdomain;

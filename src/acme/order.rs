@@ -14,6 +14,7 @@ use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
 use super::renewal::CertId;
+use super::star::{AutoRenewal, Renewing};
 use super::subdomain::Named;
 use crate::id::{AccountId, EabKid, OrderId};
 use crate::time::Timestamp;
@@ -64,6 +65,8 @@ pub struct OrderDetails {
     /// The row that leads from the account, names and key to this order's certificate, if there is
     /// one: it goes with the order.
     pub reuse_row: Option<[u8; 32]>,
+    /// Of an order that is renewed automatically (RFC 8739): what was agreed.
+    pub auto_renewal: Option<AutoRenewal>,
 }
 
 /// The key that device-attest-01 proved an identifier with: the only one that may be certified for it.
@@ -180,17 +183,20 @@ pub enum Finish {
     },
     /// Refused after the CSR was accepted.
     Failed(StoredProblem),
+    /// Accepted, and certificates are issued one after the other (RFC 8739).
+    Renewing(Box<Renewing>),
 }
 
-/// RFC 8555 §7.1.6.
+/// RFC 8555 §7.1.6, RFC 8739 §3.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the RFC's own words")]
+#[expect(missing_docs, reason = "the RFCs' own words")]
 pub enum OrderStatus {
     Pending,
     Ready,
     Processing,
     Valid,
     Invalid,
+    Canceled,
 }
 
 /// RFC 8555 §7.1.6.
@@ -345,6 +351,9 @@ impl Order {
             Finish::Issued { .. } => return OrderStatus::Valid,
             Finish::Failed(_) => return OrderStatus::Invalid,
             Finish::Processing(_) => return OrderStatus::Processing,
+            // RFC 8739 §3.1.1, §3.3: valid, also when the renewal has come to its end.
+            Finish::Renewing(state) if state.canceled.is_none() => return OrderStatus::Valid,
+            Finish::Renewing(_) => return OrderStatus::Canceled,
             Finish::Open => {}
         }
         if now >= self.expires {
@@ -584,6 +593,7 @@ pub fn name_of(status: OrderStatus) -> &'static str {
         OrderStatus::Processing => "processing",
         OrderStatus::Valid => "valid",
         OrderStatus::Invalid => "invalid",
+        OrderStatus::Canceled => "canceled",
     }
 }
 

@@ -63,4 +63,14 @@ pub enum Event {
     NamesTrusted { account: AccountId, order: OrderId, kid: EabKid, identifiers: Vec<Identifier> },
     /// An order got a certificate that its account had already; nothing was signed.
     CertificateReused { serial: Serial, account: AccountId, order: OrderId },
+    /// An account that nobody had used for long was removed.
+    AccountRemoved { provisioner: String, account: AccountId, thumbprint: [u8; 32] },
+    /// An order was accepted whose certificates are issued one after the other, up to its end.
+    AutoRenewalBegun { account: AccountId, order: OrderId, end: Timestamp },
+    /// Its owner ended that.
+    AutoRenewalCanceled { account: AccountId, order: OrderId },
+    /// It was ended since its account, or an authorization of it, was given up.
+    AutoRenewalStopped { account: AccountId, order: OrderId, error: ErrorKind },
+    /// The next certificate was refused; it is tried again, and recorded again when the reason changes.
+    AutoRenewalRefused { account: AccountId, order: OrderId, error: ErrorKind },
 }

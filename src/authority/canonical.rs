@@ -79,7 +79,7 @@ fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
         }
         (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => (true, subject_alt_name(names)?),
         (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => {
-            let usages: &[&[u8]] = match grant.leaf().usages {
+            let usages: &[&[u8]] = match grant.usages() {
                 Usages::Both => &[SERVER_AUTH, CLIENT_AUTH],
                 Usages::Server => &[SERVER_AUTH],
                 Usages::Client => &[CLIENT_AUTH],

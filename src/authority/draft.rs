@@ -67,7 +67,7 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages = extended_key_usage(grant.leaf().usages);
+            params.extended_key_usages = extended_key_usage(grant.usages());
             if names.iter().any(Identifier::is_device) {
                 // The builder has no PermanentIdentifier (RFC 4043).
                 let names = canonical::subject_alt_name(names)

@@ -196,8 +196,8 @@ fn check_leaf_extension(
             require(usage.flags == wanted, "key usage fits the key")
         }
         ParsedExtension::ExtendedKeyUsage(usage) => require(
-            usage.server_auth == grant.leaf().usages.server()
-                && usage.client_auth == grant.leaf().usages.client()
+            usage.server_auth == grant.usages().server()
+                && usage.client_auth == grant.usages().client()
                 && !usage.any
                 && !usage.code_signing
                 && !usage.email_protection

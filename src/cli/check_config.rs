@@ -8,6 +8,7 @@ use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
 use crate::daemon::issuer;
+use crate::limits::Limit;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabMode;
 use crate::provisioner::profile::{Profile, Rules};
@@ -62,7 +63,17 @@ fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliE
 
 /// One screen of what the settings mean.
 fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
-    let Settings { server, store, validation, authority, admin, provisioners, log } = settings;
+    let Settings {
+        server,
+        store,
+        validation,
+        authority,
+        admin,
+        provisioners,
+        limits,
+        network_connections: _,
+        log,
+    } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
     row("its names", list(&server.dns_names))?;
@@ -96,6 +107,14 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         if !nets.is_empty() {
             row(name, list(nets))?;
         }
+    }
+    let off: Vec<_> =
+        Limit::ALL.iter().filter(|limit| limits.quota(**limit).is_none()).map(|limit| limit.name()).collect();
+    if !off.is_empty() {
+        row("limits off", off.join(", "))?;
+    }
+    if !limits.exempt.is_empty() {
+        row("not limited", list(&limits.exempt))?;
     }
     for Provisioner::Acme(acme) in provisioners {
         row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;

@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
-use super::provisioner;
 use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
+use super::{limits, provisioner};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::provisioner::names::parse_network;
 
@@ -40,6 +40,7 @@ pub(super) fn settings(
     let store = section("store", findings);
     let authority = section("authority", findings);
     let validation = section("validation", findings);
+    let limits = section("limits", findings);
     let log = section("log", findings);
     let server = check_server(&server, findings);
     let admin = section("admin", findings);
@@ -57,6 +58,8 @@ pub(super) fn settings(
         store,
         validation: check_validation(&validation, findings),
         authority: check_authority(&authority, base, findings),
+        limits: limits::rules(&limits, findings),
+        network_connections: limits::network_connections(&limits, findings),
         log: check_log(&log, findings),
     }
 }
@@ -90,6 +93,9 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
     let max_body = section.get("max_body").and_then(|f| f.size((4 * 1024, 16 * 1024 * 1024), findings));
     let connections = section.integer("max_connections", 1024, (1, 1_000_000), findings);
     let requests = section.integer("max_requests", 1024, (2, 1_000_000), findings);
+    let max_head = section.get("max_head").and_then(|f| f.size((8 * 1024, 64 * 1024), findings));
+    let max_url = section.get("max_url").and_then(|f| f.size((256, 16 * 1024), findings));
+    let max_headers = section.integer("max_headers", 64, (16, 100), findings);
     Server {
         address,
         dns_names,
@@ -97,7 +103,11 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
         max_body: usize::try_from(max_body.unwrap_or(64 * 1024)).unwrap_or(usize::MAX),
         max_connections: usize::try_from(connections).unwrap_or(usize::MAX),
         max_requests: usize::try_from(requests).unwrap_or(usize::MAX),
-        request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, 10 * MINUTE), findings),
+        max_head: u32::try_from(max_head.unwrap_or(16 * 1024)).unwrap_or(u32::MAX),
+        max_headers: usize::try_from(max_headers).unwrap_or(usize::MAX),
+        max_url: usize::try_from(max_url.unwrap_or(2 * 1024)).unwrap_or(usize::MAX),
+        // No client is waited for longer than a minute.
+        request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, MINUTE), findings),
         drain_timeout: section.duration("drain_timeout", 30 * SECOND, (SECOND, HOUR), findings),
     }
 }
@@ -259,6 +269,7 @@ fn check_store(section: &Section<'_>, base: &Path, findings: &mut Findings) -> S
         engine: engine.unwrap_or(Engine::Fjall),
         path: section.file("path", "db", base, findings),
         retention: section.duration("retention", 30 * DAY, (HOUR, 3650 * DAY), findings),
+        account_retention: section.duration("account_retention", 90 * DAY, (7 * DAY, 3650 * DAY), findings),
     }
 }
 
@@ -342,7 +353,7 @@ pub(super) fn targets(section: &Section<'_>, findings: &mut Findings) -> (Vec<Ip
     (allow, deny)
 }
 
-fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<IpNet> {
+pub(super) fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for item in section.get(key).map(|f| f.array(findings)).unwrap_or_default() {
         let Some(text) = item.string(findings) else { continue };

@@ -21,11 +21,14 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "max_body",
             "max_connections",
             "max_requests",
+            "max_head",
+            "max_headers",
+            "max_url",
             "request_timeout",
             "drain_timeout",
         ],
     ),
-    ("store", &["engine", "path", "retention"]),
+    ("store", &["engine", "path", "retention", "account_retention"]),
     ("authority", &["root", "certificate", "key", "password_file", "alternate_chains"]),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
     (
@@ -58,9 +61,28 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "default_profile",
             "reuse_certificates",
             "renewal_explanation",
+            "auto_renewal",
         ],
     ),
     (PROFILE, &["description", "default_ttl", "max_ttl", "min_ttl", "key_types", "usages"]),
+    (
+        "limits",
+        &[
+            "network_requests",
+            "network_accounts",
+            "network_orders",
+            "network_connections",
+            "account_requests",
+            "account_orders",
+            "account_changes",
+            "account_failures",
+            "name_set_certificates",
+            "open_orders",
+            "ipv4_prefix",
+            "ipv6_prefix",
+            "exempt",
+        ],
+    ),
     ("log", &["level", "format"]),
     ("admin", &["socket"]),
 ];
@@ -68,6 +90,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 /// Sections inside others, and their keys. They stand nowhere else.
 const INNER: &[(&str, &[&str])] = &[
     ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
+    ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
     ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
 ];
 
@@ -212,6 +235,14 @@ impl<'a> Section<'a> {
         Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
     }
 
+    /// The section called `name` that is kept here under `key`, if the file has it.
+    pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        let section = Self::new(self.source, name, self.path_of(key), Some(value), findings);
+        section.table.is_some().then_some(section)
+    }
+
     /// The key's value; absence is an error that quotes `example`.
     pub(super) fn require(
         &self,
@@ -304,6 +335,11 @@ impl<'a> Field<'a> {
             self.wrong_type("a string in quotes", findings);
         }
         text
+    }
+
+    /// Whether it is a string.
+    pub(super) fn is_string(&self) -> bool {
+        self.value.as_str().is_some()
     }
 
     /// A string with something in it and no control characters.

@@ -6,6 +6,7 @@
 mod attestation;
 mod check;
 mod file;
+mod limits;
 mod problem;
 mod profiles;
 mod proofs;

@@ -16,6 +16,7 @@ use super::{attestation, proofs};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
+use crate::acme::star::{Offer, effective_lifetime};
 use crate::provisioner::acme::{NameRule, Terms};
 use crate::provisioner::eab::EabMode;
 
@@ -25,6 +26,9 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(398 * 86_400);
 
 /// The shortest lifetime: less than the clocks of two machines may differ by helps nobody.
 const SHORTEST_TTL: Duration = MINUTE;
+
+/// The longest series of certificates that one order may bring forth.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(3650 * 86_400);
 
 const MOST_PROVISIONERS: usize = 1000;
 
@@ -100,6 +104,7 @@ fn acme(
     let (eab, eab_trusts_names) = eab(section, &usual, findings);
     let attestation = attestation::policy(section, &challenges, base, findings);
     let profiles = profiles(source, section, lifetimes, findings);
+    let auto_renewal = auto_renewal(section, lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
         name,
@@ -138,6 +143,7 @@ fn acme(
             .get("reuse_certificates")
             .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
         renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
+        auto_renewal,
     };
     check_proofs(section, &terms, findings);
     terms
@@ -246,6 +252,48 @@ pub(super) fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut 
     compare("min_ttl", ttls.min, "default_ttl", ttls.default);
     compare("default_ttl", ttls.default, "max_ttl", ttls.max);
     ttls
+}
+
+/// RFC 8739. Who offers it says within which bounds.
+fn auto_renewal(section: &Section<'_>, lifetimes: Lifetimes, findings: &mut Findings) -> Option<Offer> {
+    let section = section.section("auto_renewal", "provisioner.auto_renewal", findings)?;
+    let before = findings.errors.len();
+    let mut required = |key, example, range| {
+        section.require(key, example, findings);
+        section.duration(key, MINUTE, range, findings)
+    };
+    let offer = Offer {
+        min_lifetime: required("min_lifetime", "\"1h\"", (SHORTEST_TTL, LONGEST_TTL)),
+        max_duration: required("max_duration", "\"90d\"", (SHORTEST_TTL, LONGEST_RENEWAL)),
+        allow_certificate_get: section
+            .get("allow_certificate_get")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(false),
+    };
+    if findings.errors.len() > before {
+        return Some(offer);
+    }
+    let line = section.get("min_lifetime").map(|f| f.line);
+    let effective = effective_lifetime(offer.min_lifetime, Duration::ZERO);
+    if effective > lifetimes.max {
+        let message = format!(
+            "{}, with the two thirds of it that certificates are pre-dated by, is {}, longer than max_ttl, {}; \
+             lower it or raise max_ttl",
+            format_duration(offer.min_lifetime),
+            format_duration(effective),
+            format_duration(lifetimes.max),
+        );
+        findings.error(line, &section.path_of("min_lifetime"), message);
+    }
+    if offer.min_lifetime > offer.max_duration {
+        let message = format!(
+            "{} is longer than max_duration, {}; lower it or raise max_duration",
+            format_duration(offer.min_lifetime),
+            format_duration(offer.max_duration),
+        );
+        findings.error(line, &section.path_of("min_lifetime"), message);
+    }
+    Some(offer)
 }
 
 fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<NameRule> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::limits::Rules;
 use crate::provisioner::acme::Terms;
 
 /// Everything one process runs on.
@@ -23,6 +24,10 @@ pub struct Settings {
     pub admin: Admin,
     /// Who may ask; names are unique.
     pub provisioners: Vec<Provisioner>,
+    /// How much clients may ask for.
+    pub limits: Rules,
+    /// Connections of one network open at once; `None` is off. Never zero.
+    pub network_connections: Option<usize>,
     /// Log output.
     pub log: Log,
 }
@@ -43,6 +48,12 @@ pub struct Server {
     /// Requests under way at once; beyond it, and for new orders and accounts beyond half of it,
     /// the answer is 503; never zero.
     pub max_requests: usize,
+    /// Most bytes of a request's head.
+    pub max_head: u32,
+    /// Most header fields of a request; of more than 100 the parser itself refuses.
+    pub max_headers: usize,
+    /// Longest path and query of a request, bytes.
+    pub max_url: usize,
     /// Longest time a request may take to arrive or be answered.
     pub request_timeout: Duration,
     /// How long a drain waits for requests under way before it gives up.
@@ -69,6 +80,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How long certificates and audit events are kept once the certificate has expired.
     pub retention: Duration,
+    /// How long an account is kept that nobody uses and that has nothing alive.
+    pub account_retention: Duration,
 }
 
 /// `[validation]`

@@ -37,6 +37,9 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
     assert_eq!(settings.validation.timeout, Duration::from_secs(10));
     assert_eq!(settings.validation.attempts, 4);
+    assert_eq!(settings.limits, crate::limits::Rules::default());
+    assert_eq!(settings.network_connections, Some(512));
+    assert_eq!(settings.store.account_retention, Duration::from_secs(90 * 86_400));
     assert_eq!(settings.log, Log { level: LogLevel::Info, json: false });
     let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
     assert_eq!(acme.challenges, [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01]);
@@ -68,6 +71,58 @@ fn external_account_binding_and_the_admin_socket() {
     assert_eq!(socket(&minimal_with("store", "path = \"/srv/ca/db\"")), Path::new("/srv/ca/admin.sock"));
     assert_eq!(socket(&minimal_with("admin", "socket = \"run/a\"")), Path::new("/etc/mayfly/run/a"));
     assert_eq!(socket(&minimal_with("admin", "socket = \"/run/a\"")), Path::new("/run/a"));
+}
+
+#[test]
+fn automatic_renewal_is_offered_within_bounds_or_not_at_all() {
+    let [Provisioner::Acme(none)] = good(MINIMAL).provisioners.try_into().unwrap();
+    assert_eq!(none.auto_renewal, None);
+    let with = |lines: &str| format!("{MINIMAL}[provisioner.auto_renewal]\n{lines}\n");
+    let rows = [
+        ("min_lifetime = \"1h\"\nmax_duration = \"90d\"", (3600, 90 * 86_400, false)),
+        ("min_lifetime = \"1m\"\nmax_duration = \"1m\"\nallow_certificate_get = true", (60, 60, true)),
+        // Two thirds of it come on top, and make the 24 hours that max_ttl allows.
+        ("min_lifetime = \"14h24m\"\nmax_duration = \"3650d\"", (51_840, 3650 * 86_400, false)),
+    ];
+    for (lines, (least, most, get)) in rows {
+        let [Provisioner::Acme(acme)] = good(&with(lines)).provisioners.try_into().unwrap();
+        let want = crate::acme::star::Offer {
+            min_lifetime: Duration::from_secs(least),
+            max_duration: Duration::from_secs(most),
+            allow_certificate_get: get,
+        };
+        assert_eq!(acme.auto_renewal, Some(want), "{lines}");
+    }
+    let (least, most) = ("min_lifetime = \"1h\"", "max_duration = \"90d\"");
+    let path = |key: &str| format!("provisioner[0].auto_renewal.{key}");
+    let rows = [
+        (least.to_owned(), path("max_duration"), "is required"),
+        (most.to_owned(), path("min_lifetime"), "is required"),
+        (format!("min_lifetime = \"59s\"\n{most}"), path("min_lifetime"), "give 1m to 398d"),
+        (format!("min_lifetime = \"0s\"\n{most}"), path("min_lifetime"), "zero does not"),
+        (format!("min_lifetime = 3600\n{most}"), path("min_lifetime"), "no unit"),
+        (format!("min_lifetime = \"15h\"\n{most}"), path("min_lifetime"), "longer than max_ttl, 1d"),
+        (format!("{least}\nmax_duration = \"0s\""), path("max_duration"), "zero does not"),
+        (format!("{least}\nmax_duration = \"3651d\""), path("max_duration"), "give 1m to 3650d"),
+        (format!("{least}\nmax_duration = \"59m\""), path("min_lifetime"), "longer than max_duration"),
+        (
+            format!("{least}\n{most}\nallow_certificate_get = 1"),
+            path("allow_certificate_get"),
+            "true or false",
+        ),
+        (format!("{least}\n{most}\nmin_lifetimes = \"1h\""), path("min_lifetimes"), "`min_lifetime`"),
+    ];
+    for (lines, key, words) in rows {
+        let found = errors(&with(&lines));
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        assert_eq!(found[0].key, key, "{lines}");
+        assert!(found[0].message.contains(words) && found[0].line.is_some(), "{lines}: {}", found[0]);
+    }
+    // A section of its own it is not.
+    let found = errors(&format!("{MINIMAL}[auto_renewal]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
+    let found = errors(&format!("{MINIMAL}[\"provisioner.auto_renewal\"]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
 }
 
 #[test]
@@ -150,6 +205,35 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[validation]", "deny = [\"::/129\"]", "validation.deny[0]", "is not a network"),
     ("[validation]", "timeout = \"0s\"", "validation.timeout", "zero does not"),
     ("[validation]", "attempts = 0", "validation.attempts", "give 1 to 20"),
+    ("[server]", "request_timeout = \"2m\"", "server.request_timeout", "give 1s to 1m"),
+    ("[server]", "max_headers = 0", "server.max_headers", "zero does not"),
+    ("[server]", "max_url = \"1MiB\"", "server.max_url", "give 256B to 16KiB"),
+    ("[store]", "account_retention = \"0s\"", "store.account_retention", "zero does not"),
+    ("[limits]", "account_orders = 300", "limits.account_orders", "is an integer"),
+    (
+        "[limits]",
+        "account_orders = \"0 per 3h\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "account_orders = \"300 per 0s\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "network_requests = \"300/h\"",
+        "limits.network_requests",
+        "write \"300 per 3h\", or \"off\"",
+    ),
+    ("[limits]", "open_orders = 0", "limits.open_orders", "zero does not"),
+    ("[limits]", "open_orders = \"none\"", "limits.open_orders", "or \"off\""),
+    ("[limits]", "network_connections = 0", "limits.network_connections", "zero does not"),
+    ("[limits]", "ipv4_prefix = 33", "limits.ipv4_prefix", "give 8 to 32"),
+    ("[limits]", "exempt = [\"10.0.0.1/8\"]", "limits.exempt[0]", "write \"10.0.0.0/8\""),
+    ("[limits]", "account_order = \"off\"", "limits.account_order", "did you mean `account_orders`?"),
     ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
     ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
     ("[[provisioner]]", "pre_authorization = 1", "provisioner[0].pre_authorization", "true or false"),
@@ -191,6 +275,7 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
         "the system takes 96",
     ),
     ("[admin]", "socket = \"..\"", "admin.socket", "is not the path of a file"),
+    ("[[provisioner]]", "auto_renewal = true", "provisioner[0].auto_renewal", "write a section"),
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
     ("[[provisioner]]", "reuse_certificates = \"0s\"", "provisioner[0].reuse_certificates", "zero does not"),
     ("[[provisioner]]", "reuse_certificates = true", "provisioner[0].reuse_certificates", "with a unit"),
@@ -363,6 +448,23 @@ fn errors_are_all_reported_in_the_order_of_lines() {
 }
 
 #[test]
+fn limits_are_set_and_switched_off_by_name() {
+    use crate::limits::Limit;
+    let text = format!(
+        "{MINIMAL}[limits]\naccount_orders = \"5 per 1m\"\nnetwork_orders = \"off\"\nopen_orders = \"off\"\n\
+         network_connections = \"off\"\nipv6_prefix = 48\nexempt = [\"10.0.0.0/8\", \"::1\"]\n"
+    );
+    let settings = good(&text);
+    let rules = settings.limits;
+    let quota = rules.quota(Limit::AccountOrders).unwrap();
+    assert_eq!((quota.count(), quota.per()), (5, Duration::from_secs(60)));
+    assert_eq!(rules.quota(Limit::NetworkOrders), None);
+    assert_eq!((rules.open_orders, settings.network_connections), (None, None));
+    assert_eq!((rules.ipv6_prefix, rules.exempt.len()), (48, 2));
+    assert!(rules.quota(Limit::AccountRequests).is_some(), "the others stay on");
+}
+
+#[test]
 fn notes_do_not_keep_from_running() {
     let text = format!(
         "{MINIMAL}challenges = [\"http-01\"]\n[validation]\nallow = [\"0.0.0.0/0\"]\n[store]\nengine = \"memory\"\n"
@@ -424,6 +526,8 @@ fn limits_hold(settings: &Settings) -> bool {
             && !p.order_ttl.is_zero()
             && !p.challenges.is_empty()
             && is_provisioner_name(&p.name)
+            && p.auto_renewal
+                .is_none_or(|offer| !offer.min_lifetime.is_zero() && offer.min_lifetime <= offer.max_duration)
     };
     server.max_body > 0
         && server.max_connections > 0
@@ -436,6 +540,12 @@ fn limits_hold(settings: &Settings) -> bool {
         && validation.attempts > 0
         && validation.http_port > 0
         && validation.tls_alpn_port > 0
+        && settings.limits.open_orders != Some(0)
+        && settings.network_connections != Some(0)
+        && server.max_url > 0
+        && server.max_headers > 0
+        && server.max_head > 0
+        && !store.account_retention.is_zero()
         && !provisioners.is_empty()
         && provisioners.iter().all(provisioner)
 }
@@ -536,6 +646,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         "validation = {}",
         "caa = false",
         "eab_trusts_names = false",
+        "exempt = []",
     ];
     assert_eq!(accepted, want);
 }

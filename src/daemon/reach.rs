@@ -31,7 +31,8 @@ pub(super) fn live(settings: &Settings, address: SocketAddr) -> Result<Live, Err
         reach.insert(acme.name.clone(), Reach { prover, account_urls, account_hash_prefix });
         provisioners.insert(acme.name.clone(), Arc::new(acme.clone()));
     }
-    Ok(Live { provisioners, reach, attempts: settings.validation.attempts })
+    let (attempts, limits) = (settings.validation.attempts, settings.limits.clone());
+    Ok(Live { provisioners, reach, attempts, limits })
 }
 
 /// What a provisioner's validator goes by: the server's rules, but for what it sets itself.

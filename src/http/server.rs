@@ -3,12 +3,13 @@
 //! Every wait for a client has an end: the handshake, the request's head, its body, the reply, and
 //! the pause until the next request.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
 use super::workers::Workers;
-use super::{App, Response, host, tagged};
+use super::{App, Peer, Response, host, tagged};
+use crate::limits::keyed::Key;
 use crate::service;
 
 /// Limits of the listener.
@@ -38,6 +40,10 @@ pub struct Limits {
     pub request: Duration,
     /// For requests under way when the server stops.
     pub drain: Duration,
+    /// Bytes of a request's head.
+    pub head: u32,
+    /// Connections of one network open at once; `None` is no such limit.
+    pub of_network: Option<usize>,
 }
 
 /// The longest patience with a client that has stalled, however long a request may take: for its head,
@@ -51,8 +57,6 @@ const CLOSING: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Bytes of a request's head.
-const HEAD: u32 = 16 * 1024;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 
@@ -84,6 +88,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let networks = Networks::default();
     loop {
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
@@ -96,6 +101,12 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let source = app.service.limits().source(peer.ip());
+                let most = limits.of_network.filter(|_| !source.exempt);
+                let Some(counted) = networks.enter(source.network, most) else {
+                    tracing::info!(%peer, "a network has too many connections open; one more was closed");
+                    continue;
+                };
                 let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
                 workers.run(async move {
                     // A socket belongs to the runtime it is registered with: from here on, this worker's.
@@ -103,6 +114,7 @@ pub async fn serve(
                         Ok(stream) => connection(stream, peer, tls, app, limits, stop).await,
                         Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                     }
+                    drop(counted);
                     drop(slot);
                 });
             }
@@ -143,9 +155,9 @@ async fn connection(
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, app, limits, stop)).await
+        Box::pin(serve_http2(stream, peer, app, limits, stop)).await
     } else {
-        Box::pin(serve_http1(stream, app, limits, stop)).await
+        Box::pin(serve_http1(stream, peer, app, limits, stop)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -176,33 +188,42 @@ async fn handshake(
 
 async fn serve_http1(
     stream: Box<TlsStream<Impatient>>,
+    peer: SocketAddr,
     app: Arc<App>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
-    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let service = service_fn(move |request| {
+        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+    });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.patience()).max_buf_size(HEAD as usize);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.patience())
+        .max_buf_size(limits.head as usize);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
 }
 
 async fn serve_http2(
     stream: Box<TlsStream<Impatient>>,
+    peer: SocketAddr,
     app: Arc<App>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
-    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let service = service_fn(move |request| {
+        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+    });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD)
+        .max_header_list_size(limits.head)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .keep_alive_interval(limits.patience())
@@ -240,6 +261,46 @@ where
     };
     shut_down(connection.as_mut());
     tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+}
+
+fn with_peer<B>(mut request: Request<B>, peer: SocketAddr) -> Request<B> {
+    request.extensions_mut().insert(Peer(peer.ip()));
+    request
+}
+
+/// Connections of each network; one that has none is not kept.
+#[derive(Default)]
+struct Networks(Arc<Mutex<HashMap<Key, usize>>>);
+
+/// A connection that counts, until it is dropped.
+struct Counted {
+    networks: Arc<Mutex<HashMap<Key, usize>>>,
+    network: Key,
+}
+
+impl Networks {
+    /// Counts a connection; `None` if its network has too many.
+    fn enter(&self, network: Key, most: Option<usize>) -> Option<Counted> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if most.is_some_and(|most| *count >= most) {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { networks: self.0.clone(), network })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// Requests of a connection.

@@ -9,12 +9,13 @@ use ipnet::IpNet;
 
 use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
-use super::profile::{KeyType, Profiles, Rules, Usages};
+use super::profile::{KeyType, Profiles, Rules};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::{Identifier, PermanentId};
 use crate::acme::order::{Lifetimes, Order, OrderStatus, Slot};
+use crate::acme::star::Offer;
 use crate::acme::subdomain::asked_as;
 use crate::attestation::Policy;
 use crate::id::OrderId;
@@ -72,6 +73,8 @@ pub struct Terms {
     pub reuse_certificates: Option<Duration>,
     /// Shown with renewal windows that were moved (RFC 9773 §4.2).
     pub renewal_explanation: Option<String>,
+    /// Automatic renewal (RFC 8739); `None`: not offered.
+    pub auto_renewal: Option<Offer>,
 }
 
 /// One rule over names.
@@ -148,6 +151,7 @@ impl Terms {
             profiles: Profiles::default(),
             reuse_certificates: None,
             renewal_explanation: None,
+            auto_renewal: None,
         }
     }
 
@@ -210,7 +214,8 @@ impl Terms {
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
     /// every name, the profile and the lifetime are still allowed, and the key is of a type that the
-    /// profile has and not the account's.
+    /// profile has and not the account's. For an order that is renewed automatically, the grant for its
+    /// first certificate.
     ///
     /// `eab` is the key that the account is bound to, as it is now: it must not be revoked, its scope
     /// must cover every name, and it must still vouch for those that were not validated.
@@ -223,19 +228,44 @@ impl Terms {
         eab: Option<&EabKey>,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
+        if let Some(agreed) = &order.details.auto_renewal {
+            let period = agreed.first_period(now)?;
+            return self.grant_period(id, order, csr, account_key, eab, &period, now);
+        }
+        check_ready(order, now)?;
+        let Permitted { names, rules: Rules { lifetimes, leaf } } =
+            self.permitted(order, csr, account_key, eab)?;
+        if let Some(end) = order.not_after
+            && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
+        {
+            let most = lifetimes.max.as_secs();
+            let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
+            return Err(Refusal::malformed(detail));
+        }
+        Ok(Grant {
+            purpose: Purpose::Leaf(names),
+            key: csr.key().clone(),
+            not_before: order.not_before,
+            not_after: order.not_after,
+            lifetime: lifetimes.default,
+            longest: lifetimes.max,
+            leaf,
+            profile: order.details.profile.clone(),
+            requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
+        })
+    }
+
+    /// The names of an order and a CSR that agree with each other and with these terms, and the rules of
+    /// the order's profile, which the CSR's key keeps; the key is not the account's.
+    pub(super) fn permitted(
+        &self,
+        order: &Order,
+        csr: &Csr,
+        account_key: &Spki,
+        eab: Option<&EabKey>,
+    ) -> Result<Permitted, Refusal> {
         if order.provisioner != self.name {
             return Err(Refusal::unauthorized("the order belongs to another provisioner"));
-        }
-        match order.status(now) {
-            OrderStatus::Ready => {}
-            // Accepted earlier, signed for now.
-            OrderStatus::Processing if order.still_proved() => {}
-            OrderStatus::Processing => {
-                return Err(Refusal::unauthorized("an authorization of the order was given up"));
-            }
-            OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid => {
-                return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
-            }
         }
         if order.details.pre_authorization {
             return Err(Refusal::new(ErrorKind::OrderNotReady, "it is an authorization and no order"));
@@ -248,63 +278,65 @@ impl Terms {
             key.check_standing()?;
         }
         for (name, slot) in order.named() {
-            let verdict = match slot {
-                Slot::Trusted { by, .. } => {
-                    if !eab.is_some_and(|key| key.kid == *by && key.vouches_for(self, name)) {
-                        let detail = format!(
-                            "identifier {name}: the external account binding no longer stands in for \
-                             validation: open a new order"
-                        );
-                        return Err(Refusal::unauthorized(detail));
-                    }
-                    self.permits(name)
-                }
-                Slot::Own(_) | Slot::Reused { .. } => self.allows(name),
-            };
-            verdict.and_then(|()| eab.map_or(Ok(()), |key| key.covers(name))).map_err(|rule| {
-                Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
-            })?;
+            self.permits_slot(name, slot, eab)?;
         }
-        let profile = order.details.profile.as_deref();
-        let Rules { lifetimes, mut leaf } = self.rules(profile)?;
-        // Devices alone are clients.
-        if names.iter().all(Identifier::is_device) {
-            if !leaf.usages.client() {
-                let detail = "the profile's certificates are for servers, and a device is none";
-                return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
-            }
-            leaf.usages = Usages::Client;
-        }
-        if let Some(end) = order.not_after
-            && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
-        {
-            let most = lifetimes.max.as_secs();
-            let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
-            return Err(Refusal::malformed(detail));
+        let rules = self.rules(order.details.profile.as_deref())?;
+        if names.iter().all(Identifier::is_device) && !rules.leaf.usages.client() {
+            let detail = "the profile's certificates are for servers, and a device is none";
+            return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
         }
         devices::check_keys(order, csr)?;
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
-        if !leaf.key_types.contains(KeyType::of(csr.key().key())) {
+        if !rules.leaf.key_types.contains(KeyType::of(csr.key().key())) {
             let detail = format!(
                 "the CSR's key: {} is not of the profile's types: {}",
                 csr.key().key().label(),
-                leaf.key_types.names()
+                rules.leaf.key_types.names()
             );
             return Err(Refusal::new(ErrorKind::BadCsr, detail));
         }
-        Ok(Grant {
-            purpose: Purpose::Leaf(names),
-            key: csr.key().clone(),
-            not_before: order.not_before,
-            not_after: order.not_after,
-            lifetime: lifetimes.default,
-            longest: lifetimes.max,
-            leaf,
-            profile: profile.map(str::to_owned),
-            requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
-        })
+        Ok(Permitted { names, rules })
+    }
+
+    /// Whether a name of an order is still allowed, by the slot that authorizes it.
+    fn permits_slot(&self, name: &Identifier, slot: &Slot, eab: Option<&EabKey>) -> Result<(), Refusal> {
+        let verdict = match slot {
+            Slot::Trusted { by, .. } => {
+                if !eab.is_some_and(|key| key.kid == *by && key.vouches_for(self, name)) {
+                    let detail = format!(
+                        "identifier {name}: the external account binding no longer stands in for \
+                         validation: open a new order"
+                    );
+                    return Err(Refusal::unauthorized(detail));
+                }
+                self.permits(name)
+            }
+            Slot::Own(_) | Slot::Reused { .. } => self.allows(name),
+        };
+        verdict
+            .and_then(|()| eab.map_or(Ok(()), |key| key.covers(name)))
+            .map_err(|rule| Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}")))
+    }
+}
+
+/// What [`Terms::permitted`] found.
+pub(super) struct Permitted {
+    pub(super) names: Vec<Identifier>,
+    pub(super) rules: Rules,
+}
+
+/// Whether a CSR accepted, or about to be accepted, for the order may be signed.
+pub(super) fn check_ready(order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    match order.status(now) {
+        OrderStatus::Ready => Ok(()),
+        // Accepted earlier, signed for now.
+        OrderStatus::Processing if order.still_proved() => Ok(()),
+        OrderStatus::Processing => Err(Refusal::unauthorized("an authorization of the order was given up")),
+        OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid | OrderStatus::Canceled => {
+            Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"))
+        }
     }
 }
 

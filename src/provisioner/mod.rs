@@ -11,10 +11,11 @@ pub mod names;
 pub mod outward;
 pub mod own;
 pub mod profile;
+pub mod star;
 
 use std::time::Duration;
 
-use profile::LeafRules;
+use profile::{LeafRules, Usages};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -38,6 +39,15 @@ pub enum Requester {
     Own,
     /// The founding of the hierarchy.
     Ceremony,
+    /// This server, for an ACME account, by an order that is renewed automatically (RFC 8739).
+    AutoRenewal {
+        /// The provisioner's name.
+        provisioner: String,
+        /// The account.
+        account: AccountId,
+        /// The order.
+        order: OrderId,
+    },
 }
 
 /// What kind of certificate a grant is for.
@@ -101,6 +111,13 @@ impl Grant {
     /// What else a leaf has to keep to.
     pub fn leaf(&self) -> LeafRules {
         self.leaf
+    }
+    /// The extended key usages of the certificate: devices alone are clients, whatever the rules say.
+    pub fn usages(&self) -> Usages {
+        match &self.purpose {
+            Purpose::Leaf(names) if names.iter().all(Identifier::is_device) => Usages::Client,
+            Purpose::Leaf(_) | Purpose::Root(_) | Purpose::Intermediate(_) => self.leaf.usages,
+        }
     }
     /// The ACME profile that these rules come from.
     pub fn profile(&self) -> Option<&str> {

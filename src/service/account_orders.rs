@@ -52,7 +52,7 @@ impl Service {
                 OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Valid => {
                     page.orders.push(id)
                 }
-                OrderStatus::Invalid => {}
+                OrderStatus::Invalid | OrderStatus::Canceled => {}
             }
         }
         Ok(page)

@@ -21,6 +21,7 @@ use crate::audit::Event;
 use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
@@ -37,7 +38,7 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
 }
 
 /// Names of devices are accepted for orders of devices only.
-fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
+pub(super) fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
     if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
 }
 
@@ -61,6 +62,7 @@ impl Service {
         account: AccountId,
         id: OrderId,
         csr: &[u8],
+        from: Source,
     ) -> Result<LoadedOrder, Error> {
         let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
@@ -73,7 +75,12 @@ impl Service {
                 self.resume_finalize(id);
                 return Ok(loaded);
             }
-            Finish::Open | Finish::Issued { .. } | Finish::Processing(_) | Finish::Failed(_) => {}
+            Finish::Renewing(state) if state.csr == csr => return Ok(loaded),
+            Finish::Open
+            | Finish::Issued { .. }
+            | Finish::Processing(_)
+            | Finish::Failed(_)
+            | Finish::Renewing(_) => {}
         }
         let status = loaded.order.status(self.now());
         if status != OrderStatus::Ready {
@@ -88,7 +95,12 @@ impl Service {
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {
-            Cost::Quick => self.issue_order(terms, loaded, &csr).await,
+            Cost::Quick => {
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
+                let issued = self.issue_order(terms, loaded, &csr).await?;
+                one.used();
+                Ok(issued)
+            }
             Cost::Slow => {
                 // Refuses what is to be refused before the order is bound to this CSR.
                 self.check_proved(&loaded.order).await?;
@@ -96,7 +108,9 @@ impl Service {
                 let bound = self.bound_key(&known.account).await?;
                 let eab = bound.as_ref().map(|bound| &bound.key);
                 let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), eab, self.now())?;
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
+                one.used();
                 drop(guard);
                 if let Some(work) = self.resume_finalize(id) {
                     let _ = tokio::time::timeout(PATIENCE, work).await;
@@ -108,10 +122,16 @@ impl Service {
 
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+        let keepers = self.check_proved(&loaded.order).await?;
+        let known = self.account_in_standing(terms, loaded.order.account).await?;
+        if loaded.order.details.auto_renewal.is_some() {
+            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known).await?;
+            let (order, now) = (&begun.order, self.now());
+            self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
+            return Ok(begun);
+        }
         let LoadedOrder { id, mut order, version } = loaded;
         let now = self.now();
-        let keepers = self.check_proved(&order).await?;
-        let known = self.account_in_standing(terms, order.account).await?;
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
@@ -121,7 +141,9 @@ impl Service {
         if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {
             drop(grant);
             let loaded = LoadedOrder { id, order, version };
-            return self.give_again(loaded, depending, known.version, found, csr).await;
+            let given = self.give_again(loaded, depending, known.version, found, csr).await?;
+            self.limits.close(given.order.account.as_bytes(), terms.order_ttl, given.order.created, now);
+            return Ok(given);
         }
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
@@ -141,6 +163,7 @@ impl Service {
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
+                self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
                     not_after = %issued.not_after, key = csr.key().key().label(),

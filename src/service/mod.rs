@@ -13,6 +13,7 @@ pub mod eab;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+mod limits;
 pub mod new_authz;
 pub mod new_order;
 pub mod objects;
@@ -20,13 +21,16 @@ pub mod own_certificate;
 pub mod reach;
 pub mod renewal;
 pub mod respond;
+pub mod resume;
 mod reuse;
 pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
+pub mod star;
 mod subdomains;
 pub mod sweep;
+pub mod sweep_accounts;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +49,7 @@ use crate::audit::{AuditRecord, Event};
 use crate::authority::issuer::Issuer;
 use crate::entropy::Entropy;
 use crate::id::OrderId;
+use crate::limits::{Limiter, Refused, Rules};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, Store, StoreError, Table};
@@ -68,6 +73,9 @@ pub enum Error {
     /// More work than the server takes at once; the client's request was not acted on.
     #[error("the server is busy: {0}")]
     Busy(&'static str),
+    /// The client asked for more than `[limits]` allows it; it was not acted on.
+    #[error("{0}")]
+    Limited(Refused),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,6 +90,12 @@ impl From<Refusal> for Error {
     }
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Limited(refused)
+    }
+}
+
 /// What a reload replaces, all at once; a verb sees one such snapshot from beginning to end.
 pub struct Live {
     /// By name.
@@ -90,6 +104,8 @@ pub struct Live {
     pub reach: HashMap<String, Reach>,
     /// Attempts per challenge.
     pub attempts: u32,
+    /// How much clients may ask for.
+    pub limits: Rules,
 }
 
 /// What the verbs work with.
@@ -113,6 +129,7 @@ pub struct Service {
     /// Orders being signed in this process, behind a slow signer.
     finishing: Running<OrderId, ()>,
     slots: Arc<slots::Slots>,
+    limits: Limiter,
 }
 
 impl Service {
@@ -131,6 +148,7 @@ impl Service {
             entropy,
             issuer,
             nonces,
+            limits: Limiter::new(live.limits.clone()),
             live: RwLock::new(Arc::new(live)),
             accounts: account::cache(),
             account_locks: Locks::new(),
@@ -150,6 +168,9 @@ impl Service {
 
     /// Puts other settings into force.
     pub fn reload(&self, live: Live) {
+        self.limits.reload(live.limits.clone());
+        // What is known of an account's use was reckoned with the old lifetimes.
+        self.accounts.clear();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
@@ -161,6 +182,11 @@ impl Service {
     /// Replay nonces.
     pub fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    /// How much clients may ask for, and have asked.
+    pub fn limits(&self) -> &Limiter {
+        &self.limits
     }
 
     /// The issuer.

@@ -6,10 +6,12 @@
 
 use super::account::KnownAccount;
 use super::objects::LoadedAuthorization;
+use super::sweep_accounts::alive_until;
 use super::{Error, Service};
 use crate::acme::error::Refusal;
 use crate::acme::order::{Finish, Order, OrderDetails, RawIdentifier, Slot, read_identifiers};
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
@@ -21,6 +23,8 @@ pub struct NewAuthorization {
     pub identifier: RawIdentifier,
     /// `subdomainAuthAllowed` (RFC 9444 §4.2)
     pub subdomains: bool,
+    /// Where the request comes from.
+    pub from: Source,
 }
 
 impl Service {
@@ -84,15 +88,22 @@ impl Service {
                 ..OrderDetails::default()
             },
         };
+        self.admit_order(terms, account, order.identifiers(), ask.from, now)?;
         let key = *id.as_bytes();
         let batch =
             Batch::new().expect(Table::Orders, key, Expect::Absent).put(Table::Orders, key, order.encode());
+        let (batch, used) = self.note_use(batch, terms, account, alive_until(terms, now), now).await?;
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(_) => Ok((
-                LoadedAuthorization { order: id, index: 0, authorization, subdomains, trusted: false },
-                true,
-            )),
-            CommitOutcome::Conflict => Err(Error::Busy("a fresh order id was taken")),
+            CommitOutcome::Committed(_) => {
+                used.stored();
+                Ok((
+                    LoadedAuthorization { order: id, index: 0, authorization, subdomains, trusted: false },
+                    true,
+                ))
+            }
+            CommitOutcome::Conflict => {
+                Err(Error::Busy("the account was just changed, or a fresh order id was taken"))
+            }
         }
     }
 

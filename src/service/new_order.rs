@@ -1,10 +1,13 @@
 //! newOrder (RFC 8555 §7.4): one read per identifier, one commit.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::account::KnownAccount;
 use super::objects::LoadedOrder;
+use super::star::due_row;
 use super::subdomains::Naming;
+use super::sweep_accounts::alive_until;
 use super::{Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -14,9 +17,11 @@ use crate::acme::order::{
     check_validity, read_identifiers,
 };
 use crate::acme::renewal::CertId;
+use crate::acme::star::{self, AutoRenewal, KEPT_AFTER_END};
 use crate::acme::subdomain::{asked_as, read_ancestors};
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabKey;
 use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
@@ -36,6 +41,10 @@ pub struct NewOrder {
     pub replaces: Option<CertId>,
     /// `profile`
     pub profile: Option<String>,
+    /// Where the request comes from.
+    pub from: Source,
+    /// `auto-renewal` (RFC 8739)
+    pub auto_renewal: Option<star::Ask>,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -78,8 +87,9 @@ impl Service {
             .map_err(|refusal| terms.unsupported(refusal))?;
         let allowed = |ancestor: &Identifier| terms.allows_below(ancestor);
         let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
-        let profile = terms.profiles.chosen(ask.profile)?;
+        let profile = terms.profiles.chosen(ask.profile.clone())?;
         let rules = terms.rules(profile.as_deref())?;
+        let mut auto_renewal = self.accept_renewal(terms, &ask, rules.lifetimes.max, now)?;
         check_validity(ask.not_before, ask.not_after, rules.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
             let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
@@ -106,15 +116,26 @@ impl Service {
             (slots, OrderDetails::default())
         };
         let mut expires = (now + terms.order_ttl).whole_seconds();
+        if let Some(agreed) = &auto_renewal {
+            expires = expires.min(agreed.end);
+        }
         for slot in &slots {
             if let Slot::Reused { expires: held, .. } = slot {
                 expires = expires.min(*held);
             }
         }
+        self.admit_order(terms, account, slots.iter().map(Slot::identifier), ask.from, now)?;
         // Kept until the last authorization that may be proved in it has run out, and as long as its
         // certificate may be given again.
         let kept = terms.authorization_ttl.max(terms.reuse_certificates.unwrap_or_default());
-        let purge = now + terms.order_ttl + kept;
+        let mut purge = now + terms.order_ttl + kept;
+        if let Some(agreed) = &mut auto_renewal {
+            // Looked at then, and removed unless it was finalized; if it was, this is the last that it can
+            // be there.
+            agreed.keep = purge.whole_seconds();
+            agreed.due = agreed.keep;
+            purge = purge.max(agreed.end + KEPT_AFTER_END);
+        }
         let id = OrderId::new(purge, self.entropy.bytes());
         for slot in &mut slots {
             match slot {
@@ -132,12 +153,16 @@ impl Service {
             not_after: ask.not_after,
             slots,
             finish: Finish::Open,
-            details: OrderDetails { replaces: ask.replaces, profile, ..details },
+            details: OrderDetails { replaces: ask.replaces, profile, auto_renewal, ..details },
         };
         let batch = Batch::new()
             .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
             .put(Table::Orders, *id.as_bytes(), order.encode())
             .put(Table::AccountOrders, order_row(account, id), Vec::new());
+        let batch = match &order.details.auto_renewal {
+            None => batch,
+            Some(agreed) => batch.put(Table::Renewals, due_row(agreed.due, id), Vec::new()),
+        };
         let batch = match eab.and_then(|key| trusted(&order, id, key)) {
             Some(event) => audited(batch, now, event),
             None => batch,
@@ -146,17 +171,44 @@ impl Service {
             None => batch,
             Some(predecessor) => predecessor.replaced_by(id, None, batch),
         };
+        let (batch, used) = match &order.details.auto_renewal {
+            None => self.note_use(batch, terms, account, alive_until(terms, now), now).await?,
+            // However often the account was used today: this one is alive for long.
+            Some(_) => self.note_long_use(batch, known, purge, now).await?,
+        };
         match self.store.commit(batch).await? {
-            CommitOutcome::Committed(version) => Ok(LoadedOrder { id, order, version }),
+            CommitOutcome::Committed(version) => {
+                used.stored();
+                Ok(LoadedOrder { id, order, version })
+            }
             CommitOutcome::Conflict => {
                 if let Some(old) = ask.replaces {
                     let identifiers: Vec<_> = order.identifiers().cloned().collect();
                     // Says so if another order came first.
                     self.predecessor(terms, account, old, &identifiers).await?;
                 }
-                Err(Error::Busy("a fresh order id was taken, or the certificate to replace has changed"))
+                let detail = "the account or the certificate to replace was just changed, or a fresh order \
+                              id was taken";
+                Err(Error::Busy(detail))
             }
         }
+    }
+
+    /// What is agreed with an order that is to be renewed automatically (RFC 8739 §3.1.1).
+    fn accept_renewal(
+        &self,
+        terms: &Terms,
+        ask: &NewOrder,
+        longest: Duration,
+        now: Timestamp,
+    ) -> Result<Option<AutoRenewal>, Error> {
+        let Some(asked) = ask.auto_renewal else { return Ok(None) };
+        if ask.not_before.is_some() || ask.not_after.is_some() {
+            let detail = "notBefore, notAfter: must be absent beside auto-renewal, which has its own dates";
+            return Err(Refusal::malformed(detail).into());
+        }
+        let issuer_end = self.issuer.not_after();
+        Ok(Some(asked.accept(terms.auto_renewal.as_ref(), longest, issuer_end, now)?))
     }
 
     async fn slot(

@@ -156,7 +156,10 @@ impl Service {
         let record = CertificateRecord::decode(&row.value)?;
         match &record.requester {
             Requester::Acme { account: owner, .. } if *owner == account => Ok(record),
-            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => Err(Error::NotFound),
+            // One of a series is read at the series' own URL, as long as that is in force.
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
+                Err(Error::NotFound)
+            }
         }
     }
 }

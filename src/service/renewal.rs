@@ -76,7 +76,8 @@ impl Service {
         let record = CertificateRecord::decode(&row.value)?;
         let here = match &record.requester {
             Requester::Acme { provisioner, .. } => *provisioner == terms.name,
-            Requester::Own | Requester::Ceremony => false,
+            // Those of an automatic renewal are the server's to renew (RFC 8739).
+            Requester::Own | Requester::Ceremony | Requester::AutoRenewal { .. } => false,
         };
         let found = Predecessor { serial: id.serial, record, version: row.version };
         Ok((here && found.record.issuer == id.issuer).then_some(found))
@@ -97,7 +98,7 @@ impl Service {
         };
         match &found.record.requester {
             Requester::Acme { account: owner, .. } if *owner == account => {}
-            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => {
+            Requester::Acme { .. } | Requester::Own | Requester::Ceremony | Requester::AutoRenewal { .. } => {
                 let detail = "replaces: the certificate was issued to another account";
                 return Err(Refusal::unauthorized(detail).into());
             }

@@ -22,6 +22,7 @@ use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
@@ -47,6 +48,7 @@ struct Target {
     order: OrderId,
     index: u16,
     kind: ChallengeKind,
+    from: Source,
 }
 
 impl Service {
@@ -58,6 +60,7 @@ impl Service {
         order: OrderId,
         index: u16,
         kind: ChallengeKind,
+        from: Source,
     ) -> Result<LoadedAuthorization, Error> {
         let (account, thumbprint) = account;
         let ended = self.validating.ended();
@@ -67,7 +70,10 @@ impl Service {
             return Err(Error::NotFound);
         }
         let subdomains = loaded.order.details.counts_below(index);
-        let target = Target { account, order, index, kind };
+        let target = Target { account, order, index, kind, from };
+        if authorization.awaits(kind, self.now()) {
+            self.admit_validation(account, from, self.now())?;
+        }
         if authorization.awaits(kind, self.now())
             && let Some(claim) = self.validating.claim((order, index), kind)
         {
@@ -98,15 +104,20 @@ impl Service {
     ) {
         let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            let target = Target { account, order, index, kind };
-            if let Err(error) = service.take_up(&terms, target).await {
+            if let Err(error) = service.take_up(&terms, (account, order, index, kind)).await {
                 tracing::warn!(%order, %error, "a validation could not be taken up again yet");
             }
         });
     }
 
-    async fn take_up(self: &Arc<Self>, terms: &Arc<Terms>, target: Target) -> Result<(), Error> {
-        let Target { account, order, index, kind } = target;
+    /// Takes a place of those for work that no request asks for.
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        of: (AccountId, OrderId, u16, ChallengeKind),
+    ) -> Result<(), Error> {
+        let (account, order, index, kind) = of;
+        let target = Target { account, order, index, kind, from: Source::default() };
         let known = self.account_in_standing(terms, account).await?;
         let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(()) };
         // Read under the claim: who held it before has stored what came of it, and a poll that came
@@ -127,7 +138,7 @@ impl Service {
         thumbprint: Thumbprint,
     ) -> Result<Option<oneshot::Receiver<Report>>, Error> {
         let Target { account, index, kind, .. } = target;
-        let seat = self.slots.enter(account).map_err(|why| {
+        let seat = self.slots.enter(account, target.from).map_err(|why| {
             tracing::info!(%account, order = %target.order, why, "a validation was put off");
             Error::Busy(why)
         })?;
@@ -279,7 +290,7 @@ impl Service {
         mut loaded: LoadedOrder,
     ) -> Result<Option<Authorization>, Error> {
         let now = self.now();
-        let Target { account, order, index, kind } = target;
+        let Target { account, order, index, kind, .. } = target;
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
         let verdict = verdict.about(&authorization.identifier);
         let changed = authorization.settle(kind, verdict, now, terms.authorization_ttl);
@@ -306,7 +317,12 @@ impl Service {
             _ => {}
         }
         match self.store.commit(loaded.stored_by(batch)).await? {
-            CommitOutcome::Committed(_) => Ok(Some(after)),
+            CommitOutcome::Committed(_) => {
+                if after.status(now) == AuthorizationStatus::Invalid {
+                    self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
+                }
+                Ok(Some(after))
+            }
             CommitOutcome::Conflict => Ok(None),
         }
     }

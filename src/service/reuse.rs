@@ -58,7 +58,7 @@ fn sameness(terms: &Terms, order: &Order, grant: &Grant, issuer: &[u8; 20]) -> [
     add(grant.key().der());
     add(grant.profile().unwrap_or_default().as_bytes());
     // The rules of a profile may have changed under its name.
-    add(grant.leaf().usages.names().as_bytes());
+    add(grant.usages().names().as_bytes());
     for lifetime in [grant.lifetime(), grant.longest()] {
         add(&lifetime.as_secs().to_be_bytes());
     }
@@ -126,7 +126,7 @@ impl Service {
         let record = CertificateRecord::decode(&row.value)?;
         let own = match &record.requester {
             Requester::Acme { account: owner, .. } => *owner == account,
-            Requester::Own | Requester::Ceremony => false,
+            Requester::Own | Requester::Ceremony | Requester::AutoRenewal { .. } => false,
         };
         let replaced = record.details.replaced_by.is_some_and(|mark| mark.serial.is_some());
         let fresh = renewal_of(&record, &serial, &content(&record)?, now).start > now;

@@ -91,7 +91,12 @@ impl Service {
         // What was not issued by ACME is not revoked by ACME; and only at its own provisioner.
         let owner = match &record.requester {
             Requester::Acme { account, provisioner, .. } if *provisioner == terms.name => *account,
-            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => {
+            // RFC 8739 §3.1.2, whoever asks.
+            Requester::AutoRenewal { provisioner, .. } if *provisioner == terms.name => {
+                let detail = "the certificate is renewed automatically: cancel its order instead";
+                return Err(Refusal::new(ErrorKind::AutoRenewalRevocationNotSupported, detail).into());
+            }
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
                 return Err(
                     Refusal::unauthorized("the certificate was not issued by this provisioner").into()
                 );

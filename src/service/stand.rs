@@ -19,6 +19,7 @@ use crate::authority::issuer::Issuer;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::id::OrderId;
+use crate::limits::{Limit, Rules};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
@@ -365,7 +366,8 @@ impl Stand {
 
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
-        let mut own = (*self.service.provisioner("acme").unwrap()).clone();
+        let own = self.service.provisioner("acme");
+        let mut own = own.map_or_else(|| Terms::named("acme"), |own| (*own).clone());
         change(&mut own);
         self.service.reload(live(&self.script, [own, Terms::named("other")]));
     }
@@ -384,7 +386,9 @@ impl Stand {
     pub(crate) async fn certificates(&self) -> Vec<CertificateRecord> {
         let rows = self.all(Table::Certificates).await.into_iter();
         rows.map(|(_, row)| CertificateRecord::decode(&row.value).unwrap())
-            .filter(|record| matches!(record.requester, Requester::Acme { .. }))
+            .filter(|record| {
+                matches!(record.requester, Requester::Acme { .. } | Requester::AutoRenewal { .. })
+            })
             .collect()
     }
 
@@ -449,7 +453,15 @@ fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
         reach,
         attempts: 3,
+        limits: no_limits(),
     }
+}
+
+/// Rules that keep nobody from anything; tests of limits put others into force.
+pub(crate) fn no_limits() -> Rules {
+    let mut rules = Rules { open_orders: None, ..Rules::default() };
+    Limit::ALL.iter().for_each(|limit| rules.set(*limit, None));
+    rules
 }
 
 fn start(

@@ -118,7 +118,11 @@ impl Service {
 
     /// The rows of held authorizations, and of a certificate to be given again, that lead to this order:
     /// they go with it.
-    async fn held_in(&self, id: OrderId, order: &Order) -> Result<Vec<(Table, Vec<u8>, Version)>, Error> {
+    pub(super) async fn held_in(
+        &self,
+        id: OrderId,
+        order: &Order,
+    ) -> Result<Vec<(Table, Vec<u8>, Version)>, Error> {
         let mut rows = Vec::new();
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };

@@ -116,6 +116,20 @@ impl Record for AccountKey {
     const VERSION: u8 = 1;
 }
 
+/// When an account was last used. A row of its own: it changes without the account's own version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct AccountUse {
+    /// The last time, to a day.
+    pub used: Timestamp,
+    /// Until when an order, a proof or a certificate of its may be alive.
+    pub until: Timestamp,
+}
+
+impl Record for AccountUse {
+    const KIND: &'static str = "account use";
+    const VERSION: u8 = 1;
+}
+
 /// A valid authorization of an account for an identifier: where it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct HeldAuthorization {

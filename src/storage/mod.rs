@@ -51,6 +51,8 @@ tables! {
     Accounts = "accounts",
     /// Provisioner and key thumbprint → account id.
     AccountKeys = "account_keys",
+    /// Account id → when it was last used, and until when it may have something alive.
+    AccountUses = "account_uses",
     /// Order id → order with its authorizations and challenges. Ids sort by the time of removal.
     Orders = "orders",
     /// Account and identifier → the valid authorization it holds.
@@ -59,6 +61,9 @@ tables! {
     Certificates = "certificates",
     /// Sequence number → audit event; append-only.
     Audit = "audit",
+    /// Second of the next look (8 bytes, big-endian) and order id → nothing: one row for every order
+    /// that is renewed automatically, from its opening to its removal.
+    Renewals = "renewals",
     /// Small facts about the authority as a whole. What the store notes about itself (its format, the
     /// last version) lies in a space that no batch can reach.
     Meta = "meta",

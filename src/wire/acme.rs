@@ -39,6 +39,8 @@ pub struct DirectoryMeta<'a> {
     pub caa_identities: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub persist: Option<PersistMeta>,
+    #[serde(rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewalMeta>,
     /// draft-ietf-acme-profiles §3: name → description
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<&'a str, &'a str>,
@@ -52,6 +54,32 @@ pub struct PersistMeta {
     pub issuer_domain_names: Vec<String>,
     pub account_hash_prefix: String,
     pub key_rotation_period: u64,
+}
+
+/// RFC 8739 §3.2
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AutoRenewalMeta {
+    pub min_lifetime: u64,
+    pub max_duration: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_certificate_get: bool,
+}
+
+/// RFC 8739 §3.1.1, in newOrder's payload and in an order
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct AutoRenewal {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<String>,
+    pub end_date: String,
+    pub lifetime: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime_adjust: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_certificate_get: Option<bool>,
 }
 
 /// §7.3, payload
@@ -157,6 +185,16 @@ pub struct NewOrder {
     pub replaces: Option<String>,
     /// draft-ietf-acme-profiles §4
     pub profile: Option<String>,
+    /// An [`AutoRenewal`], to be read once it is known to be an object.
+    #[serde(rename = "auto-renewal")]
+    pub auto_renewal: Option<Box<serde_json::value::RawValue>>,
+}
+
+/// RFC 8739 §3.1.2, payload
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub struct OrderUpdate {
+    pub status: String,
 }
 
 /// §7.1.3
@@ -183,6 +221,10 @@ pub struct Order<'a> {
     /// draft-ietf-acme-profiles §4
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<&'a str>,
+    #[serde(rename = "auto-renewal", skip_serializing_if = "Option::is_none")]
+    pub auto_renewal: Option<AutoRenewal>,
+    #[serde(rename = "star-certificate", skip_serializing_if = "Option::is_none")]
+    pub star_certificate: Option<String>,
 }
 
 /// RFC 9773 §4.2
@@ -292,4 +334,7 @@ pub struct Problem<'a> {
     pub subproblems: Vec<Problem<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<&'static str>,
+    /// The request's id, as in `X-Request-Id` and the log: an extension of ours (RFC 7807 §3.2).
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    pub request: Option<&'a str>,
 }

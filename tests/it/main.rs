@@ -7,6 +7,7 @@
 // Clippy's in-tests exemptions reach only `#[test]` functions, not the support code around them.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod abuse;
 mod architecture;
 mod bench;
 mod cli;
@@ -18,4 +19,5 @@ mod interop;
 mod linters;
 mod operation;
 mod race;
+mod star;
 mod support;

@@ -54,6 +54,29 @@ use ChallengeKind::{Dns01, Http01, TlsAlpn01};
 use ChallengeState::{Invalid, Pending, Processing, Valid};
 
 #[test]
+fn a_renewed_order_is_valid_until_it_is_canceled() {
+    let state = |canceled| {
+        let renewing = crate::acme::star::Renewing {
+            csr: vec![1],
+            first: T0,
+            current: None,
+            failures: 0,
+            refused: None,
+            canceled,
+        };
+        order(Vec::new(), Finish::Renewing(Box::new(renewing)))
+    };
+    for (canceled, want, name) in
+        [(None, OrderStatus::Valid, "valid"), (Some(T0), OrderStatus::Canceled, "canceled")]
+    {
+        for now in [T0, T0 + secs(99), T0 + secs(1_000_000)] {
+            let status = state(canceled).status(now);
+            assert_eq!((status, name_of(status)), (want, name));
+        }
+    }
+}
+
+#[test]
 fn every_authorization_status() {
     let failed = || Invalid(problem("no"));
     let tried = || Pending(Some(problem("timeout")));
@@ -518,7 +541,7 @@ impl Witness {
         }
         let status = order.status(now);
         match &order.finish {
-            Finish::Issued { .. } => prop_assert_eq!(status, OrderStatus::Valid),
+            Finish::Issued { .. } | Finish::Renewing(_) => prop_assert_eq!(status, OrderStatus::Valid),
             Finish::Failed(_) => prop_assert_eq!(status, OrderStatus::Invalid),
             Finish::Processing(_) => prop_assert_eq!(status, OrderStatus::Processing),
             Finish::Open => prop_assert!(matches!(

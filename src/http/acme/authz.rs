@@ -29,6 +29,7 @@ pub(super) async fn new_authorization(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     if !terms.offers_pre_authorization() {
         return Err(Failure::NoSuchResource);
@@ -39,7 +40,7 @@ pub(super) async fn new_authorization(
         return Err(Refusal::malformed(detail).into());
     }
     let subdomains = subdomain_auth_allowed || identifier.subdomain_auth_allowed;
-    let ask = NewAuthorization { identifier: asked(identifier), subdomains };
+    let ask = NewAuthorization { identifier: asked(identifier), subdomains, from };
     let (loaded, created) = app.service.new_authorization(terms, &known, ask).await?;
     let mut response = objects::authorization(links, terms, &loaded, app.service.now());
     if created {

@@ -96,6 +96,10 @@ impl Links {
         }
     }
 
+    pub(super) fn star_certificate(&self, order: OrderId) -> String {
+        self.url(format_args!("/star/{order}"))
+    }
+
     /// The account that a `kid` names, if it is a URL of ours.
     pub(super) fn account_of(&self, kid: &str) -> Option<AccountId> {
         AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix(ACCOUNT)?)

@@ -13,6 +13,12 @@
 //! RFC 9773 §5 leaves it open, `replaces` wants the same account at the same provisioner and one
 //! identifier in common; a refusal for another reason than `alreadyReplaced` is `malformed`, or
 //! `unauthorized` for another account's certificate.
+//!
+//! Of RFC 8739 (automatic renewal), where it leaves the choice:
+//! - §3.1.1 `lifetime-adjust` is raised to two thirds of `lifetime`, and reflected so; an end-date beyond
+//!   the issuer's own end is refused; without a start-date nothing is pre-dated before finalization.
+//! - §3.1.2 a cancelled order expires with its last certificate.
+//! - §3.3 before the first certificate the answer is 403 `orderNotReady`; a week after the end, 404.
 
 mod authz;
 mod binding;
@@ -22,6 +28,7 @@ mod links;
 mod objects;
 mod resources;
 mod routes;
+mod star;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -69,6 +76,9 @@ where
                     if app.is_crowded() =>
                 {
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
+                }
+                (&Method::GET | &Method::HEAD, Resource::StarCertificate(id)) => {
+                    star::certificate(app, &terms, *id, None).await
                 }
                 (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
                 (&Method::OPTIONS, _) => Ok(cors::preflight(resource.methods())),

@@ -7,6 +7,7 @@ use super::super::problem::stored;
 use super::super::{Response, reply};
 use super::json;
 use super::links::Links;
+use super::star;
 use crate::acme::account::AccountStatus;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
@@ -54,6 +55,7 @@ pub(super) fn directory(links: &Links, terms: &Terms) -> Response {
                 .iter()
                 .map(|(name, profile)| (name.as_str(), profile.description.as_str()))
                 .collect(),
+            auto_renewal: terms.auto_renewal.as_ref().map(star::meta),
         },
     };
     json(StatusCode::OK, &body)
@@ -115,10 +117,12 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
         finalize: links.finalize(*id),
         certificate: match &order.finish {
             Finish::Issued { serial, .. } => Some(links.certificate(*serial)),
-            Finish::Open | Finish::Processing(_) | Finish::Failed(_) => None,
+            Finish::Open | Finish::Processing(_) | Finish::Failed(_) | Finish::Renewing(_) => None,
         },
         replaces: order.details.replaces.map(|id| id.to_string()),
         profile: order.details.profile.as_deref(),
+        auto_renewal: order.details.auto_renewal.as_ref().map(star::agreed),
+        star_certificate: star::url(links, *id, order),
     };
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, &body);
     set(&mut response, header::LOCATION, links.order(*id));
@@ -126,7 +130,7 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
     let waits = match status {
         OrderStatus::Processing => true,
         OrderStatus::Pending => !created,
-        OrderStatus::Ready | OrderStatus::Valid | OrderStatus::Invalid => false,
+        OrderStatus::Ready | OrderStatus::Valid | OrderStatus::Invalid | OrderStatus::Canceled => false,
     };
     if waits {
         response.headers_mut().insert(header::RETRY_AFTER, POLL_AFTER);

@@ -11,6 +11,7 @@ use super::super::{App, Response, reply};
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
 use super::routes::Resource;
+use super::star;
 use super::{authz, binding, objects};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -20,6 +21,7 @@ use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
 use crate::service::account::{AccountUpdate, NewAccount};
@@ -69,6 +71,11 @@ where
         }
         Resource::Certificate(serial) => certificate(app, links, (serial, 0), verified).await,
         Resource::AlternateChain(serial, chain) => certificate(app, links, (serial, chain), verified).await,
+        Resource::StarCertificate(id) => {
+            let (known, bytes) = verified.account()?;
+            no_payload(&bytes)?;
+            star::certificate(app, terms, id, Some(known.account.id)).await
+        }
         // RFC 9773 §4.1: read without a signature, by GET; never comes here.
         Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
     }
@@ -107,6 +114,7 @@ async fn new_account(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (key, bytes) = verified.key()?;
     let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing, external_account_binding } =
         payload(&bytes)?;
@@ -116,12 +124,21 @@ async fn new_account(
         terms_agreed: terms_of_service_agreed,
         only_existing: only_return_existing,
         binding,
+        from,
     };
     let (known, created) = app.service.new_account(terms, key, ask).await?;
     Ok(objects::account(links, &known, created))
 }
 
+/// Each change of an account is a record of the audit, which is kept for long.
+fn admit_change(app: &App, account: AccountId, from: Source) -> Result<(), Failure> {
+    let now = app.service.now();
+    let taken = app.service.limits().take(Limit::AccountChanges, account.as_bytes(), &from, now);
+    Ok(taken.map_err(service::Error::Limited)?)
+}
+
 async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     if known.account.id != id {
         return Err(Refusal::unauthorized("an account's URL answers its own key only").into());
@@ -135,6 +152,7 @@ async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) ->
     if update.contact.is_none() && !deactivate {
         return Ok(objects::account(links, &known, false));
     }
+    admit_change(app, id, from)?;
     let update = AccountUpdate { contacts: update.contact, deactivate };
     let known = app.service.update_account(id, update).await?;
     Ok(objects::account(links, &known, false))
@@ -147,6 +165,7 @@ async fn key_change(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let inner = Unverified::parse(&bytes)?;
     let new_key = match &inner.key {
@@ -171,6 +190,7 @@ async fn key_change(
     if old_key != known.key {
         return Err(Refusal::malformed("oldKey: is not the account's key").into());
     }
+    admit_change(app, known.account.id, from)?;
     match app.service.change_key(terms, &known, new_key).await {
         Ok(changed) => Ok(objects::account(links, &changed, false)),
         Err(service::Error::KeyInUse(owner)) => Err(Failure::KeyInUse(links.account(owner))),
@@ -179,14 +199,18 @@ async fn key_change(
 }
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile } = payload(&bytes)?;
+    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile, auto_renewal } =
+        payload(&bytes)?;
     let ask = NewOrder {
         identifiers: identifiers.into_iter().map(authz::asked).collect(),
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
         replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
         profile,
+        from,
+        auto_renewal: auto_renewal.as_deref().map(star::asked).transpose()?,
     };
     let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
@@ -195,7 +219,7 @@ async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) 
 /// How Go programs, smallstep's `step` among them, write a time that is not set.
 const GO_UNSET: &str = "0001-01-01T00:00:00Z";
 
-fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
+pub(super) fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
     text.filter(|text| *text != GO_UNSET)
         .map(|text| {
             let parsed = Timestamp::parse_rfc3339(text);
@@ -233,8 +257,16 @@ async fn order(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    no_payload(&bytes)?;
-    let loaded = app.service.order(terms, known.account.id, id).await?;
+    let (service, account) = (&app.service, known.account.id);
+    let loaded = if bytes.is_empty() {
+        service.order(terms, account, id).await?
+    } else {
+        let wire::OrderUpdate { status } = payload(&bytes)?;
+        if status != "canceled" {
+            return Err(Refusal::malformed("status: can only be set to \"canceled\"").into());
+        }
+        service.cancel_order(terms, account, id).await?
+    };
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -245,13 +277,14 @@ async fn finalize(
     id: OrderId,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let wire::Finalize { csr } = payload(&bytes)?;
     let Some(csr) = from_base64url(&csr) else {
         let detail = "csr: is not base64url without padding (PEM is not accepted)";
         return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
     };
-    let loaded = app.service.finalize(terms, known.account.id, id, &csr).await?;
+    let loaded = app.service.finalize(terms, known.account.id, id, &csr, from).await?;
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -284,6 +317,7 @@ async fn challenge(
     kind: ChallengeKind,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let (service, account) = (&app.service, known.account.id);
     let loaded = if bytes.is_empty() {
@@ -296,7 +330,7 @@ async fn challenge(
         // Clients of the drafts put a keyAuthorization in; what it says is of no account.
         let _: serde_json::Map<String, serde_json::Value> = payload(&bytes)?;
         let signer = (account, known.thumbprint);
-        service.respond(terms, signer, place.0, place.1, kind).await?
+        service.respond(terms, signer, place.0, place.1, kind, from).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
     Ok(objects::challenge(links, terms, &loaded, challenge, service.now()))
@@ -336,7 +370,7 @@ async fn certificate(
 }
 
 async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response, Failure> {
-    let Verified { signer, payload: bytes } = verified;
+    let Verified { signer, payload: bytes, from: _ } = verified;
     let wire::Revoke { certificate, reason } = payload(&bytes)?;
     let certificate = base64(&certificate, "certificate")?;
     let asker = match &signer {

@@ -27,13 +27,15 @@ pub(super) enum Resource {
     AlternateChain(Serial, u16),
     /// What follows is to be an identifier of a certificate; a malformed one has an answer of its own.
     RenewalInfo(Result<CertId, CertIdError>),
+    /// The current certificate of an order that is renewed automatically.
+    StarCertificate(OrderId),
 }
 
 impl Resource {
     /// The methods it has, as `Allow` shows them.
     pub(super) fn methods(self) -> &'static str {
         match self {
-            Self::Directory | Self::NewNonce => "GET, HEAD, POST",
+            Self::Directory | Self::NewNonce | Self::StarCertificate(_) => "GET, HEAD, POST",
             Self::RenewalInfo(_) => "GET, HEAD",
             _ => "POST",
         }
@@ -68,6 +70,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["chall", id, index, kind] => {
             Resource::Challenge(OrderId::parse(id)?, parse_index(index)?, ChallengeKind::parse(kind)?)
         }
+        ["star", id] => Resource::StarCertificate(OrderId::parse(id)?),
         ["cert", serial] => Resource::Certificate(Serial::parse(serial)?),
         ["cert", serial, chain] => {
             let chain = parse_index(chain).filter(|chain| *chain > 0)?;
@@ -114,6 +117,7 @@ mod tests {
             (links.orders(account, None), Resource::AccountOrders(account, None)),
             (links.orders(account, Some(order)), Resource::AccountOrders(account, Some(order))),
             (format!("{}/{renewable}", links.renewal_info()), Resource::RenewalInfo(Ok(renewable))),
+            (links.star_certificate(order), Resource::StarCertificate(order)),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));

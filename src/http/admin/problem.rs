@@ -88,6 +88,7 @@ fn of_service(error: &service::Error, request_id: &str) -> (StatusCode, String) 
         service::Error::Deactivated | service::Error::KeyInUse(_) => {
             (StatusCode::CONFLICT, error.to_string())
         }
+        service::Error::Limited(refused) => (StatusCode::TOO_MANY_REQUESTS, refused.to_string()),
         service::Error::Busy(_) | service::Error::Store(StoreError::Busy | StoreError::NoSpace(_)) => {
             tracing::warn!(request = request_id, %error, "busy");
             (StatusCode::SERVICE_UNAVAILABLE, format!("the server is busy; try again (request {request_id})"))

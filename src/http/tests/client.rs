@@ -27,7 +27,7 @@ pub(super) fn app(stand: &Stand) -> Arc<App> {
         std::slice::from_ref(&stand.hierarchy.root_der),
         std::slice::from_ref(&stand.hierarchy.intermediate_der),
     );
-    let body = RequestLimits { bytes: MAX_BODY, time: BODY_TIME, under_way: 256 };
+    let body = RequestLimits { bytes: MAX_BODY, time: BODY_TIME, under_way: 256, headers: 64, url: 2048 };
     Arc::new(App::new(stand.service.clone(), BASE.into(), trust, body, 0xabcd))
 }
 

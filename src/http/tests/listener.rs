@@ -32,6 +32,10 @@ const LIMIT: Duration = super::client::BODY_TIME;
 const SLACK: Duration = Duration::from_secs(5);
 
 async fn server(connections: usize) -> Server {
+    server_with(connections, None).await
+}
+
+async fn server_with(connections: usize, of_network: Option<usize>) -> Server {
     // Its certificate is to be valid by the clock of the TLS client.
     let stand = Stand::now().await;
     let names = [Identifier::parse_dns("localhost").unwrap()];
@@ -40,7 +44,8 @@ async fn server(connections: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let limits = Limits { connections, request: LIMIT, drain: Duration::from_secs(3) };
+    let limits =
+        Limits { connections, request: LIMIT, drain: Duration::from_secs(3), head: 16 * 1024, of_network };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
     let task =
@@ -236,7 +241,7 @@ async fn http2_replies_that_nobody_takes_end_with_their_connection() {
 #[test]
 fn patience_ends_within_a_minute_whatever_the_configuration_says() {
     for request in [Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(600)] {
-        let limits = Limits { connections: 1, request, drain: LIMIT };
+        let limits = Limits { connections: 1, request, drain: LIMIT, head: 16 * 1024, of_network: None };
         assert!(limits.patience() <= request.min(Duration::from_secs(30)));
         assert!(limits.longest_stall() < Duration::from_secs(60), "{:?}", limits.longest_stall());
     }
@@ -274,6 +279,29 @@ async fn connections_are_bounded_and_wait_their_turn() {
     drop(first);
     let mut third = tokio::time::timeout(SLACK, third).await.expect("a slot is free");
     ask(&mut third, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_a_network_are_bounded() {
+    let server = server_with(10, Some(1)).await;
+    let first = server.http1().await;
+    // Closed at once, before a byte: the listener's places are for others.
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(LIMIT, second.read_to_end(&mut all)).await;
+    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
+    drop(first);
+    let again = async {
+        loop {
+            let mut probe = TcpStream::connect(server.address).await.unwrap();
+            // Whoever is let in is waited for.
+            if tokio::time::timeout(LIMIT / 2, probe.read(&mut [0])).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SLACK, again).await.expect("the place is free again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

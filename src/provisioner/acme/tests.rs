@@ -429,3 +429,119 @@ fn an_account_that_is_bound_gets_what_its_key_allows() {
         assert_eq!(grant(terms, &order, eab), want, "{order:?} {eab:?}");
     }
 }
+
+/// An order that is renewed automatically, its renewal begun or not.
+fn renewed(names: &[&str], begun: Option<Option<Timestamp>>) -> Order {
+    use crate::acme::star::{AutoRenewal, Renewing};
+    let agreed = AutoRenewal {
+        start: None,
+        end: T0 + HOUR * 48,
+        lifetime: 3600 * 6,
+        lifetime_adjust: 3600 * 4,
+        allow_certificate_get: false,
+        keep: T0,
+        due: T0,
+    };
+    let state = |canceled| Renewing {
+        csr: Vec::new(),
+        first: T0,
+        current: None,
+        failures: 0,
+        refused: None,
+        canceled,
+    };
+    let finish = begun.map_or(Finish::Open, |canceled| Finish::Renewing(Box::new(state(canceled))));
+    Order {
+        finish,
+        details: OrderDetails { auto_renewal: Some(agreed), ..OrderDetails::default() },
+        ..ready(names)
+    }
+}
+
+fn renewing_terms() -> Terms {
+    let offer = Offer { min_lifetime: HOUR, max_duration: HOUR, allow_certificate_get: false };
+    Terms { auto_renewal: Some(offer), ..terms() }
+}
+
+#[test]
+fn a_grant_for_a_period_is_held_against_the_terms_of_today() {
+    let request = csr(&["a.test"], None, &key());
+    let account = spki(&key());
+    let period =
+        |order: &Order, index| order.details.auto_renewal.as_ref().unwrap().period(T0, index).unwrap();
+    // Long after its authorizations have run out: they were proved once.
+    let order = renewed(&["a.test"], Some(None));
+    let late = T0 + HOUR * 40;
+    let fourth = period(&order, 4);
+    let ask = |terms: &Terms, order: &Order, csr: &Csr, period| {
+        terms
+            .grant_period(order_id(), order, csr, &account, None, &period, late)
+            .map_err(|refusal| refusal.kind)
+    };
+    let grant = ask(&renewing_terms(), &order, &request, fourth).unwrap();
+    assert_eq!(
+        (grant.not_before(), grant.not_after()),
+        (Some(T0 + HOUR * 20), Some(T0 + HOUR * 30)),
+        "nrd[4] is 24 hours in; four hours before, six behind"
+    );
+    assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 6, HOUR * 10));
+    let requester =
+        Requester::AutoRenewal { provisioner: "acme".into(), account: order.account, order: order_id() };
+    assert_eq!(grant.requester(), &requester);
+
+    let mut given_up = order.clone();
+    given_up.own_mut(0).unwrap().deactivated = true;
+    let outliving = crate::acme::star::Period { not_after: T0 + HOUR * 49, ..fourth };
+    let short = Lifetimes { default: HOUR, min: HOUR, max: HOUR * 9 };
+    let plain = Order { details: OrderDetails::default(), ..order.clone() };
+    use ErrorKind::{AutoRenewalCanceled, AutoRenewalExpired, BadCsr, RejectedIdentifier, Unauthorized};
+    let rows = [
+        (terms(), order.clone(), fourth, Unauthorized, "renewal is not offered any more"),
+        (
+            Terms { deny: vec![exact("a.test")], ..renewing_terms() },
+            order.clone(),
+            fourth,
+            RejectedIdentifier,
+            "denied",
+        ),
+        (
+            Terms { lifetimes: short, ..renewing_terms() },
+            order.clone(),
+            fourth,
+            Unauthorized,
+            "too long by now",
+        ),
+        (
+            Terms { name: "other".into(), ..renewing_terms() },
+            order.clone(),
+            fourth,
+            Unauthorized,
+            "another's",
+        ),
+        (renewing_terms(), renewed(&["a.test"], Some(Some(T0))), fourth, AutoRenewalCanceled, "canceled"),
+        (renewing_terms(), given_up, fourth, Unauthorized, "given up"),
+        (renewing_terms(), order.clone(), outliving, AutoRenewalExpired, "beyond the end"),
+        (renewing_terms(), plain, fourth, Unauthorized, "no such order"),
+        (renewing_terms(), renewed(&["a.test", "b.test"], Some(None)), fourth, BadCsr, "other names"),
+        (renewing_terms(), renewed(&["a.test"], None), fourth, ErrorKind::OrderNotReady, "expired before"),
+    ];
+    for (terms, order, period, want, what) in rows {
+        assert_eq!(ask(&terms, &order, &request, period).map(drop), Err(want), "{what}");
+    }
+    // The account's own key is none to certify, and a wildcard is a name like any other.
+    let request = csr(&["*.a.test"], None, &key());
+    assert!(ask(&renewing_terms(), &renewed(&["*.a.test"], Some(None)), &request, fourth).is_ok());
+    let own = terms().grant_period(order_id(), &order, &request, request.key(), None, &fourth, late);
+    assert!(own.is_err());
+}
+
+/// What asks for the ordinary grant of such an order gets the one for its first certificate.
+#[test]
+fn the_first_grant_of_a_series() {
+    let request = csr(&["a.test"], None, &key());
+    let order = renewed(&["a.test"], None);
+    let first = grant(&renewing_terms(), &order, &request).unwrap();
+    assert_eq!((first.not_before(), first.not_after()), (Some(T0), Some(T0 + HOUR * 6)));
+    assert!(matches!(first.requester(), Requester::AutoRenewal { .. }));
+    assert_eq!(grant(&terms(), &order, &request).map(drop), Err(ErrorKind::Unauthorized));
+}

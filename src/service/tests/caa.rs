@@ -1,5 +1,6 @@
 //! CAA at finalization: every name, once, and nothing without consent.
 
+use crate::limits::Source;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +29,7 @@ async fn finalize(
     order: &LoadedOrder,
     csr: &[u8],
 ) -> Result<LoadedOrder, Error> {
-    stand.service.finalize(&terms_of(stand), account.account.id, order.id, csr).await
+    stand.service.finalize(&terms_of(stand), account.account.id, order.id, csr, Source::default()).await
 }
 
 fn names(count: usize) -> Vec<String> {

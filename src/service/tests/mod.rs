@@ -1,7 +1,10 @@
 //! The verbs without HTTP.
 
 mod account;
+mod accounts;
 mod caa;
 mod churn;
+mod limits;
 mod respond;
+mod star;
 mod sweep;

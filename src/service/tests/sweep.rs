@@ -16,6 +16,7 @@ use super::super::sweep::{Cursors, Swept};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::order::{Finish, OrderStatus, RawIdentifier, Slot};
 use crate::jose::jwk::Jwk;
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::{Batch, Store, Table};
 use crate::time::Clock;
@@ -46,7 +47,11 @@ pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedO
     for (index, slot) in order.order.slots.iter().enumerate() {
         if let Slot::Own(_) = slot {
             let index = u16::try_from(index).unwrap();
-            stand.service.respond(&terms_of(stand), by, order.id, index, ChallengeKind::Dns01).await.unwrap();
+            stand
+                .service
+                .respond(&terms_of(stand), by, order.id, index, ChallengeKind::Dns01, Source::default())
+                .await
+                .unwrap();
         }
     }
 }
@@ -64,7 +69,11 @@ pub(super) async fn issue(
     names: &[String],
 ) -> LoadedOrder {
     let csr = csr_of(names);
-    stand.service.finalize(&terms_of(stand), account.account.id, order.id, &csr).await.unwrap()
+    stand
+        .service
+        .finalize(&terms_of(stand), account.account.id, order.id, &csr, Source::default())
+        .await
+        .unwrap()
 }
 
 /// Steps until a step says that nothing more is waiting; each bounded.
@@ -297,7 +306,10 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let by = (accounts[*who].account.id, accounts[*who].thumbprint);
                 for index in 0..u16::try_from(order.order.slots.len()).unwrap() {
                     let terms = terms_of(&stand);
-                    let _ = stand.service.respond(&terms, by, order.id, index, ChallengeKind::Dns01).await;
+                    let _ = stand
+                        .service
+                        .respond(&terms, by, order.id, index, ChallengeKind::Dns01, Source::default())
+                        .await;
                 }
             }
             Act::Issue(n) => {
@@ -307,7 +319,10 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 params.distinguished_name = rcgen::DistinguishedName::new();
                 let csr = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap();
                 let account = accounts[*who].account.id;
-                let _ = stand.service.finalize(&terms_of(&stand), account, order.id, csr.der()).await;
+                let _ = stand
+                    .service
+                    .finalize(&terms_of(&stand), account, order.id, csr.der(), Source::default())
+                    .await;
             }
             Act::Revoke(n) => {
                 let all = stand.certificates().await;
@@ -329,11 +344,15 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let (account, terms) = (&accounts[who], terms_of(&stand));
                 let value = format!("n{name}.test");
                 let identifier = RawIdentifier { kind: "dns".into(), value, ancestor: None };
-                let ask = NewAuthorization { identifier, subdomains: false };
+                let ask = NewAuthorization { identifier, subdomains: false, from: Source::default() };
                 let made = stand.service.new_authorization(&terms, account, ask).await.unwrap().0;
                 let by = (account.account.id, account.thumbprint);
                 let kind = ChallengeKind::Dns01;
-                stand.service.respond(&terms, by, made.order, made.index, kind).await.unwrap();
+                stand
+                    .service
+                    .respond(&terms, by, made.order, made.index, kind, Source::default())
+                    .await
+                    .unwrap();
             }
             Act::Pass(secs) => stand.clock.advance(Duration::from_secs(secs)),
             Act::Sweep => drop(sweep_all(&stand, &mut cursors).await),

@@ -19,6 +19,7 @@ use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, Slot};
 use crate::acme::renewal::CertId;
+use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::authority::certificate::{Replacement, Revocation, Revoker};
@@ -168,6 +169,20 @@ fn attested_order() -> Order {
     order
 }
 
+fn renewed(start: Option<Timestamp>, state: Renewing) -> Order {
+    let agreed = AutoRenewal {
+        start,
+        end: Timestamp::from_secs(1_800_000_000),
+        lifetime: 86_400,
+        lifetime_adjust: 57_600,
+        allow_certificate_get: start.is_none(),
+        keep: T0,
+        due: Timestamp::from_secs(1_793_318_401),
+    };
+    let details = OrderDetails { auto_renewal: Some(agreed), ..OrderDetails::default() };
+    Order { details, ..order(slots(), Finish::Renewing(Box::new(state))) }
+}
+
 fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
     CertificateRecord {
         der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
@@ -227,6 +242,45 @@ fn samples() -> Vec<Sample> {
         sample("failed", order(vec![], Finish::Failed(StoredProblem { identifier: None, ..problem() }))),
         sample("attested", attested_order()),
         sample("acme", certificate(acme(), None)),
+        sample(
+            "renewing",
+            renewed(
+                None,
+                Renewing {
+                    csr: vec![0x30, 0x00],
+                    first: T0,
+                    current: Some(Current { index: 300, serial: serial(), not_after: T0 }),
+                    failures: 0,
+                    refused: None,
+                    canceled: None,
+                },
+            ),
+        ),
+        sample(
+            "renewing-canceled",
+            renewed(
+                Some(T0),
+                Renewing {
+                    csr: vec![],
+                    first: T0,
+                    current: None,
+                    failures: 7,
+                    refused: Some(problem()),
+                    canceled: Some(T0),
+                },
+            ),
+        ),
+        sample(
+            "auto-renewal",
+            certificate(
+                Requester::AutoRenewal {
+                    provisioner: "acme".into(),
+                    account: account_id(),
+                    order: order_id(),
+                },
+                None,
+            ),
+        ),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
@@ -277,6 +331,7 @@ fn samples() -> Vec<Sample> {
         ),
         sample("some", EabUses(300)),
         sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
+        sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
     ];
     let asked = OrderDetails {
         replaces: Some(CertId { issuer: [0xe5; 20], serial: serial() }),
@@ -329,6 +384,10 @@ fn samples() -> Vec<Sample> {
                 error: ErrorKind::Tls,
             },
         ),
+        (
+            "account-removed",
+            Event::AccountRemoved { provisioner: "acme".into(), account, thumbprint: [0x99; 32] },
+        ),
         ("authorization-deactivated", Event::AuthorizationDeactivated { account, order, identifier }),
         ("certificate-issued", Event::CertificateIssued { serial: serial(), requester: acme() }),
         ("issuance-refused", Event::IssuanceRefused { account, order, error: ErrorKind::BadCsr }),
@@ -352,6 +411,16 @@ fn samples() -> Vec<Sample> {
             },
         ),
         ("certificate-reused", Event::CertificateReused { serial: serial(), account, order }),
+        ("auto-renewal-begun", Event::AutoRenewalBegun { account, order, end: T0 }),
+        ("auto-renewal-canceled", Event::AutoRenewalCanceled { account, order }),
+        (
+            "auto-renewal-stopped",
+            Event::AutoRenewalStopped { account, order, error: ErrorKind::Unauthorized },
+        ),
+        (
+            "auto-renewal-refused",
+            Event::AutoRenewalRefused { account, order, error: ErrorKind::RejectedIdentifier },
+        ),
     ];
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));

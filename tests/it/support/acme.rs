@@ -229,7 +229,8 @@ impl Client {
     pub fn nonce(&mut self) -> io::Result<String> {
         let url = self.endpoint("newNonce");
         let reply = self.https.send("HEAD", &url, &[], None)?;
-        Ok(reply.header("replay-nonce").expect("a nonce").to_owned())
+        let nonce = reply.header("replay-nonce").ok_or_else(|| io::Error::other("no nonce"))?;
+        Ok(nonce.to_owned())
     }
 
     /// A proper request, ready to be sent or spoilt: by account when there is one.

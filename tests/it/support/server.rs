@@ -83,6 +83,8 @@ impl Server {
         validation.insert("http_port".into(), i64::from(self.http_port).into());
         validation.insert("tls_alpn_port".into(), i64::from(self.tls_alpn_port).into());
         validation.insert("allow".into(), vec!["127.0.0.0/8", "::1/128"].into());
+        // Many tests' clients are one network here, and run at full speed; the tests of limits lift this.
+        section(config, "limits").insert("exempt".into(), vec!["127.0.0.0/8", "::1/128"].into());
         // No reuse: each client's challenge is to be seen at work.
         provisioner(config).insert("authorization_ttl".into(), "0s".into());
     }
@@ -137,6 +139,11 @@ impl Server {
     /// What the server has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("a running server").pid()
     }
 
     /// The orders for which the log tells of a certificate, each as often as it does.
