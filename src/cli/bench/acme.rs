@@ -26,7 +26,10 @@ responder. For mayfly, in mayfly.toml:
   http_port = 5002
   allow = [\"127.0.0.0/8\"]
 
-For others: Pebble takes -dnsserver 127.0.0.1:5053 and \"httpPort\": 5002, step-ca --resolver \
+  [limits]
+  exempt = [\"127.0.0.0/8\", \"::1\"]
+
+Without exempt, the limits of a network and of an account soon end the run. For others: Pebble takes -dnsserver 127.0.0.1:5053 and \"httpPort\": 5002, step-ca --resolver \
 127.0.0.1:5053 and --acme-http-port 5002.
 
 Without --rate the loop is closed: a client begins its next issuance when the last is done, and the \

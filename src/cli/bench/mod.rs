@@ -18,7 +18,8 @@ Examples:
   mayfly bench acme --directory https://localhost:9443/acme/acme/directory \\
                     --root mayfly-dev/certs/root_ca.crt --clients 32 --pid \"$(pidof mayfly)\"
   mayfly bench crypto
-  mayfly bench store --dir /var/tmp/bench --callers 64";
+  mayfly bench store --dir /var/tmp/bench --callers 64
+  mayfly bench fill --config /var/tmp/large/mayfly.toml --certificates 10000000";
 
 /// Arguments of `mayfly bench`.
 #[derive(Debug, clap::Args)]
