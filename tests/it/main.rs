@@ -10,6 +10,7 @@
 mod architecture;
 mod bench;
 mod cli;
+mod conformance;
 mod crash;
 mod flows;
 mod interop;
