@@ -3,4 +3,6 @@
 mod account;
 mod churn;
 mod respond;
+mod states;
 mod sweep;
+mod watched;
