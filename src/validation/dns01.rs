@@ -26,12 +26,12 @@ impl Validator {
 }
 
 /// The value the record must have.
-fn expected(key_authorization: &str) -> String {
+pub(super) fn expected(key_authorization: &str) -> String {
     URL_SAFE_NO_PAD.encode(sha256(key_authorization))
 }
 
 /// One record of several is enough: other validations of the same name leave theirs beside it.
-fn judge(texts: &[Vec<u8>], owner: &str, ask: &Ask) -> Result<(), Stop> {
+pub(super) fn judge(texts: &[Vec<u8>], owner: &str, ask: &Ask) -> Result<(), Stop> {
     let expected = expected(&ask.key_authorization);
     if texts.iter().any(|text| text == expected.as_bytes()) {
         return Ok(());

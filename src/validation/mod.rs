@@ -25,6 +25,8 @@ mod dns01;
 mod fake_dns;
 #[cfg(test)]
 mod fakes;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod http01;
 mod location;
 mod peer;
