@@ -14,7 +14,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{
     Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, Order, OrderStatus, Slot,
 };
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
 use crate::provisioner::Requester;
@@ -348,6 +348,16 @@ fn is_proved(rows: &Rows, batch: &Batch, serial: &[u8], record: &CertificateReco
     });
     if !told {
         return Err("a certificate that its order does not know of".into());
+    }
+    let logged = batch.ops.iter().any(|op| match op {
+        Op::Append(Table::Audit, value) => match AuditRecord::decode(value).unwrap().event {
+            Event::CertificateIssued { serial: logged, .. } => logged.as_bytes() == serial,
+            _ => false,
+        },
+        Op::Append(..) | Op::Put(..) | Op::Delete(..) => false,
+    });
+    if !logged {
+        return Err("a certificate that the audit log does not know of".into());
     }
     let ordered: BTreeSet<String> = order.identifiers().map(ToString::to_string).collect();
     if names_of(&record.der) != ordered {

@@ -608,7 +608,7 @@ fn new_nonce(w: &mut World, method: &str) -> Reply {
 fn is_nonce(reply: &Reply) -> Result<(), String> {
     let nonce = reply.header("replay-nonce").ok_or("no nonce")?;
     let base64url = nonce.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    (base64url && nonce.len() >= 22).then_some(()).ok_or(format!("{nonce}"))
+    (base64url && nonce.len() >= 22).then_some(()).ok_or_else(|| nonce.to_owned())
 }
 
 const NEW_NONCE: &[Case] = &[

@@ -670,11 +670,12 @@ const RSA_KEYS: &[Case] = &[
     ),
 ];
 
-/// (2^1024 + 643)^2 would do if it were prime; Fermat's method finds the factors of any square at once.
+/// The product of two odd numbers that lie side by side: Fermat's method parts them at once, be they prime
+/// or not.
 fn close_primes() -> Vec<u8> {
-    let p = (num_bigint::BigUint::from(1u8) << 1023u32) + num_bigint::BigUint::from(0x10_0000_0001u64) * 3u8;
+    let p = (num_bigint::BigUint::from(1u8) << 1023u32) + num_bigint::BigUint::from(0x30_0000_0003u64);
     let q = &p + num_bigint::BigUint::from(2u8);
-    (p * q * num_bigint::BigUint::from(1u8)).to_bytes_be()
+    (p * q).to_bytes_be()
 }
 
 const OKP_KEYS: &[Case] = &[
