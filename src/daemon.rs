@@ -1,9 +1,10 @@
 //! The composition root: settings in, a running server out. The only namer of concrete adapters.
 
+mod background;
 mod descriptors;
 pub mod issuer;
+mod reach;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +16,21 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::issuer::Loaded;
-use crate::acme::identifier::Identifier;
+use self::reach::live;
 use crate::config::Problem;
 use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::admin::socket::{self, AdminSocket, SocketError};
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
-use crate::provisioner::acme::Terms;
+use crate::service::Service;
 use crate::service::slots::MAX_ATTEMPTS;
-use crate::service::sweep::Cursors;
-use crate::service::{Live, Prove, Service};
-use crate::storage::{self, Backend, BoxFuture, Store, StoreError, Table};
+use crate::storage::{self, Backend, Store, StoreError, Table};
 use crate::telemetry;
-use crate::time::{Clock, SystemClock, Timestamp};
-use crate::validation::{Ask, Outcome, Rules, Validator};
+use crate::time::{Clock, SystemClock};
 
 /// Reads the settings again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
@@ -84,6 +83,9 @@ pub enum DaemonError {
         /// Why.
         error: std::io::Error,
     },
+    /// The admin socket.
+    #[error("{0}")]
+    Admin(#[from] SocketError),
     /// Its certificate.
     #[error("{0}")]
     OwnCertificate(#[from] OwnCertificateError),
@@ -98,7 +100,7 @@ impl From<Problem> for DaemonError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners and validation rules of the
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners, limits and validation rules of the
 /// configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
     telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
@@ -126,6 +128,8 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
+    // After the store: a second process on this directory hears of that.
+    let admin = AdminSocket::bind(&settings.admin.socket)?;
     let live = live(&settings, address)?;
     let trust = Trust::new(&roots, issuer.chain());
     let root_fingerprint = roots.first().map(|root| fingerprint(root)).unwrap_or_default();
@@ -138,18 +142,18 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let base_url = settings.server.base_url.clone();
     let request_limits = RequestLimits {
         bytes: settings.server.max_body,
-        time: settings.server.request_timeout,
+        time: settings.server.request_timeout.min(server::STALL),
         under_way: settings.server.max_requests,
+        headers: settings.server.max_headers,
+        url: settings.server.max_url,
     };
     let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, request_limits, boot));
 
     let (stop, stopping) = watch::channel(false);
-    let background = [
-        tokio::spawn(renew_own(service.clone(), own, names, renew_at)),
-        tokio::spawn(sweep(service.clone(), settings.store.retention)),
-    ];
+    let background = background::start(&service, own, names, renew_at, &settings.store);
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
+    let mut commands = tokio::spawn(socket::serve(admin, app.clone(), limits.drain, stopping.clone()));
     let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
@@ -161,7 +165,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
             tracing::info!("stopping: no new requests; those under way are finished");
             let _ = stop.send(true);
             tokio::select! {
-                _ = &mut server => {}
+                _ = async { tokio::join!(&mut server, &mut commands) } => {}
                 () = signals.stop() => tracing::warn!("told to stop again: not waiting for requests under way"),
             }
             Ok(())
@@ -170,8 +174,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         error = store_failure(&*store) => Err(DaemonError::Store(error)),
         // A process that listens no more is to be started anew.
         ended = &mut server => Err(DaemonError::System(format!("the listener ended: {ended:?}"))),
+        ended = &mut commands => Err(DaemonError::System(format!("the admin socket ended: {ended:?}"))),
     };
-    background.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(background);
     store.close().await;
     tracing::info!("stopped");
     outcome
@@ -183,6 +188,8 @@ fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {
         connections: connections.map_err(DaemonError::System)?,
         request: settings.server.request_timeout,
         drain: settings.server.drain_timeout,
+        head: settings.server.max_head,
+        of_network: settings.network_connections,
     })
 }
 
@@ -246,7 +253,7 @@ async fn wait_for_stop(
     }
 }
 
-/// Puts the file's provisioners and validation rules into force; a bad file changes nothing.
+/// Puts the file's provisioners, limits and validation rules into force; a bad file changes nothing.
 fn reload(service: &Service, running: &Settings, read_again: &Reload, address: SocketAddr) {
     let settings = match read_again() {
         Ok(settings) => settings,
@@ -262,7 +269,9 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
         ("[server]", settings.server == running.server),
         ("[store]", settings.store == running.store),
         ("[authority]", settings.authority == running.authority),
+        ("[limits] network_connections", settings.network_connections == running.network_connections),
         ("[log]", settings.log == running.log),
+        ("[admin]", settings.admin == running.admin),
     ];
     for (section, _) in fixed.iter().filter(|(_, same)| !same) {
         tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");
@@ -272,7 +281,7 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
             let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
             tracing::info!(
                 provisioners = names.join(","),
-                "SIGHUP: provisioners and validation rules reloaded"
+                "SIGHUP: provisioners, limits and validation rules reloaded"
             );
             service.reload(live);
         }
@@ -307,72 +316,5 @@ fn backend(engine: Engine) -> Backend {
         Engine::Fjall => Backend::Fjall,
         Engine::Sled => Backend::Sled,
         Engine::Memory => Backend::Memory,
-    }
-}
-
-impl Prove for Validator {
-    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.validate(ask))
-    }
-}
-
-fn live(settings: &Settings, address: SocketAddr) -> Result<Live, DaemonError> {
-    let validation = &settings.validation;
-    let prover = Validator::new(Rules {
-        resolvers: validation.resolvers.clone(),
-        http_port: validation.http_port,
-        tls_alpn_port: validation.tls_alpn_port,
-        allow: validation.allow.clone(),
-        deny: validation.deny.clone(),
-        own_listeners: vec![address],
-        timeout: validation.timeout,
-    })?;
-    let provisioners: HashMap<String, Arc<Terms>> = settings
-        .provisioners
-        .iter()
-        .map(|Provisioner::Acme(acme)| (acme.name.clone(), Arc::new(acme.clone())))
-        .collect();
-    Ok(Live { provisioners, prover: Arc::new(prover), attempts: validation.attempts })
-}
-
-/// Renews the listener's certificate at two thirds of its life.
-async fn renew_own(
-    service: Arc<Service>,
-    own: Arc<OwnCertificate>,
-    names: Vec<Identifier>,
-    mut renew_at: Timestamp,
-) {
-    // Short steps: a machine that slept, or a clock that was set, is noticed soon.
-    const STEP: Duration = Duration::from_secs(30);
-    loop {
-        tokio::time::sleep(STEP).await;
-        if service.now() < renew_at {
-            continue;
-        }
-        match own.renew(&service, &names).await {
-            Ok(next) => {
-                tracing::info!(next = %next, "the server's own certificate was renewed");
-                renew_at = next;
-            }
-            Err(error) => tracing::error!(%error, "the server's own certificate was not renewed; trying on"),
-        }
-    }
-}
-
-/// Sweeps in bounded steps, with pauses so that requests go first.
-async fn sweep(service: Arc<Service>, retention: Duration) {
-    const IDLE: Duration = Duration::from_secs(10);
-    const BUSY: Duration = Duration::from_millis(20);
-    let mut cursors = Cursors::default();
-    loop {
-        let pause = match service.sweep(&mut cursors, retention).await {
-            Ok(swept) if swept.more => BUSY,
-            Ok(_) => IDLE,
-            Err(error) => {
-                tracing::warn!(%error, "sweeping expired data failed; trying on");
-                IDLE
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }

@@ -8,15 +8,16 @@
 //! |---|---|---|
 //! | [`cli`] | one file per command | everything below |
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
-//! | [`client`] | an ACME client for any server | wire, x509, jose |
+//! | [`client`] | an ACME client for any server; commands to a running CA | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
-//! | [`config`] | file → validated settings | acme, provisioner |
+//! | [`config`] | file → validated settings | acme, provisioner, attestation, limits |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
-//! | [`acme`] [`authority`] [`provisioner`] [`audit`] | the pure core | x509, jose |
+//! | [`acme`] [`authority`] [`provisioner`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
+//! | [`attestation`] | what devices' attestation statements prove; pure | x509 |
 //! | [`x509`] [`jose`] | formats | id, time, entropy |
 //! | [`id`] [`time`] [`entropy`] | the floor | nothing |
 //!
@@ -26,6 +27,7 @@
 //! `service` (one snapshot in) → core (a decision) → `storage` (one batch out, durable) → reply.
 
 pub mod acme;
+pub mod attestation;
 pub mod audit;
 pub mod authority;
 pub mod bench;
@@ -38,6 +40,7 @@ pub mod http;
 pub mod id;
 pub mod jose;
 pub mod keystore;
+pub mod limits;
 pub mod provisioner;
 pub mod service;
 pub mod storage;

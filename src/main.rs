@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use mayfly::cli::{self, Cli};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

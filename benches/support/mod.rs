@@ -6,23 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly::acme::challenge::ChallengeKind;
-use mayfly::acme::order::Lifetimes;
 use mayfly::authority::issuer::Issuer;
 use mayfly::authority::signer::Signer;
 use mayfly::entropy::{Entropy, SystemEntropy};
 use mayfly::keystore::file::{FileKey, KeyKind};
+use mayfly::limits::Rules;
 use mayfly::provisioner::acme::Terms;
 use mayfly::service::ceremony::{CeremonyPlan, create_hierarchy};
-use mayfly::service::{Live, Prove, Service};
+use mayfly::service::{Live, Prove, Reach, Service};
 use mayfly::storage::{Backend, BoxFuture, open};
 use mayfly::time::{Clock, SystemClock};
-use mayfly::validation::{Ask, Outcome};
+use mayfly::validation::{Ask, CaaAsk, Consent, Outcome};
 
 struct AlwaysProved;
 
 impl Prove for AlwaysProved {
     fn prove<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Outcome> {
         Box::pin(async { Outcome::Proved })
+    }
+
+    fn consent<'a>(&'a self, _: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        Box::pin(async { Consent::Permitted })
     }
 }
 
@@ -43,23 +47,22 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
         .await
         .expect("a hierarchy");
     let issuer = Issuer::new(made.intermediate_der, &[], intermediate).expect("an issuer");
+    // Nothing is proved twice: each order is the same work.
     let terms = Terms {
-        name: "acme".into(),
         challenges: vec![ChallengeKind::Http01],
-        lifetimes: Lifetimes { default: DAY, min: Duration::from_secs(300), max: DAY },
-        allow: Vec::new(),
-        deny: Vec::new(),
-        wildcards: true,
-        max_names: 100,
-        order_ttl: Duration::from_secs(7200),
         authorization_ttl: Duration::ZERO,
-        terms_of_service: None,
-        website: None,
+        ..Terms::named("acme")
+    };
+    let reach = Reach {
+        prover: Arc::new(AlwaysProved),
+        account_urls: "https://ca.test/acme/acme/account/".into(),
+        account_hash_prefix: "https://ca.test/acme/acme/account-hash/".into(),
     };
     let live = Live {
         provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),
-        prover: Arc::new(AlwaysProved),
+        reach: HashMap::from([("acme".to_owned(), reach)]),
         attempts: 1,
+        limits: Rules::default(),
     };
     Arc::new(Service::new(store, clock, entropy, Arc::new(issuer), live))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{ErrorKind, Refusal};
-use crate::id::AccountId;
+use crate::id::{AccountId, EabKid};
 use crate::time::Timestamp;
 use crate::x509::spki::PublicKey;
 
@@ -44,7 +44,24 @@ pub struct Account {
 
 /// What an account may hold besides; the default says nothing. Grows at its end only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountDetails {}
+pub struct AccountDetails {
+    /// The external account it was bound to when it was created, for good.
+    pub eab: Option<EabBinding>,
+}
+
+/// An external account binding (RFC 8555 §7.3.4), verified when the account was created. The JWS is
+/// kept as the client sent it, because the account object is to show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EabBinding {
+    /// The key that the MAC was made with.
+    pub kid: EabKid,
+    /// `protected`
+    pub protected: String,
+    /// `payload`: the key that the account was created with.
+    pub payload: String,
+    /// `signature`
+    pub signature: String,
+}
 
 /// Checks the contact list of newAccount or an update (RFC 8555 §7.3).
 pub fn check_contacts(contacts: &[String]) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! Challenge types (RFC 8555 §8, RFC 8737) and what may prove what.
+//! Challenge types (RFC 8555 §8, RFC 8737 and drafts) and what may prove what.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,24 @@ pub enum ChallengeKind {
     Dns01,
     /// RFC 8737.
     TlsAlpn01,
+    /// draft-ietf-acme-dns-account-label.
+    DnsAccount01,
+    /// draft-ietf-acme-dns-persist.
+    DnsPersist01,
+    /// draft-ietf-acme-device-attest §5; proved by the response itself.
+    DeviceAttest01,
 }
 
 impl ChallengeKind {
     /// One row per kind: the kind and its name on the wire.
-    pub const TABLE: &[(Self, &'static str)] =
-        &[(Self::Http01, "http-01"), (Self::Dns01, "dns-01"), (Self::TlsAlpn01, "tls-alpn-01")];
+    pub const TABLE: &[(Self, &'static str)] = &[
+        (Self::Http01, "http-01"),
+        (Self::Dns01, "dns-01"),
+        (Self::TlsAlpn01, "tls-alpn-01"),
+        (Self::DnsAccount01, "dns-account-01"),
+        (Self::DnsPersist01, "dns-persist-01"),
+        (Self::DeviceAttest01, "device-attest-01"),
+    ];
 
     /// The name on the wire and in the configuration.
     pub fn name(self) -> &'static str {
@@ -26,6 +38,9 @@ impl ChallengeKind {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsAccount01 => "dns-account-01",
+            Self::DnsPersist01 => "dns-persist-01",
+            Self::DeviceAttest01 => "device-attest-01",
         }
     }
 
@@ -34,14 +49,34 @@ impl ChallengeKind {
         Self::TABLE.iter().find(|(_, text)| *text == name).map(|(kind, _)| *kind)
     }
 
-    /// Whether this kind can prove control of `identifier`: a wildcard needs dns-01
-    /// (RFC 8555 §7.4.1), an address cannot use it (RFC 8738 §7).
+    /// Whether a challenge of this kind has a token; clients that read every challenge by the form of
+    /// RFC 8555 §8 fall over one that has none.
+    pub fn has_token(self) -> bool {
+        match self {
+            Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DeviceAttest01 => true,
+            Self::DnsPersist01 => false,
+        }
+    }
+
+    /// Whether this kind can prove control of `identifier`: a wildcard needs one of the DNS kinds
+    /// (RFC 8555 §7.4.1), an address cannot use them (RFC 8738 §7); a device is attested, and nothing
+    /// else is.
     pub fn can_prove(self, identifier: &Identifier) -> bool {
         match (self, identifier) {
-            (_, Identifier::Dns(_)) | (Self::Dns01, Identifier::Wildcard(_)) => true,
+            (
+                Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DnsPersist01,
+                Identifier::Dns(_),
+            ) => true,
+            (Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01, Identifier::Wildcard(_)) => true,
             (Self::Http01 | Self::TlsAlpn01, Identifier::Ip(_)) => true,
+            (Self::DeviceAttest01, Identifier::Permanent(_)) => true,
+            (Self::DeviceAttest01, Identifier::Dns(_) | Identifier::Wildcard(_) | Identifier::Ip(_)) => false,
+            (
+                Self::Http01 | Self::Dns01 | Self::TlsAlpn01 | Self::DnsAccount01 | Self::DnsPersist01,
+                Identifier::Permanent(_),
+            ) => false,
             (Self::Http01 | Self::TlsAlpn01, Identifier::Wildcard(_)) => false,
-            (Self::Dns01, Identifier::Ip(_)) => false,
+            (Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01, Identifier::Ip(_)) => false,
         }
     }
 }
@@ -61,16 +96,18 @@ mod tests {
     }
 
     #[test]
-    fn what_proves_what() {
+    fn field_31_what_proves_what() {
         use ChallengeKind::*;
         let rows = [
-            ("dns", "a.test", [true, true, true]),
-            ("dns", "*.a.test", [false, true, false]),
-            ("ip", "10.0.0.1", [true, false, true]),
+            ("dns", "a.test", [true, true, true, true, true, false]),
+            ("dns", "*.a.test", [false, true, false, true, true, false]),
+            ("ip", "10.0.0.1", [true, false, true, false, false, false]),
+            ("permanent-identifier", "C02XG0FDH05Q", [false, false, false, false, false, true]),
         ];
         for (kind, value, want) in rows {
             let id = Identifier::parse(kind, value).unwrap();
-            assert_eq!([Http01, Dns01, TlsAlpn01].map(|c| c.can_prove(&id)), want, "{value}");
+            let kinds = [Http01, Dns01, TlsAlpn01, DnsAccount01, DnsPersist01, DeviceAttest01];
+            assert_eq!(kinds.map(|c| c.can_prove(&id)), want, "{value}");
         }
     }
 }

@@ -1,10 +1,13 @@
-//! Identifiers (RFC 8555 §9.7.7, RFC 8738): parsed once, normal form only.
+//! Identifiers (RFC 8555 §9.7.7, RFC 8738, draft-ietf-acme-device-attest): parsed once, normal form
+//! only.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::x509::permanent;
 
 /// Longest DNS name, bytes.
 const MAX_NAME: usize = 253;
@@ -78,6 +81,48 @@ impl fmt::Display for DnsName {
     }
 }
 
+/// Longest permanent identifier, bytes; serial numbers and the like have a few dozen.
+const MAX_DEVICE: usize = 255;
+
+/// A device's permanent identifier (draft-ietf-acme-device-attest §3.1): `VALUE`, or `VALUE/ASSIGNER`
+/// with an object identifier; octet for octet as the client wrote it, no control characters, at most
+/// 255 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PermanentId(String);
+
+impl PermanentId {
+    /// Parses the text form.
+    pub fn parse(text: &str) -> Result<Self, IdentifierError> {
+        let (value, assigner) = match text.split_once('/') {
+            Some((value, assigner)) => (value, Some(assigner)),
+            None => (text, None),
+        };
+        if value.is_empty() {
+            return Err(IdentifierError::Empty);
+        }
+        if text.len() > MAX_DEVICE {
+            return Err(IdentifierError::DeviceTooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(IdentifierError::DeviceControl);
+        }
+        if assigner.is_some_and(|oid| permanent::oid_content(oid).is_none()) {
+            return Err(IdentifierError::Assigner);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text form without the assigner.
+    pub fn value(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
 /// What an authorization can prove control of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Identifier {
@@ -87,6 +132,8 @@ pub enum Identifier {
     Wildcard(DnsName),
     /// An IPv4 or IPv6 address.
     Ip(IpAddr),
+    /// A device.
+    Permanent(PermanentId),
 }
 
 impl Identifier {
@@ -95,6 +142,7 @@ impl Identifier {
         match kind {
             "dns" => Self::parse_dns(value),
             "ip" => Self::parse_ip(value),
+            "permanent-identifier" => PermanentId::parse(value).map(Self::Permanent),
             _ => Err(IdentifierError::UnsupportedType),
         }
     }
@@ -128,11 +176,12 @@ impl Identifier {
         Ok(Self::Ip(ip))
     }
 
-    /// The ACME type: `dns` or `ip`.
+    /// The ACME type: `dns`, `ip` or `permanent-identifier`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Dns(_) | Self::Wildcard(_) => "dns",
             Self::Ip(_) => "ip",
+            Self::Permanent(_) => "permanent-identifier",
         }
     }
 
@@ -142,6 +191,7 @@ impl Identifier {
             Self::Dns(name) => name.as_str().into(),
             Self::Wildcard(name) => format!("*.{name}").into(),
             Self::Ip(ip) => ip.to_string().into(),
+            Self::Permanent(device) => device.as_str().into(),
         }
     }
 
@@ -150,7 +200,13 @@ impl Identifier {
         match self {
             Self::Dns(name) | Self::Wildcard(name) => name.as_str().into(),
             Self::Ip(ip) => ip.to_string().into(),
+            Self::Permanent(device) => device.as_str().into(),
         }
+    }
+
+    /// Whether this names a device and no host.
+    pub fn is_device(&self) -> bool {
+        matches!(self, Self::Permanent(_))
     }
 
     /// Whether this is a wildcard.
@@ -216,6 +272,15 @@ pub enum IdentifierError {
     /// `::ffff:1.2.3.4`
     #[error("the address is an IPv4-mapped IPv6 address: give the IPv4 address")]
     MappedAddress,
+    /// Over 255 bytes.
+    #[error("the permanent identifier is longer than 255 bytes")]
+    DeviceTooLong,
+    /// Control characters.
+    #[error("the permanent identifier has control characters")]
+    DeviceControl,
+    /// Behind the slash is no object identifier.
+    #[error("the permanent identifier's assigner is not a dotted-decimal object identifier")]
+    Assigner,
 }
 
 #[cfg(test)]
@@ -223,8 +288,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table() {
+    fn field_31_wildcards_idn_and_long_labels() {
         use IdentifierError::*;
+        let long_device = "d".repeat(256);
         let long_label = format!("{}.test", "a".repeat(64));
         let long_name = format!("{}test", "abcdefgh.".repeat(28));
         // 253 bytes is the most, and `*.` counts: one label must still fit in its place.
@@ -300,6 +366,18 @@ mod tests {
             ("ip", "fe80::1%eth0", Err(NotAnAddress)),
             ("ip", "::ffff:10.0.0.1", Err(MappedAddress)),
             ("ip", "10.0.0.0/8", Err(NotAnAddress)),
+            ("permanent-identifier", "ABCDEF123456", Ok("ABCDEF123456")),
+            ("permanent-identifier", "ABCdef 12/1.2.3.4", Ok("ABCdef 12/1.2.3.4")),
+            ("permanent-identifier", &long_label, Ok(&long_label)),
+            ("permanent-identifier", "", Err(Empty)),
+            ("permanent-identifier", "/1.2.3", Err(Empty)),
+            ("permanent-identifier", "A/", Err(Assigner)),
+            ("permanent-identifier", "A/1.2/3", Err(Assigner)),
+            ("permanent-identifier", "A/1.40", Err(Assigner)),
+            ("permanent-identifier", "A/one", Err(Assigner)),
+            ("permanent-identifier", "A\nB", Err(DeviceControl)),
+            ("permanent-identifier", &long_device, Err(DeviceTooLong)),
+            ("hardware-module", "ABCD/1.2.3.4", Err(UnsupportedType)),
             ("email", "a@example.test", Err(UnsupportedType)),
             ("DNS", "example.test", Err(UnsupportedType)),
         ];

@@ -11,3 +11,6 @@ pub mod error;
 pub mod identifier;
 pub mod nonce;
 pub mod order;
+pub mod renewal;
+pub mod star;
+pub mod subdomain;

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::challenge::ChallengeKind;
 use super::error::{ErrorKind, Refusal, StoredProblem, Subproblem};
 use super::identifier::{Identifier, IdentifierError};
-use crate::id::{AccountId, OrderId};
+use super::renewal::CertId;
+use super::star::{AutoRenewal, Renewing};
+use super::subdomain::Named;
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -35,7 +38,7 @@ pub struct Order {
     pub not_before: Option<Timestamp>,
     /// As asked for.
     pub not_after: Option<Timestamp>,
-    /// One per identifier, in the client's order.
+    /// One per identifier, in the client's order, unless [`OrderDetails::names`] has it otherwise.
     pub slots: Vec<Slot>,
     /// How far finalization has come.
     pub finish: Finish,
@@ -45,7 +48,35 @@ pub struct Order {
 
 /// What an order may hold besides; the default says nothing. Grows at its end only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderDetails {}
+pub struct OrderDetails {
+    /// No order, but what keeps an authorization that was asked for ahead of any (RFC 8555 §7.4.1).
+    pub pre_authorization: bool,
+    /// The slots whose authorizations count for the names below theirs too (RFC 9444).
+    pub subdomains: Vec<u16>,
+    /// The identifiers in the client's order, each with its slot; empty if they are the slots' own.
+    pub names: Vec<Named>,
+    /// The keys that devices were attested to hold, at most one for each of the order's own
+    /// authorizations.
+    pub attested: Vec<AttestedKey>,
+    /// The certificate that the order's is to replace (RFC 9773 §5).
+    pub replaces: Option<CertId>,
+    /// The profile asked for, or the provisioner's default one.
+    pub profile: Option<String>,
+    /// The row that leads from the account, names and key to this order's certificate, if there is
+    /// one: it goes with the order.
+    pub reuse_row: Option<[u8; 32]>,
+    /// Of an order that is renewed automatically (RFC 8739): what was agreed.
+    pub auto_renewal: Option<AutoRenewal>,
+}
+
+/// The key that device-attest-01 proved an identifier with: the only one that may be certified for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestedKey {
+    /// The authorization's place in the order.
+    pub slot: u16,
+    /// The key's [`crate::x509::spki::Spki::fingerprint`].
+    pub key: [u8; 32],
+}
 
 /// The authorization of one identifier of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +94,18 @@ pub enum Slot {
         /// Until when it holds.
         expires: Timestamp,
     },
+    /// Valid without a challenge: the account's external account binding vouches for it. Kept with
+    /// this order and good for no other. That the key still does is asked again on finalize.
+    Trusted {
+        /// For what.
+        identifier: Identifier,
+        /// Until when it holds.
+        expires: Timestamp,
+        /// Given up by the client.
+        deactivated: bool,
+        /// Which key vouches.
+        by: EabKid,
+    },
 }
 
 impl Slot {
@@ -70,7 +113,19 @@ impl Slot {
     pub fn identifier(&self) -> &Identifier {
         match self {
             Self::Own(authorization) => &authorization.identifier,
-            Self::Reused { identifier, .. } => identifier,
+            Self::Reused { identifier, .. } | Self::Trusted { identifier, .. } => identifier,
+        }
+    }
+
+    /// The status at `now`; see [`Order::status`] for [`Slot::Reused`].
+    pub fn status(&self, now: Timestamp) -> AuthorizationStatus {
+        match self {
+            Self::Own(authorization) => authorization.status(now),
+            Self::Trusted { deactivated: true, .. } => AuthorizationStatus::Deactivated,
+            Self::Trusted { expires, .. } | Self::Reused { expires, .. } if now < *expires => {
+                AuthorizationStatus::Valid
+            }
+            Self::Trusted { .. } | Self::Reused { .. } => AuthorizationStatus::Expired,
         }
     }
 }
@@ -128,17 +183,20 @@ pub enum Finish {
     },
     /// Refused after the CSR was accepted.
     Failed(StoredProblem),
+    /// Accepted, and certificates are issued one after the other (RFC 8739).
+    Renewing(Box<Renewing>),
 }
 
-/// RFC 8555 §7.1.6.
+/// RFC 8555 §7.1.6, RFC 8739 §3.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the RFC's own words")]
+#[expect(missing_docs, reason = "the RFCs' own words")]
 pub enum OrderStatus {
     Pending,
     Ready,
     Processing,
     Valid,
     Invalid,
+    Canceled,
 }
 
 /// RFC 8555 §7.1.6.
@@ -229,6 +287,10 @@ impl Authorization {
                 // Long enough for the order at hand, and as long as reuse allows.
                 self.expires = self.expires.max(now + keep);
             }
+            Verdict::ProvedUntil(end) => {
+                challenge.state = ChallengeState::Valid(now);
+                self.expires = self.expires.max(now + keep).min(end);
+            }
             Verdict::Failed(problem) => challenge.state = ChallengeState::Invalid(problem),
             Verdict::Inconclusive(problem) => challenge.state = ChallengeState::Pending(Some(problem)),
         }
@@ -256,10 +318,29 @@ impl Authorization {
 pub enum Verdict {
     /// Control is proved.
     Proved,
+    /// Control is proved, by what may not be relied on from then on.
+    ProvedUntil(Timestamp),
     /// It is not, and asking again will not help.
     Failed(StoredProblem),
     /// Nothing was found out, through no fault of the client; it may ask again.
     Inconclusive(StoredProblem),
+}
+
+impl Verdict {
+    /// The same, its problem (if it has one about an identifier) about this one: an authorization that
+    /// counts for subdomains is asked for by another name than its own.
+    pub fn about(self, identifier: &Identifier) -> Self {
+        let about = |problem: StoredProblem| StoredProblem {
+            identifier: problem.identifier.map(|_| identifier.clone()),
+            ..problem
+        };
+        match self {
+            Self::Proved => Self::Proved,
+            Self::ProvedUntil(end) => Self::ProvedUntil(end),
+            Self::Failed(problem) => Self::Failed(about(problem)),
+            Self::Inconclusive(problem) => Self::Inconclusive(about(problem)),
+        }
+    }
 }
 
 impl Order {
@@ -270,6 +351,9 @@ impl Order {
             Finish::Issued { .. } => return OrderStatus::Valid,
             Finish::Failed(_) => return OrderStatus::Invalid,
             Finish::Processing(_) => return OrderStatus::Processing,
+            // RFC 8739 §3.1.1, §3.3: valid, also when the renewal has come to its end.
+            Finish::Renewing(state) if state.canceled.is_none() => return OrderStatus::Valid,
+            Finish::Renewing(_) => return OrderStatus::Canceled,
             Finish::Open => {}
         }
         if now >= self.expires {
@@ -277,12 +361,7 @@ impl Order {
         }
         let mut all_valid = true;
         for slot in &self.slots {
-            let status = match slot {
-                Slot::Own(authorization) => authorization.status(now),
-                Slot::Reused { expires, .. } if now < *expires => AuthorizationStatus::Valid,
-                Slot::Reused { .. } => AuthorizationStatus::Expired,
-            };
-            match status {
+            match slot.status(now) {
                 AuthorizationStatus::Valid => {}
                 AuthorizationStatus::Pending => all_valid = false,
                 AuthorizationStatus::Invalid
@@ -298,9 +377,8 @@ impl Order {
     /// [`Slot::Reused`] is kept elsewhere and not judged here.
     pub fn still_proved(&self) -> bool {
         self.slots.iter().all(|slot| match slot {
-            Slot::Own(authorization) => {
-                let status = authorization.status(Timestamp::EPOCH);
-                status == AuthorizationStatus::Valid
+            Slot::Own(_) | Slot::Trusted { .. } => {
+                slot.status(Timestamp::EPOCH) == AuthorizationStatus::Valid
             }
             Slot::Reused { .. } => true,
         })
@@ -308,7 +386,20 @@ impl Order {
 
     /// The identifiers, in the client's order.
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
-        self.slots.iter().map(Slot::identifier)
+        let names = &self.details.names;
+        let own = self.slots.iter().filter(|_| names.is_empty()).map(Slot::identifier);
+        names.iter().map(|named| &named.identifier).chain(own)
+    }
+
+    /// The identifiers, in the client's order, each with the slot that authorizes it; one without a slot
+    /// is left out ([`Order::check_coverage`] refuses such an order).
+    pub fn named(&self) -> impl Iterator<Item = (&Identifier, &Slot)> {
+        let names = &self.details.names;
+        let own = self.slots.iter().filter(|_| names.is_empty()).map(|slot| (slot.identifier(), slot));
+        let named = names.iter().filter_map(|named| {
+            self.slots.get(usize::from(named.slot)).map(|slot| (&named.identifier, slot))
+        });
+        named.chain(own)
     }
 
     /// Why it is invalid, if it is and a reason is known.
@@ -317,12 +408,25 @@ impl Order {
             Finish::Failed(problem) => Some(problem),
             _ => self.slots.iter().find_map(|slot| match slot {
                 Slot::Own(authorization) => authorization.problem(),
-                Slot::Reused { .. } => None,
+                Slot::Reused { .. } | Slot::Trusted { .. } => None,
             }),
         }
     }
 
-    /// The order's own authorization at `index`.
+    /// The fingerprint of the key that was attested for the order's own authorization at `index`.
+    pub fn attested_key(&self, index: usize) -> Option<&[u8; 32]> {
+        self.details.attested.iter().find(|held| usize::from(held.slot) == index).map(|held| &held.key)
+    }
+
+    /// The authorization at `index`, if this order keeps it.
+    pub fn kept(&self, index: u16) -> Option<&Slot> {
+        match self.slots.get(usize::from(index))? {
+            slot @ (Slot::Own(_) | Slot::Trusted { .. }) => Some(slot),
+            Slot::Reused { .. } => None,
+        }
+    }
+
+    /// The order's own authorization at `index`, to be proved by challenges.
     pub fn own(&self, index: u16) -> Option<&Authorization> {
         match self.slots.get(usize::from(index)) {
             Some(Slot::Own(authorization)) => Some(authorization),
@@ -340,8 +444,19 @@ impl Order {
 
     /// Takes one of the account's authorizations back.
     pub fn deactivate(&mut self, index: u16, now: Timestamp) -> Result<(), Refusal> {
-        let Some(authorization) = self.own_mut(index) else {
-            return Err(Refusal::malformed("there is no such authorization"));
+        let settled = "status: the authorization is neither pending nor valid";
+        let authorization = match self.slots.get_mut(usize::from(index)) {
+            Some(Slot::Own(authorization)) => authorization,
+            Some(Slot::Trusted { deactivated, expires, .. }) => {
+                if *deactivated || now >= *expires {
+                    return Err(Refusal::malformed(settled));
+                }
+                *deactivated = true;
+                return Ok(());
+            }
+            Some(Slot::Reused { .. }) | None => {
+                return Err(Refusal::malformed("there is no such authorization"));
+            }
         };
         match authorization.status(now) {
             AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
@@ -354,18 +469,20 @@ impl Order {
                 }
                 Ok(())
             }
-            _ => Err(Refusal::malformed("status: the authorization is neither pending nor valid")),
+            _ => Err(Refusal::malformed(settled)),
         }
     }
 }
 
 /// An identifier as the client wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawIdentifier {
     /// `type`.
     pub kind: String,
     /// `value`.
     pub value: String,
+    /// `ancestorDomain` (RFC 9444 §4.3).
+    pub ancestor: Option<String>,
 }
 
 /// Normalises, bounds and deduplicates what newOrder asks for. `allowed` is the provisioner's
@@ -383,7 +500,7 @@ pub fn read_identifiers(
     }
     let (mut identifiers, mut problems) = (Vec::with_capacity(raw.len()), Vec::new());
     let mut seen = BTreeSet::new();
-    for RawIdentifier { kind, value } in raw {
+    for RawIdentifier { kind, value, .. } in raw {
         let subproblem = |error_kind, detail: String| Subproblem {
             kind: error_kind,
             detail,
@@ -476,6 +593,7 @@ pub fn name_of(status: OrderStatus) -> &'static str {
         OrderStatus::Processing => "processing",
         OrderStatus::Valid => "valid",
         OrderStatus::Invalid => "invalid",
+        OrderStatus::Canceled => "canceled",
     }
 }
 

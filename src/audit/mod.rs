@@ -8,7 +8,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
 use crate::acme::identifier::Identifier;
 use crate::authority::certificate::Revoker;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Requester;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -52,4 +52,25 @@ pub enum Event {
     IssuanceRefused { account: AccountId, order: OrderId, error: ErrorKind },
     /// A certificate was revoked.
     CertificateRevoked { serial: Serial, by: Revoker, reason: Option<u8> },
+    /// The operator made a key for external account binding.
+    EabKeyCreated { kid: EabKid, provisioner: String, trusts_names: bool },
+    /// The operator revoked one.
+    EabKeyRevoked { kid: EabKid },
+    /// An account was created under a key.
+    AccountBound { account: AccountId, kid: EabKid },
+    /// Names of an order were authorized without a challenge, because the account's key vouches for
+    /// them.
+    NamesTrusted { account: AccountId, order: OrderId, kid: EabKid, identifiers: Vec<Identifier> },
+    /// An order got a certificate that its account had already; nothing was signed.
+    CertificateReused { serial: Serial, account: AccountId, order: OrderId },
+    /// An account that nobody had used for long was removed.
+    AccountRemoved { provisioner: String, account: AccountId, thumbprint: [u8; 32] },
+    /// An order was accepted whose certificates are issued one after the other, up to its end.
+    AutoRenewalBegun { account: AccountId, order: OrderId, end: Timestamp },
+    /// Its owner ended that.
+    AutoRenewalCanceled { account: AccountId, order: OrderId },
+    /// It was ended since its account, or an authorization of it, was given up.
+    AutoRenewalStopped { account: AccountId, order: OrderId, error: ErrorKind },
+    /// The next certificate was refused; it is tried again, and recorded again when the reason changes.
+    AutoRenewalRefused { account: AccountId, order: OrderId, error: ErrorKind },
 }

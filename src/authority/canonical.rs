@@ -7,9 +7,11 @@
 use super::draft::Draft;
 use super::issuer::{Issuer, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::der::{sequence, tlv};
+use crate::x509::permanent;
 use crate::x509::spki::PublicKey;
 
 /// Content bytes of the object identifiers (2.5.29.N).
@@ -75,11 +77,15 @@ fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
         (BASIC_CONSTRAINTS, Purpose::Intermediate(_)) => {
             (true, sequence(&[&[0x01, 0x01, 0xff], &[0x02, 0x01, 0x00]]))
         }
-        (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => {
-            let names: Vec<Vec<u8>> = names.iter().map(general_name).collect();
-            (true, sequence(&names.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+        (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => (true, subject_alt_name(names)?),
+        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => {
+            let usages: &[&[u8]] = match grant.leaf().usages {
+                Usages::Both => &[SERVER_AUTH, CLIENT_AUTH],
+                Usages::Server => &[SERVER_AUTH],
+                Usages::Client => &[CLIENT_AUTH],
+            };
+            (false, sequence(usages))
         }
-        (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => (false, sequence(&[SERVER_AUTH, CLIENT_AUTH])),
         _ => return None,
     };
     let mark: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };
@@ -96,10 +102,17 @@ fn key_usage(purpose: &Purpose, key: &PublicKey) -> [u8; 4] {
     }
 }
 
-fn general_name(name: &Identifier) -> Vec<u8> {
-    match name {
+/// The value of subjectAltName; `None` if a device's assigner is no object identifier.
+pub(super) fn subject_alt_name(names: &[Identifier]) -> Option<Vec<u8>> {
+    let names = names.iter().map(general_name).collect::<Option<Vec<_>>>()?;
+    Some(sequence(&names.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
+fn general_name(name: &Identifier) -> Option<Vec<u8>> {
+    Some(match name {
         Identifier::Dns(_) | Identifier::Wildcard(_) => tlv(0x82, &[name.order_value().as_bytes()]),
         Identifier::Ip(std::net::IpAddr::V4(ip)) => tlv(0x87, &[&ip.octets()]),
         Identifier::Ip(std::net::IpAddr::V6(ip)) => tlv(0x87, &[&ip.octets()]),
-    }
+        Identifier::Permanent(device) => return permanent::general_name(device.as_str()),
+    })
 }

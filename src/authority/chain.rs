@@ -21,7 +21,7 @@ pub enum ChainError {
     NoRoot,
 }
 
-fn parse(der: &[u8], place: usize) -> Result<X509Certificate<'_>, ChainError> {
+pub(super) fn parse(der: &[u8], place: usize) -> Result<X509Certificate<'_>, ChainError> {
     match X509Certificate::from_der(der) {
         Ok(([], parsed)) => Ok(parsed),
         _ => Err(ChainError::Malformed(place)),
@@ -42,9 +42,9 @@ fn check_time(certificate: &X509Certificate<'_>, place: usize, now: Timestamp) -
     if now < start || now >= end { Err(ChainError::NotValid(place, start, end)) } else { Ok(()) }
 }
 
-/// Checks that each certificate of `chain` (DER, issuer first, without the root) was signed by the
-/// next one, the last one by one of `roots`, and that all of them are valid at `now`.
-pub fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(), ChainError> {
+/// Checks that each certificate of `chain` (DER, issuer first) was signed by the next one, and that
+/// all of them are valid at `now`; the certificates, read.
+pub(super) fn check_links(chain: &[Vec<u8>], now: Timestamp) -> Result<Vec<X509Certificate<'_>>, ChainError> {
     let parsed: Vec<_> =
         chain.iter().enumerate().map(|(place, der)| parse(der, place)).collect::<Result<_, _>>()?;
     for (place, certificate) in parsed.iter().enumerate() {
@@ -55,6 +55,13 @@ pub fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(),
             return Err(ChainError::Broken(place));
         }
     }
+    Ok(parsed)
+}
+
+/// Checks that each certificate of `chain` (DER, issuer first, without the root) was signed by the
+/// next one, the last one by one of `roots`, and that all of them are valid at `now`.
+pub fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(), ChainError> {
+    let parsed = check_links(chain, now)?;
     let top = parsed.last().ok_or(ChainError::NoRoot)?;
     for root in roots {
         let root = parse(root, parsed.len())?;

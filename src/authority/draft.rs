@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 
+use super::canonical;
 use super::issuer::{Issuer, SubjectKey, key_identifier};
 use crate::acme::identifier::Identifier;
+use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -65,9 +67,17 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
             params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages =
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
+            params.extended_key_usages = extended_key_usage(grant.leaf().usages);
+            if names.iter().any(Identifier::is_device) {
+                // The builder has no PermanentIdentifier (RFC 4043).
+                let names = canonical::subject_alt_name(names)
+                    .ok_or_else(|| DraftError::Build("a device's assigner does not encode".into()))?;
+                let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names);
+                extension.set_criticality(true);
+                params.custom_extensions.push(extension);
+            } else {
+                params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
+            }
         }
         Purpose::Root(common_name) => ca_profile(&mut params, common_name, BasicConstraints::Unconstrained),
         Purpose::Intermediate(common_name) => {
@@ -96,6 +106,14 @@ fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
     }
 }
 
+fn extended_key_usage(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
+    match usages {
+        Usages::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Usages::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Usages::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+    }
+}
+
 fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
     Ok(match name {
         Identifier::Dns(_) | Identifier::Wildcard(_) => SanType::DnsName(
@@ -105,6 +123,9 @@ fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
                 .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
         ),
         Identifier::Ip(ip) => SanType::IpAddress(*ip),
+        Identifier::Permanent(_) => {
+            return Err(DraftError::Build("the builder has no name for a device".into()));
+        }
     })
 }
 

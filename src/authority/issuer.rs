@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, PublicKeyData, SigningKey};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::alternate::AlternateChain;
 use super::signer::{SignatureAlgorithm, Signer};
 use crate::time::Timestamp;
 use crate::x509::pem;
@@ -24,6 +25,7 @@ pub struct Issuer {
     not_after: Timestamp,
     signer: Arc<dyn Signer>,
     builder: rcgen::Issuer<'static, Unsigned>,
+    alternates: Vec<AlternateChain>,
 }
 
 /// Why a certificate and a key do not make an issuer.
@@ -75,7 +77,19 @@ impl Issuer {
         }
         let chain: Vec<Vec<u8>> = std::iter::once(der.clone()).chain(above.iter().cloned()).collect();
         let chain_pem = chain.iter().map(|certificate| pem::certificate(certificate)).collect();
-        Ok(Self { der, chain_pem, chain, key_id, subject, not_before, not_after, signer, builder })
+        let alternates = Vec::new();
+        Ok(Self {
+            der,
+            chain_pem,
+            chain,
+            key_id,
+            subject,
+            not_before,
+            not_after,
+            signer,
+            builder,
+            alternates,
+        })
     }
 
     /// A root about to be made: it has a name and a key, and its certificate is what it issues
@@ -101,6 +115,7 @@ impl Issuer {
             not_after,
             builder: rcgen::Issuer::new(params, Unsigned::of(&*signer)),
             signer,
+            alternates: Vec::new(),
         }
     }
 
@@ -115,6 +130,14 @@ impl Issuer {
     /// The same as PEM text.
     pub fn chain_pem(&self) -> &str {
         &self.chain_pem
+    }
+    /// The same issuer, offering these chains as well.
+    pub fn with_alternates(self, alternates: Vec<AlternateChain>) -> Self {
+        Self { alternates, ..self }
+    }
+    /// Other chains over the same key and name, in the configuration's order.
+    pub fn alternates(&self) -> &[AlternateChain] {
+        &self.alternates
     }
     /// Its subject key identifier.
     pub fn key_id(&self) -> &[u8; 20] {
@@ -154,7 +177,7 @@ fn issuer_written_by(builder: &rcgen::Issuer<'static, Unsigned>, signer: &dyn Si
     Some(parsed.issuer().as_raw().to_vec())
 }
 
-fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
+pub(super) fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
     certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
         x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => id.0.try_into().ok(),
         _ => None,

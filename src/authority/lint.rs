@@ -20,12 +20,13 @@ use super::draft::{BACKDATE, Draft};
 use super::issuer::{Issuer, key_identifier};
 use super::policy;
 use super::signer::SignatureAlgorithm;
-use crate::acme::identifier::Identifier;
+use crate::acme::identifier::{Identifier, PermanentId};
+use crate::provisioner::profile::KeyType;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
-use crate::x509::der;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
+use crate::x509::{der, permanent};
 
 /// A to-be-signed certificate that passed. Made here only, used up by [`super::sign::sign`].
 #[derive(Debug)]
@@ -76,6 +77,9 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
     require(oids.windows(2).all(|pair| pair[0] != pair[1]), "no extension is doubled")?;
     match grant.purpose() {
         Purpose::Leaf(names) => {
+            // Of the key in the certificate, which by now is the granted one.
+            let key_type = KeyType::of(grant.key().key());
+            require(grant.leaf().key_types.contains(key_type), "its key is of a granted type")?;
             require(parsed.subject().iter_rdn().next().is_none(), "a leaf's subject is empty")?;
             let expected = [
                 SUBJECT_KEY_ID,
@@ -177,7 +181,7 @@ fn check_leaf_extension(
     match extension {
         ParsedExtension::SubjectAlternativeName(san) => {
             let found = san.general_names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
-            let found = found.ok_or(LintError::Rule("every name is a DNS name or an address"))?;
+            let found = found.ok_or(LintError::Rule("every name is a DNS name, an address or a device"))?;
             require(found == names, "the names are the granted ones, in their order")
         }
         ParsedExtension::BasicConstraints(constraints) => {
@@ -192,15 +196,15 @@ fn check_leaf_extension(
             require(usage.flags == wanted, "key usage fits the key")
         }
         ParsedExtension::ExtendedKeyUsage(usage) => require(
-            usage.server_auth
-                && usage.client_auth
+            usage.server_auth == grant.leaf().usages.server()
+                && usage.client_auth == grant.leaf().usages.client()
                 && !usage.any
                 && !usage.code_signing
                 && !usage.email_protection
                 && !usage.time_stamping
                 && !usage.ocsp_signing
                 && usage.other.is_empty(),
-            "extended key usage is serverAuth and clientAuth",
+            "extended key usage is the granted one",
         ),
         other => check_key_ids(other, grant, issuer),
     }
@@ -240,7 +244,7 @@ fn check_key_ids(extension: &ParsedExtension<'_>, grant: &Grant, issuer: &Issuer
     }
 }
 
-fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
+pub(super) fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
     match name {
         GeneralName::DNSName(text) => {
             let identifier = Identifier::parse_dns(text).ok()?;
@@ -248,6 +252,10 @@ fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
         }
         GeneralName::IPAddress(octets) => {
             crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
+        }
+        GeneralName::OtherName(oid, value) if oid.as_bytes() == permanent::PERMANENT_IDENTIFIER => {
+            let device = PermanentId::parse(&permanent::parse_other_name(value)?).ok()?;
+            Some(Identifier::Permanent(device))
         }
         _ => None,
     }

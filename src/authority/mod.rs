@@ -5,6 +5,7 @@
 //! read by a parser that is not the builder) → [`sign::sign`], which takes a [`lint::Linted`] and
 //! nothing else.
 
+pub mod alternate;
 mod canonical;
 pub mod certificate;
 pub mod chain;

@@ -42,7 +42,10 @@ impl Issued {
             issued: now,
             not_after: self.not_after,
             revocation: None,
-            details: CertificateDetails::default(),
+            details: CertificateDetails {
+                profile: self.grant.profile().map(str::to_owned),
+                ..CertificateDetails::default()
+            },
         }
     }
 }

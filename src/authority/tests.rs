@@ -1,6 +1,7 @@
 //! From grant to certificate: what comes out, and what the lint and the signature let through.
 
 mod asn1;
+mod device;
 mod lint;
 mod profiles;
 mod validity;
@@ -164,7 +165,7 @@ impl<'a> Ask<'a> {
             .collect();
         let csr = Csr::parse(params.serialize_request(key).unwrap().der()).unwrap();
         let id = OrderId::new(now + DAY, [0; 11]);
-        terms.grant(id, &order, &csr, &spki(&p256()), now).unwrap()
+        terms.grant(id, &order, &csr, &spki(&p256()), None, now).unwrap()
     }
 }
 
@@ -281,6 +282,65 @@ fn an_issuer_whose_name_the_builder_changes_is_refused_at_once() {
         }
         assert_eq!(loaded.map(drop), want);
     }
+}
+
+#[test]
+fn alternate_chains_are_of_the_issuers_own_key_and_name() {
+    use super::alternate::{AlternateError, check};
+    use super::chain::ChainError;
+    let signer = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
+    let (root, issuer) = intermediate(signer.clone(), YEAR * 5);
+    // The same key and name under another root.
+    let (other_root, other) = intermediate(signer.clone(), YEAR);
+    let other = other.der().to_vec();
+    let good = check(&issuer, &[other.clone(), other_root.clone()], T0).unwrap();
+    assert_eq!(good, check(&issuer, &[other.clone(), other_root.clone()], T0).unwrap());
+    assert_eq!(good.pem().matches("BEGIN CERTIFICATE").count(), 2);
+    assert!(good.holds(T0) && good.holds(T0 + YEAR - DAY) && !good.holds(T0 + YEAR));
+    let signed = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Test Intermediate CA");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(issuer.key_id().to_vec());
+        params.not_before = T0.to_utc();
+        params.not_after = (T0 + DAY).to_utc();
+        change(&mut params);
+        params.self_signed(&signer.key).unwrap().der().to_vec()
+    };
+    check(&issuer, &[signed(&|_| ())], T0).unwrap();
+    let (_, stranger) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
+    let rows = [
+        (vec![], T0, AlternateError::Empty),
+        (vec![issuer.der().to_vec()], T0, AlternateError::Same),
+        (vec![stranger.der().to_vec()], T0, AlternateError::Key),
+        (
+            vec![signed(&|params| params.distinguished_name.push(rcgen::DnType::CommonName, "Another CA"))],
+            T0,
+            AlternateError::Name,
+        ),
+        (
+            vec![signed(&|params| {
+                params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 20]);
+            })],
+            T0,
+            AlternateError::KeyIdentifier,
+        ),
+        (vec![signed(&|params| params.is_ca = rcgen::IsCa::ExplicitNoCa)], T0, AlternateError::NotCa),
+        (
+            vec![signed(&|params| params.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign])],
+            T0,
+            AlternateError::NotCa,
+        ),
+        (vec![other.clone(), root], T0, ChainError::Broken(0).into()),
+        (vec![b"junk".to_vec()], T0, ChainError::Malformed(0).into()),
+        (vec![other.clone(), b"junk".to_vec()], T0, ChainError::Malformed(1).into()),
+    ];
+    for (chain, now, want) in rows {
+        assert_eq!(check(&issuer, &chain, now), Err(want));
+    }
+    let late = check(&issuer, &[other], T0 + YEAR);
+    assert!(matches!(late, Err(AlternateError::Chain(ChainError::NotValid(0, ..)))), "{late:?}");
 }
 
 #[test]

@@ -5,10 +5,10 @@
 //! round to it: a server that stalls cannot hide what it kept waiting (coordinated omission).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::BenchError;
@@ -38,6 +38,8 @@ pub struct Plan {
     pub clients: usize,
     /// Issuances per second to begin; none: closed loop.
     pub rate: Option<f64>,
+    /// End when so many issuances were begun, if the time is not up before.
+    pub issuances: Option<u64>,
     /// Length of the measurement.
     pub duration: Duration,
     /// Load before it that does not count.
@@ -119,6 +121,9 @@ struct Shared {
     tickets: AtomicU64,
     begun: AtomicU64,
     nonce_retries: AtomicU64,
+    /// Told when the last worker has ended.
+    idle: Notify,
+    working: AtomicUsize,
 }
 
 /// Runs the load; `stop` ends it early.
@@ -158,6 +163,8 @@ pub async fn run(
         tickets: AtomicU64::new(0),
         begun: AtomicU64::new(0),
         nonce_retries: AtomicU64::new(0),
+        idle: Notify::new(),
+        working: AtomicUsize::new(0),
     });
     let mut stop = std::pin::pin!(stop);
     let workers = tokio::select! {
@@ -214,14 +221,18 @@ async fn load(
     let (stopper, stopping) = watch::channel(false);
     let begin = Instant::now();
     let end = begin + plan.warmup + plan.duration;
+    let cpu = |process: &Process| process.cpu().ok();
+    let own = Process::own();
+    shared.working.store(workers.len(), Ordering::Relaxed);
+    if plan.warmup.is_zero() {
+        shared.recorder.open();
+    }
     let mut tasks = JoinSet::new();
     for worker in workers {
         tasks.spawn(worker.run(begin, end, stopping.clone()));
     }
     let mut interrupted =
         watch_over(shared, begin, begin + plan.warmup, false, stop.as_mut(), on_progress).await;
-    let cpu = |process: &Process| process.cpu().ok();
-    let own = Process::own();
     let start: (Option<Cpu>, Option<Cpu>) = (server.as_ref().and_then(cpu), cpu(&own));
     let opened = Instant::now();
     shared.recorder.open();
@@ -267,6 +278,7 @@ async fn watch_over(
         next = (next + Duration::from_secs(1)).min(until);
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
+            () = shared.idle.notified() => return false,
             () = stop.as_mut() => return true,
         }
         on_progress(begin.elapsed(), counting, &shared.recorder.recent());
@@ -340,7 +352,10 @@ impl Worker {
                     due
                 }
             };
-            shared.begun.fetch_add(1, Ordering::Relaxed);
+            let begun = shared.begun.fetch_add(1, Ordering::Relaxed);
+            if shared.plan.issuances.is_some_and(|most| begun >= most) {
+                break;
+            }
             let mut trace = Trace::default();
             let ask = Ask { names: &names, csr: &csr, proof: shared.plan.proof };
             let outcome = flow::issue(&mut self.client, ask, &shared.answers, &mut trace).await;
@@ -361,5 +376,8 @@ impl Worker {
             }
         }
         shared.nonce_retries.fetch_add(self.client.nonce_retries(), Ordering::Relaxed);
+        if shared.working.fetch_sub(1, Ordering::Relaxed) == 1 {
+            shared.idle.notify_one();
+        }
     }
 }

@@ -46,7 +46,10 @@ impl Answers {
                 lock(&self.txt).entry(owner.clone()).or_default().push(value.clone());
                 Some(Placed::Txt(owner, value))
             }
-            ChallengeKind::TlsAlpn01 => None,
+            ChallengeKind::TlsAlpn01
+            | ChallengeKind::DnsAccount01
+            | ChallengeKind::DnsPersist01
+            | ChallengeKind::DeviceAttest01 => None,
         }
     }
 

@@ -179,7 +179,7 @@ impl Signer for MemoryKey {
 }
 
 /// A self-signed issuer of a day.
-fn issuer(now: Timestamp, entropy: &dyn Entropy) -> Result<Issuer, BenchError> {
+pub(super) fn issuer(now: Timestamp, entropy: &dyn Entropy) -> Result<Issuer, BenchError> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
     let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
     let signer: Arc<dyn Signer> = Arc::new(MemoryKey(pair, spki.clone()));

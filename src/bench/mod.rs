@@ -4,12 +4,13 @@
 //! [`histogram`]s, [`report`] how it is told. [`answers`] holds what the challenges' [`dns`] and
 //! [`http01`] responders say. [`process`] reads the server's CPU time and memory, and [`machine`]
 //! measures the unit that figures of different machines are compared by. [`crypto`] and [`store`]
-//! are benchmarks of their own.
+//! are benchmarks of their own; [`fill`] makes a store large beforehand.
 
 pub mod acme;
 pub mod answers;
 pub mod crypto;
 pub mod dns;
+pub mod fill;
 pub mod flow;
 pub mod histogram;
 pub mod http01;

@@ -8,7 +8,10 @@ use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
 use crate::daemon::issuer;
+use crate::limits::Limit;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabMode;
+use crate::provisioner::profile::{Profile, Rules};
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
@@ -60,7 +63,17 @@ fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliE
 
 /// One screen of what the settings mean.
 fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
-    let Settings { server, store, validation, authority, provisioners, log } = settings;
+    let Settings {
+        server,
+        store,
+        validation,
+        authority,
+        admin,
+        provisioners,
+        limits,
+        network_connections: _,
+        log,
+    } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
     row("its names", list(&server.dns_names))?;
@@ -73,6 +86,9 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         },
     )?;
     row("issues as", authority.certificate.display().to_string())?;
+    for path in &authority.alternate_chains {
+        row("", format!("and by the chain in {}", path.display()))?;
+    }
     let resolvers = match validation.resolvers.as_slice() {
         [] => "the system's DNS".to_owned(),
         given => format!("DNS {}", list(given)),
@@ -92,28 +108,69 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
             row(name, list(nets))?;
         }
     }
+    let off: Vec<_> =
+        Limit::ALL.iter().filter(|limit| limits.quota(**limit).is_none()).map(|limit| limit.name()).collect();
+    if !off.is_empty() {
+        row("limits off", off.join(", "))?;
+    }
+    if !limits.exempt.is_empty() {
+        row("not limited", list(&limits.exempt))?;
+    }
     for Provisioner::Acme(acme) in provisioners {
         row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;
         row("", provisioner(acme))?;
+        for each in &acme.profiles.offered {
+            row("profile", profile(each))?;
+        }
+        if let Some(window) = acme.reuse_certificates {
+            row("", format!("the same again within {} is the same certificate", format_duration(window)))?;
+        }
     }
+    row("admin", format!("commands go through {}", admin.socket.display()))?;
     row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
     Ok(())
 }
 
 fn provisioner(acme: &Terms) -> String {
     let challenges: Vec<_> = acme.challenges.iter().map(|kind| kind.name()).collect();
+    let dns = match acme.outward.resolvers.as_deref() {
+        None => String::new(),
+        Some([]) => "; the system's DNS".to_owned(),
+        Some(own) => format!("; DNS {}", list(own)),
+    };
     let names = match acme.allow.len() {
         0 => "any name".to_owned(),
         1 => "names of 1 rule".to_owned(),
         n => format!("names of {n} rules"),
     };
     format!(
-        "{}; {names}{}; {} ({} to {})",
+        "{}; {names}{}{}{}; {} ({} to {}){}{dns}",
         challenges.join(", "),
         if acme.wildcards { ", wildcards" } else { "" },
+        if acme.subdomains { ", subdomains by their ancestor" } else { "" },
+        match (acme.eab, acme.eab_trusts_names) {
+            (EabMode::Off, _) => "",
+            (EabMode::Optional, false) => "; EAB optional",
+            (EabMode::Required, false) => "; EAB required",
+            (EabMode::Optional, true) => "; EAB optional, may stand in for validation",
+            (EabMode::Required, true) => "; EAB required, may stand in for validation",
+        },
         format_duration(acme.lifetimes.default),
         format_duration(acme.lifetimes.min),
         format_duration(acme.lifetimes.max),
+        if acme.caa { "; CAA" } else { "" },
+    )
+}
+
+fn profile((name, profile): (&String, &Profile)) -> String {
+    let Rules { lifetimes, leaf } = &profile.rules;
+    format!(
+        "{name}: {} ({} to {}); {}; {}",
+        format_duration(lifetimes.default),
+        format_duration(lifetimes.min),
+        format_duration(lifetimes.max),
+        leaf.usages.names(),
+        leaf.key_types.names(),
     )
 }
 

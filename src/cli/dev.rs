@@ -16,7 +16,8 @@ use crate::config::{self, default_base_url, parse_host};
 use crate::daemon::{self, Launch, Ready};
 use crate::keystore::file::shell_word;
 
-const DEFAULT_DIR: &str = "./mayfly-dev";
+/// Where the CA lives if nothing else is said.
+pub(super) const DEFAULT_DIR: &str = "./mayfly-dev";
 
 const AFTER_HELP: &str = "\
 The first start makes what `mayfly init` makes, for the names localhost, 127.0.0.1 and ::1, and \

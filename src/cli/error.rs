@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::bench::BenchError;
+use crate::client::admin::AdminError;
 use crate::config::Problem;
 use crate::daemon::DaemonError;
 use crate::http::tls::OwnCertificateError;
@@ -64,6 +65,17 @@ pub enum CliError {
     /// The server.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// No CA was named, and there is none where one would be by default.
+    #[error("which CA? there is none in {}", super::dev::DEFAULT_DIR)]
+    WhichCa,
+    /// A running CA could not be reached, or said no.
+    #[error("{error}")]
+    Admin {
+        /// Its configuration.
+        file: PathBuf,
+        /// Why.
+        error: AdminError,
+    },
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -116,6 +128,14 @@ impl CliError {
             Self::Daemon(DaemonError::OwnCertificate(OwnCertificateError::Issue(service::Error::Store(
                 error,
             )))) => after_store(error)?.to_owned(),
+            Self::WhichCa => "give --config FILE or --dir DIR of a running one".to_owned(),
+            Self::Admin { file, error: AdminError::NotRunning(_) } => format!(
+                "start it, then run this again: mayfly serve --config {} (or `mayfly dev`, for a CA that it made)",
+                shell_word(file)
+            ),
+            Self::Admin { error: AdminError::Forbidden(_), .. } => {
+                "run this as the user that the CA runs as, or as root".to_owned()
+            }
             _ => return None,
         })
     }

@@ -4,9 +4,11 @@ pub mod acme;
 pub mod bench;
 pub mod check_config;
 pub mod dev;
+pub mod eab;
 mod error;
 mod founding;
 pub mod init;
+mod running;
 pub mod serve;
 mod template;
 pub mod version;
@@ -23,6 +25,7 @@ Examples:
   mayfly init --dir /etc/mayfly --name 'Team CA' --dns ca.example.internal
   mayfly check-config /etc/mayfly/mayfly.toml
   mayfly serve --config /etc/mayfly/mayfly.toml
+  mayfly eab create --config /etc/mayfly/mayfly.toml --provisioner acme
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -51,6 +54,8 @@ pub enum Command {
     CheckConfig(check_config::Args),
     /// About the ACME server: which standards it follows
     Acme(acme::Args),
+    /// Keys for external account binding: who may register at a running CA
+    Eab(eab::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Print the version and what is built in
@@ -65,6 +70,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(&args),
         Command::CheckConfig(args) => check_config::run(&args, out),
         Command::Acme(args) => acme::run(&args, out),
+        Command::Eab(args) => eab::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
     }

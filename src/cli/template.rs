@@ -47,6 +47,10 @@ impl Template {
                 "#allow = [\"127.0.0.0/8\", \"::1\"]",
                 self.loopback.then(|| "allow = [\"127.0.0.0/8\", \"::1\"]".to_owned()),
             ),
+            (
+                "#exempt = [\"10.0.0.0/8\"]",
+                self.loopback.then(|| "exempt = [\"127.0.0.0/8\", \"::1\"]".to_owned()),
+            ),
             ("name = \"acme\"", Some(format!("name = {}", quote(&self.acme)))),
         ];
         let replace = |line: &str| {

@@ -67,6 +67,13 @@ fn usage() {
         (with(&["--address", "1.2.3.4:0"]), "1 to 65535"),
         (with(&["--acme", "A b"]), "URL"),
         (vec!["init", "--dir", "d", "--dns", "a", "--name", "x\ny"], "control"),
+        (vec!["eab", "create"], "--provisioner"),
+        (vec!["eab", "create", "--provisioner", "p", "--uses", "0"], "1..=1000000"),
+        (vec!["eab", "create", "--provisioner", "p", "--expires", "0s"], "60s to 3650d"),
+        (vec!["eab", "create", "--provisioner", "p", "--expires", "90"], "no unit"),
+        (vec!["eab", "create", "--provisioner", "p", "--trust-names"], "--allow"),
+        (vec!["eab", "revoke", "not-a-kid"], "not a key id"),
+        (vec!["eab", "list", "--config", "f", "--dir", "d"], "cannot be used with"),
         (vec!["dev", "--http-port", "0"], "1..=65535"),
         (vec!["dev", "--http-port", "70000"], "65535"),
     ];

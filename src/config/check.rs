@@ -2,18 +2,19 @@
 //! reported. Where a value is wrong its default stands in, so that the rest can still be checked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{Field, SECTIONS, Section, Source, shorten};
+use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
-use super::provisioner;
-use super::settings::{Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
+use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
+use super::{limits, provisioner};
 use crate::acme::identifier::{DnsName, Identifier};
+use crate::provisioner::names::parse_network;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -28,6 +29,7 @@ pub(super) fn settings(
     source: Source<'_>,
     root: &DeTable<'_>,
     base: &Path,
+    look: bool,
     findings: &mut Findings,
 ) -> Settings {
     refuse_unknown_sections(source, root, findings);
@@ -38,19 +40,32 @@ pub(super) fn settings(
     let store = section("store", findings);
     let authority = section("authority", findings);
     let validation = section("validation", findings);
+    let limits = section("limits", findings);
     let log = section("log", findings);
+    let server = check_server(&server, findings);
+    let admin = section("admin", findings);
+    let store = check_store(&store, base, findings);
     Settings {
-        server: check_server(&server, findings),
-        store: check_store(&store, base, findings),
+        provisioners: provisioner::all(
+            source,
+            root.get("provisioner"),
+            &server.dns_names,
+            look.then_some(base),
+            findings,
+        ),
+        server,
+        admin: check_admin(&admin, &store, base, findings),
+        store,
         validation: check_validation(&validation, findings),
         authority: check_authority(&authority, base, findings),
-        provisioners: provisioner::all(source, root.get("provisioner"), findings),
+        limits: limits::rules(&limits, findings),
+        network_connections: limits::network_connections(&limits, findings),
         log: check_log(&log, findings),
     }
 }
 
 fn refuse_unknown_sections(source: Source<'_>, root: &DeTable<'_>, findings: &mut Findings) {
-    let names = || SECTIONS.iter().map(|(name, _)| *name);
+    let names = section_names;
     for (key, value) in root {
         let typed: &str = key.get_ref();
         if names().any(|name| name == typed) {
@@ -78,6 +93,9 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
     let max_body = section.get("max_body").and_then(|f| f.size((4 * 1024, 16 * 1024 * 1024), findings));
     let connections = section.integer("max_connections", 1024, (1, 1_000_000), findings);
     let requests = section.integer("max_requests", 1024, (2, 1_000_000), findings);
+    let max_head = section.get("max_head").and_then(|f| f.size((8 * 1024, 64 * 1024), findings));
+    let max_url = section.get("max_url").and_then(|f| f.size((256, 16 * 1024), findings));
+    let max_headers = section.integer("max_headers", 64, (16, 100), findings);
     Server {
         address,
         dns_names,
@@ -85,7 +103,11 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
         max_body: usize::try_from(max_body.unwrap_or(64 * 1024)).unwrap_or(usize::MAX),
         max_connections: usize::try_from(connections).unwrap_or(usize::MAX),
         max_requests: usize::try_from(requests).unwrap_or(usize::MAX),
-        request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, 10 * MINUTE), findings),
+        max_head: u32::try_from(max_head.unwrap_or(16 * 1024)).unwrap_or(u32::MAX),
+        max_headers: usize::try_from(max_headers).unwrap_or(usize::MAX),
+        max_url: usize::try_from(max_url.unwrap_or(2 * 1024)).unwrap_or(usize::MAX),
+        // No client is waited for longer than a minute.
+        request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, MINUTE), findings),
         drain_timeout: section.duration("drain_timeout", 30 * SECOND, (SECOND, HOUR), findings),
     }
 }
@@ -247,6 +269,7 @@ fn check_store(section: &Section<'_>, base: &Path, findings: &mut Findings) -> S
         engine: engine.unwrap_or(Engine::Fjall),
         path: section.file("path", "db", base, findings),
         retention: section.duration("retention", 30 * DAY, (HOUR, 3650 * DAY), findings),
+        account_retention: section.duration("account_retention", 90 * DAY, (7 * DAY, 3650 * DAY), findings),
     }
 }
 
@@ -259,28 +282,36 @@ fn check_authority(section: &Section<'_>, base: &Path, findings: &mut Findings) 
             .get("password_file")
             .and_then(|field| field.non_empty(findings))
             .map(|path| base.join(path)),
+        alternate_chains: alternate_chains(section, base, findings),
     }
 }
 
+/// Each is offered with every certificate, in a header of its own.
+const MOST_ALTERNATE_CHAINS: usize = 8;
+
+fn alternate_chains(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Vec<PathBuf> {
+    let Some(field) = section.get("alternate_chains") else { return Vec::new() };
+    let items = field.array(findings);
+    if items.len() > MOST_ALTERNATE_CHAINS {
+        let message = format!("has {} files; give at most {MOST_ALTERNATE_CHAINS}", items.len());
+        field.error(findings, message);
+    }
+    let mut chains = Vec::new();
+    for item in items.into_iter().take(MOST_ALTERNATE_CHAINS) {
+        let Some(path) = item.non_empty(findings).map(|path| base.join(path)) else { continue };
+        if chains.contains(&path) {
+            item.error(findings, "is there twice; remove one");
+        } else {
+            chains.push(path);
+        }
+    }
+    chains
+}
+
 fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validation {
-    let mut resolvers = Vec::new();
-    for item in section.get("resolvers").map(|f| f.array(findings)).unwrap_or_default() {
-        resolvers.extend(socket_address(&item, findings));
-    }
-    let mut port = |key, default| {
-        let given = section.integer(key, default, (1, 65_535), findings);
-        u16::try_from(given).unwrap_or(u16::MAX)
-    };
-    let (http_port, tls_alpn_port) = (port("http_port", 80), port("tls_alpn_port", 443));
-    let allow = networks(section, "allow", findings);
-    let deny = networks(section, "deny", findings);
-    for net in allow.iter().filter(|net| net.prefix_len() == 0) {
-        let message = format!("{net} lifts every default: loopback, link-local and cloud metadata too");
-        findings.note(section.line, &section.path_of("allow"), message);
-    }
-    for net in allow.iter().filter(|net| deny.contains(net)) {
-        findings.note(section.line, &section.path_of("deny"), format!("{net} is in allow too; deny wins"));
-    }
+    let resolvers = resolvers(section, findings);
+    let (http_port, tls_alpn_port) = ports(section, findings);
+    let (allow, deny) = targets(section, findings);
     let attempts = section.integer("attempts", 4, (1, 20), findings);
     Validation {
         resolvers,
@@ -293,7 +324,36 @@ fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validatio
     }
 }
 
-fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<IpNet> {
+/// `resolvers`
+pub(super) fn resolvers(section: &Section<'_>, findings: &mut Findings) -> Vec<SocketAddr> {
+    let items = section.get("resolvers").map(|f| f.array(findings)).unwrap_or_default();
+    items.iter().filter_map(|item| socket_address(item, findings)).collect()
+}
+
+/// `http_port` and `tls_alpn_port`
+pub(super) fn ports(section: &Section<'_>, findings: &mut Findings) -> (u16, u16) {
+    let mut port = |key, default| {
+        let given = section.integer(key, default, (1, 65_535), findings);
+        u16::try_from(given).unwrap_or(u16::MAX)
+    };
+    (port("http_port", 80), port("tls_alpn_port", 443))
+}
+
+/// `allow` and `deny`
+pub(super) fn targets(section: &Section<'_>, findings: &mut Findings) -> (Vec<IpNet>, Vec<IpNet>) {
+    let allow = networks(section, "allow", findings);
+    let deny = networks(section, "deny", findings);
+    for net in allow.iter().filter(|net| net.prefix_len() == 0) {
+        let message = format!("{net} lifts every default: loopback, link-local and cloud metadata too");
+        findings.note(section.line, &section.path_of("allow"), message);
+    }
+    for net in allow.iter().filter(|net| deny.contains(net)) {
+        findings.note(section.line, &section.path_of("deny"), format!("{net} is in allow too; deny wins"));
+    }
+    (allow, deny)
+}
+
+pub(super) fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<IpNet> {
     let mut nets = Vec::new();
     for item in section.get(key).map(|f| f.array(findings)).unwrap_or_default() {
         let Some(text) = item.string(findings) else { continue };
@@ -305,19 +365,29 @@ fn networks(section: &Section<'_>, key: &'static str, findings: &mut Findings) -
     nets
 }
 
-/// An address or a block without host bits.
-pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip));
+/// Longest path of a Unix socket that the system takes (107 bytes), less what the server puts to it
+/// while it makes the socket.
+const LONGEST_SOCKET: usize = 96;
+
+/// Beside the store by default: where this CA may write, and what a second one may not share.
+fn check_admin(section: &Section<'_>, store: &Store, base: &Path, findings: &mut Findings) -> Admin {
+    let home = store.path.parent().unwrap_or(base);
+    let given = section.get("socket").and_then(|field| field.non_empty(findings).map(|text| (field, text)));
+    let socket = match &given {
+        Some((_, text)) => base.join(text),
+        None => home.join("admin.sock"),
+    };
+    let length = socket.as_os_str().len();
+    if length > LONGEST_SOCKET || socket.file_name().is_none() {
+        let line = given.as_ref().map(|(field, _)| field.line).or(section.line);
+        let message = format!(
+            "the socket's path would be {length} bytes long, and the system takes {LONGEST_SOCKET}: write \
+             `socket = \"/run/mayfly/admin.sock\"` or another short path in [admin]"
+        );
+        let message = if length > LONGEST_SOCKET { message } else { "is not the path of a file".to_owned() };
+        findings.error(line, "admin.socket", message);
     }
-    match text.parse::<IpNet>() {
-        Ok(net) if net == net.trunc() => Ok(net),
-        Ok(net) => Err(format!("{text} has bits set beyond its prefix; write \"{}\"", net.trunc())),
-        Err(_) => Err(format!(
-            "{:?} is not a network; write an address or a block such as \"10.0.0.0/8\" or \"fd00::/8\"",
-            shorten(text)
-        )),
-    }
+    Admin { socket }
 }
 
 fn check_log(section: &Section<'_>, findings: &mut Findings) -> Log {
@@ -361,6 +431,7 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
     let mut files =
         vec![("root", &authority.root), ("certificate", &authority.certificate), ("key", &authority.key)];
     files.extend(authority.password_file.iter().map(|path| ("password_file", path)));
+    files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
     let line = |section: &str, key: &str| {
         let section: &Spanned<DeValue<'_>> = root.get(section)?;
         let value = section.get_ref().get(key).unwrap_or(section);
@@ -370,7 +441,9 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
         let problem = match std::fs::metadata(path) {
             Ok(meta) if meta.is_file() => continue,
             Ok(_) => format!("{} is not a file", path.display()),
-            Err(error) if key == "password_file" => format!("{}: {error}", path.display()),
+            Err(error) if matches!(key, "password_file" | "alternate_chains") => {
+                format!("{}: {error}", path.display())
+            }
             Err(error) => format!("{}: {error}; `mayfly init` makes this file", path.display()),
         };
         findings.error(line("authority", key), &format!("authority.{key}"), problem);

@@ -21,12 +21,15 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "max_body",
             "max_connections",
             "max_requests",
+            "max_head",
+            "max_headers",
+            "max_url",
             "request_timeout",
             "drain_timeout",
         ],
     ),
-    ("store", &["engine", "path", "retention"]),
-    ("authority", &["root", "certificate", "key", "password_file"]),
+    ("store", &["engine", "path", "retention", "account_retention"]),
+    ("authority", &["root", "certificate", "key", "password_file", "alternate_chains"]),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
     (
         "provisioner",
@@ -45,14 +48,63 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "authorization_ttl",
             "terms_of_service",
             "website",
+            "pre_authorization",
+            "subdomain_authorizations",
+            "validation",
+            "issuer_domains",
+            "caa",
+            "caa_identities",
+            "eab",
+            "eab_trusts_names",
+            "attestation",
+            "profiles",
+            "default_profile",
+            "reuse_certificates",
+            "renewal_explanation",
+        ],
+    ),
+    (PROFILE, &["description", "default_ttl", "max_ttl", "min_ttl", "key_types", "usages"]),
+    (
+        "limits",
+        &[
+            "network_requests",
+            "network_accounts",
+            "network_orders",
+            "network_connections",
+            "account_requests",
+            "account_orders",
+            "account_changes",
+            "account_failures",
+            "name_set_certificates",
+            "open_orders",
+            "ipv4_prefix",
+            "ipv6_prefix",
+            "exempt",
+            "auto_renewal",
         ],
     ),
     ("log", &["level", "format"]),
+    ("admin", &["socket"]),
 ];
+
+/// Sections inside others, and their keys. They stand nowhere else.
+const INNER: &[(&str, &[&str])] = &[
+    ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
+    ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
+    ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
+];
+
+/// A profile of the provisioner above it; NAME is the profile's own.
+pub(super) const PROFILE: &str = "provisioner.profiles.NAME";
+
+/// The sections that stand by themselves.
+pub(super) fn section_names() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(name, _)| *name).filter(|name| *name != PROFILE)
+}
 
 /// The keys of a section.
 pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
-    SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+    SECTIONS.iter().chain(INNER).find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
 /// Where the lines of a text begin, to turn byte offsets into lines.
@@ -176,6 +228,21 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The section `key` inside this one, if the file has it; `name` is its own in [`INNER`].
+    pub(super) fn inner(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
+    }
+
+    /// The section called `name` that is kept here under `key`, if the file has it.
+    pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let value = self.table?.get(key)?;
+        let section = Self::new(self.source, name, self.path_of(key), Some(value), findings);
+        section.table.is_some().then_some(section)
+    }
+
     /// The key's value; absence is an error that quotes `example`.
     pub(super) fn require(
         &self,
@@ -248,6 +315,19 @@ impl<'a> Field<'a> {
         self.error(findings, format!("is {found}; write {wanted}"));
     }
 
+    /// The entries of a table, each with its key, place and value.
+    pub(super) fn entries(&self, findings: &mut Findings) -> Vec<(&'a str, usize, &'a Spanned<DeValue<'a>>)> {
+        let Some(table) = self.value.as_table() else {
+            self.wrong_type("a section for each, such as [provisioner.profiles.short]", findings);
+            return Vec::new();
+        };
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &std::borrow::Cow<'a, str> = key.get_ref();
+            (name.as_ref(), self.source.line(key.span().start), value)
+        };
+        table.iter().map(entry).collect()
+    }
+
     /// A string.
     pub(super) fn string(&self, findings: &mut Findings) -> Option<&'a str> {
         let text = self.value.as_str();
@@ -255,6 +335,11 @@ impl<'a> Field<'a> {
             self.wrong_type("a string in quotes", findings);
         }
         text
+    }
+
+    /// Whether it is a string.
+    pub(super) fn is_string(&self) -> bool {
+        self.value.as_str().is_some()
     }
 
     /// A string with something in it and no control characters.

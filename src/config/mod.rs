@@ -3,9 +3,13 @@
 //! [`check()`] reads a file and reports everything there is to say about it; [`load`] is the same
 //! for those who only want to run. Relative paths in a file are relative to the file.
 
+mod attestation;
 mod check;
 mod file;
+mod limits;
 mod problem;
+mod profiles;
+mod proofs;
 mod provisioner;
 pub mod settings;
 pub mod units;
@@ -38,6 +42,13 @@ pub struct Report {
 /// Reads a file and checks it, the files it names included.
 pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
     check(path).settings
+}
+
+/// As [`load`], without a look at the files it names: for commands that only need to know where
+/// things are.
+pub fn read_settings(path: &Path) -> Result<Settings, Vec<Problem>> {
+    let text = read(path).map_err(|problem| vec![problem])?;
+    parse(&text, base_of(path)).settings
 }
 
 /// As [`load`], with the notes too.
@@ -83,7 +94,7 @@ fn report(text: &str, base: &Path, look: bool) -> Report {
     let source = file::Source { text, lines: &lines };
     let settings = file::parse(source, &mut findings).map(|document| {
         let root = document.get_ref();
-        let settings = check::settings(source, root, base, &mut findings);
+        let settings = check::settings(source, root, base, look, &mut findings);
         if look {
             check::files(root, source, &settings, &mut findings);
         }

@@ -1,20 +1,24 @@
 //! The rules of `[[provisioner]]`.
 
-use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::check::{DAY, MINUTE, one_of, parse_network};
+use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
+use super::profiles::profiles;
 use super::settings::Provisioner;
 use super::units::format_duration;
+use super::{attestation, proofs};
 use crate::acme::challenge::ChallengeKind;
-use crate::acme::identifier::DnsName;
+use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
+use crate::acme::star::{Offer, effective_lifetime};
 use crate::provisioner::acme::{NameRule, Terms};
+use crate::provisioner::eab::EabMode;
 
 /// The longest lifetime of a leaf: what clients that follow the Baseline Requirements' old ceiling
 /// still accept. A certificate that lives longer wants another CA.
@@ -23,11 +27,17 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(398 * 86_400);
 /// The shortest lifetime: less than the clocks of two machines may differ by helps nobody.
 const SHORTEST_TTL: Duration = MINUTE;
 
+/// The longest series of certificates that one order may bring forth.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(3650 * 86_400);
+
 const MOST_PROVISIONERS: usize = 1000;
 
+/// `base` is where relative paths start; `None` if no other file is to be looked at.
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
+    dns_names: &[Identifier],
+    base: Option<&Path>,
     findings: &mut Findings,
 ) -> Vec<Provisioner> {
     let Some(value) = value else {
@@ -54,7 +64,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(&section, findings);
+        let provisioner = acme(source, &section, dns_names, base, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -66,7 +76,13 @@ pub(super) fn all<'a>(
     provisioners
 }
 
-fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
+fn acme(
+    source: Source<'_>,
+    section: &Section<'_>,
+    dns_names: &[Identifier],
+    base: Option<&Path>,
+    findings: &mut Findings,
+) -> Terms {
     let name = section
         .require("name", "\"acme\"", findings)
         .and_then(|field| name(&field, findings))
@@ -74,14 +90,23 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
     let usual = Terms::named(&name);
     let challenges = challenges(section, &usual.challenges, findings);
     let wildcards = section.get("wildcards").and_then(|f| f.boolean(findings)).unwrap_or(usual.wildcards);
-    if wildcards && !challenges.contains(&ChallengeKind::Dns01) {
+    let proves_wildcards = |kind: &ChallengeKind| match kind {
+        ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01 => true,
+        ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 | ChallengeKind::DeviceAttest01 => false,
+    };
+    if wildcards && !challenges.iter().any(proves_wildcards) {
         let message = "wildcards need dns-01, which this provisioner does not offer: orders for one will be \
                        refused; write `wildcards = false` or add \"dns-01\"";
         findings.note(section.line, &section.path_of("challenges"), message);
     }
+    let naming = proofs::naming(section, &challenges, dns_names, findings);
     let lifetimes = lifetimes(section, usual.lifetimes, findings);
+    let (eab, eab_trusts_names) = eab(section, &usual, findings);
+    let attestation = attestation::policy(section, &challenges, base, findings);
+    let profiles = profiles(source, section, lifetimes, findings);
+    let auto_renewal = auto_renewal(section, lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
-    Terms {
+    let terms = Terms {
         name,
         challenges,
         lifetimes,
@@ -98,7 +123,65 @@ fn acme(section: &Section<'_>, findings: &mut Findings) -> Terms {
         ),
         terms_of_service: section.get("terms_of_service").and_then(|f| link(&f, findings)),
         website: section.get("website").and_then(|f| link(&f, findings)),
+        pre_authorization: section
+            .get("pre_authorization")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(usual.pre_authorization),
+        subdomains: section
+            .get("subdomain_authorizations")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(usual.subdomains),
+        outward: proofs::outward(section, findings),
+        issuer_domains: naming.issuer_domains,
+        caa: naming.caa,
+        caa_identities: naming.caa_identities,
+        eab,
+        eab_trusts_names,
+        attestation,
+        profiles,
+        reuse_certificates: section
+            .get("reuse_certificates")
+            .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
+        renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
+        auto_renewal,
+    };
+    check_proofs(section, &terms, findings);
+    terms
+}
+
+/// Proofs that could not be given, or would be of no use.
+fn check_proofs(section: &Section<'_>, terms: &Terms, findings: &mut Findings) {
+    if let Some(field) = section.get("pre_authorization")
+        && terms.pre_authorization
+        && !terms.offers_pre_authorization()
+    {
+        field.error(findings, "is true, but authorization_ttl is zero: no proof given ahead would be used");
     }
+    let speaks_for_all = |kind: &ChallengeKind| match DnsName::parse("a.test") {
+        Ok(name) => kind.can_prove(&Identifier::Wildcard(name)),
+        Err(_) => false,
+    };
+    if let Some(field) = section.get("subdomain_authorizations")
+        && terms.subdomains
+        && !terms.challenges.iter().any(speaks_for_all)
+    {
+        let message = "is true, but no challenge offered can prove control of all names below one; add \
+                       \"dns-01\"";
+        field.error(findings, message);
+    }
+}
+
+fn eab(section: &Section<'_>, usual: &Terms, findings: &mut Findings) -> (EabMode, bool) {
+    let mode = section.get("eab").and_then(|field| one_of(&field, EabMode::TABLE, findings));
+    let mode = mode.unwrap_or(usual.eab);
+    let Some(field) = section.get("eab_trusts_names") else { return (mode, usual.eab_trusts_names) };
+    let trusts = field.boolean(findings).unwrap_or(usual.eab_trusts_names);
+    if trusts && mode == EabMode::Off {
+        let message = "nobody can be bound here, so nobody could be trusted; write `eab = \"required\"` or \
+                       `eab = \"optional\"`, or leave it out";
+        field.error(findings, message);
+    }
+    (mode, trusts)
 }
 
 /// 1 to 64 of `a-z 0-9 - _`: it stands in URLs.
@@ -136,10 +219,12 @@ fn challenges(section: &Section<'_>, usual: &[ChallengeKind], findings: &mut Fin
             kinds.push(kind);
         }
     }
+    // One without a token goes last: some clients read no further.
+    kinds.sort_by_key(|kind| !kind.has_token());
     if findings.errors.len() > before { all() } else { kinds }
 }
 
-fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
+pub(super) fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Lifetimes {
     let before = findings.errors.len();
     let mut ttl = |key, default| section.duration(key, default, (SHORTEST_TTL, LONGEST_TTL), findings);
     let ttls = Lifetimes {
@@ -169,6 +254,48 @@ fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -
     ttls
 }
 
+/// RFC 8739. Who offers it says within which bounds.
+fn auto_renewal(section: &Section<'_>, lifetimes: Lifetimes, findings: &mut Findings) -> Option<Offer> {
+    let section = section.section("auto_renewal", "provisioner.auto_renewal", findings)?;
+    let before = findings.errors.len();
+    let mut required = |key, example, range| {
+        section.require(key, example, findings);
+        section.duration(key, MINUTE, range, findings)
+    };
+    let offer = Offer {
+        min_lifetime: required("min_lifetime", "\"1h\"", (SHORTEST_TTL, LONGEST_TTL)),
+        max_duration: required("max_duration", "\"90d\"", (SHORTEST_TTL, LONGEST_RENEWAL)),
+        allow_certificate_get: section
+            .get("allow_certificate_get")
+            .and_then(|f| f.boolean(findings))
+            .unwrap_or(false),
+    };
+    if findings.errors.len() > before {
+        return Some(offer);
+    }
+    let line = section.get("min_lifetime").map(|f| f.line);
+    let effective = effective_lifetime(offer.min_lifetime, Duration::ZERO);
+    if effective > lifetimes.max {
+        let message = format!(
+            "{}, with the two thirds of it that certificates are pre-dated by, is {}, longer than max_ttl, {}; \
+             lower it or raise max_ttl",
+            format_duration(offer.min_lifetime),
+            format_duration(effective),
+            format_duration(lifetimes.max),
+        );
+        findings.error(line, &section.path_of("min_lifetime"), message);
+    }
+    if offer.min_lifetime > offer.max_duration {
+        let message = format!(
+            "{} is longer than max_duration, {}; lower it or raise max_duration",
+            format_duration(offer.min_lifetime),
+            format_duration(offer.max_duration),
+        );
+        findings.error(line, &section.path_of("min_lifetime"), message);
+    }
+    Some(offer)
+}
+
 fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Vec<NameRule> {
     let Some(field) = section.get(key) else { return Vec::new() };
     let before = findings.errors.len();
@@ -180,27 +307,12 @@ fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> V
     let mut rules = Vec::new();
     for item in items {
         let Some(text) = item.string(findings) else { continue };
-        match parse_rule(text) {
+        match text.parse() {
             Ok(rule) => rules.push(rule),
             Err(why) => item.error(findings, why),
         }
     }
     rules
-}
-
-fn parse_rule(text: &str) -> Result<NameRule, String> {
-    if text.contains('/') || text.parse::<IpAddr>().is_ok() {
-        return parse_network(text).map(NameRule::Net);
-    }
-    let under = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
-    let name = DnsName::parse(under.unwrap_or(text)).map_err(|error| {
-        format!(
-            "{:?}: {error}; write a name, \"*.example.internal\" for all names under one, or a network",
-            shorten(text)
-        )
-    })?;
-    let name = name.as_str().to_owned();
-    Ok(if under.is_some() { NameRule::Under(name) } else { NameRule::Exact(name) })
 }
 
 fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
@@ -213,31 +325,4 @@ fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     }
     field.error(findings, format!("{:?} is not an http or https URL", shorten(text)));
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_rules() {
-        let rows = [
-            ("example.internal", Ok(NameRule::Exact("example.internal".into()))),
-            ("*.Example.internal", Ok(NameRule::Under("example.internal".into()))),
-            (".example.internal", Ok(NameRule::Under("example.internal".into()))),
-            ("10.0.0.0/8", Ok(NameRule::Net("10.0.0.0/8".parse().unwrap()))),
-            ("10.0.0.1", Ok(NameRule::Net("10.0.0.1/32".parse().unwrap()))),
-            ("10.0.0.1/8", Err("\"10.0.0.0/8\"")),
-            ("*", Err("wildcard")),
-            ("", Err("empty")),
-            ("*.*.a", Err("wildcard")),
-        ];
-        for (text, want) in rows {
-            match (parse_rule(text), want) {
-                (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
-                (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
-                (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::limits::Rules;
 use crate::provisioner::acme::Terms;
 
 /// Everything one process runs on.
@@ -19,8 +20,14 @@ pub struct Settings {
     pub validation: Validation,
     /// The issuing authority's files.
     pub authority: Authority,
+    /// For the operator's commands.
+    pub admin: Admin,
     /// Who may ask; names are unique.
     pub provisioners: Vec<Provisioner>,
+    /// How much clients may ask for.
+    pub limits: Rules,
+    /// Connections of one network open at once; `None` is off. Never zero.
+    pub network_connections: Option<usize>,
     /// Log output.
     pub log: Log,
 }
@@ -41,6 +48,12 @@ pub struct Server {
     /// Requests under way at once; beyond it, and for new orders and accounts beyond half of it,
     /// the answer is 503; never zero.
     pub max_requests: usize,
+    /// Most bytes of a request's head.
+    pub max_head: u32,
+    /// Most header fields of a request; of more than 100 the parser itself refuses.
+    pub max_headers: usize,
+    /// Longest path and query of a request, bytes.
+    pub max_url: usize,
     /// Longest time a request may take to arrive or be answered.
     pub request_timeout: Duration,
     /// How long a drain waits for requests under way before it gives up.
@@ -67,6 +80,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How long certificates and audit events are kept once the certificate has expired.
     pub retention: Duration,
+    /// How long an account is kept that nobody uses and that has nothing alive.
+    pub account_retention: Duration,
 }
 
 /// `[validation]`
@@ -99,6 +114,15 @@ pub struct Authority {
     pub key: PathBuf,
     /// File whose first line is the key's password.
     pub password_file: Option<PathBuf>,
+    /// Files with other chains above the same key and name, PEM, served as alternates.
+    pub alternate_chains: Vec<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket that commands to a running CA go through.
+    pub socket: PathBuf,
 }
 
 /// `[[provisioner]]`

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::settings::*;
 use super::*;
 use crate::acme::challenge::ChallengeKind;
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profiles, Rules, Usages};
 
 const MINIMAL: &str = r#"
 [server]
@@ -36,6 +37,9 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
     assert_eq!(settings.validation.timeout, Duration::from_secs(10));
     assert_eq!(settings.validation.attempts, 4);
+    assert_eq!(settings.limits, crate::limits::Rules::default());
+    assert_eq!(settings.network_connections, Some(512));
+    assert_eq!(settings.store.account_retention, Duration::from_secs(90 * 86_400));
     assert_eq!(settings.log, Log { level: LogLevel::Info, json: false });
     let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
     assert_eq!(acme.challenges, [ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01]);
@@ -45,6 +49,80 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!(acme.order_ttl, Duration::from_secs(7200));
     assert_eq!(acme.authorization_ttl, Duration::from_secs(28_800));
     assert!(acme.wildcards && acme.max_names == 100);
+}
+
+#[test]
+fn external_account_binding_and_the_admin_socket() {
+    use crate::provisioner::eab::EabMode;
+    let acme = |text: &str| {
+        let Provisioner::Acme(acme) = good(text).provisioners.remove(0);
+        (acme.eab, acme.eab_trusts_names)
+    };
+    assert_eq!(acme(MINIMAL), (EabMode::Off, false));
+    for (name, mode) in EabMode::TABLE {
+        assert_eq!(acme(&minimal_with("provisioner", &format!("eab = \"{name}\""))), (*mode, false));
+    }
+    let trusting = "eab = \"optional\"\neab_trusts_names = true";
+    assert_eq!(acme(&minimal_with("provisioner", trusting)), (EabMode::Optional, true));
+
+    let socket = |text: &str| good(text).admin.socket;
+    assert_eq!(socket(MINIMAL), Path::new("/etc/mayfly/admin.sock"));
+    // Beside the store, where this CA may write.
+    assert_eq!(socket(&minimal_with("store", "path = \"/srv/ca/db\"")), Path::new("/srv/ca/admin.sock"));
+    assert_eq!(socket(&minimal_with("admin", "socket = \"run/a\"")), Path::new("/etc/mayfly/run/a"));
+    assert_eq!(socket(&minimal_with("admin", "socket = \"/run/a\"")), Path::new("/run/a"));
+}
+
+#[test]
+fn automatic_renewal_is_offered_within_bounds_or_not_at_all() {
+    let [Provisioner::Acme(none)] = good(MINIMAL).provisioners.try_into().unwrap();
+    assert_eq!(none.auto_renewal, None);
+    let with = |lines: &str| format!("{MINIMAL}[provisioner.auto_renewal]\n{lines}\n");
+    let rows = [
+        ("min_lifetime = \"1h\"\nmax_duration = \"90d\"", (3600, 90 * 86_400, false)),
+        ("min_lifetime = \"1m\"\nmax_duration = \"1m\"\nallow_certificate_get = true", (60, 60, true)),
+        // Two thirds of it come on top, and make the 24 hours that max_ttl allows.
+        ("min_lifetime = \"14h24m\"\nmax_duration = \"3650d\"", (51_840, 3650 * 86_400, false)),
+    ];
+    for (lines, (least, most, get)) in rows {
+        let [Provisioner::Acme(acme)] = good(&with(lines)).provisioners.try_into().unwrap();
+        let want = crate::acme::star::Offer {
+            min_lifetime: Duration::from_secs(least),
+            max_duration: Duration::from_secs(most),
+            allow_certificate_get: get,
+        };
+        assert_eq!(acme.auto_renewal, Some(want), "{lines}");
+    }
+    let (least, most) = ("min_lifetime = \"1h\"", "max_duration = \"90d\"");
+    let path = |key: &str| format!("provisioner[0].auto_renewal.{key}");
+    let rows = [
+        (least.to_owned(), path("max_duration"), "is required"),
+        (most.to_owned(), path("min_lifetime"), "is required"),
+        (format!("min_lifetime = \"59s\"\n{most}"), path("min_lifetime"), "give 1m to 398d"),
+        (format!("min_lifetime = \"0s\"\n{most}"), path("min_lifetime"), "zero does not"),
+        (format!("min_lifetime = 3600\n{most}"), path("min_lifetime"), "no unit"),
+        (format!("min_lifetime = \"15h\"\n{most}"), path("min_lifetime"), "longer than max_ttl, 1d"),
+        (format!("{least}\nmax_duration = \"0s\""), path("max_duration"), "zero does not"),
+        (format!("{least}\nmax_duration = \"3651d\""), path("max_duration"), "give 1m to 3650d"),
+        (format!("{least}\nmax_duration = \"59m\""), path("min_lifetime"), "longer than max_duration"),
+        (
+            format!("{least}\n{most}\nallow_certificate_get = 1"),
+            path("allow_certificate_get"),
+            "true or false",
+        ),
+        (format!("{least}\n{most}\nmin_lifetimes = \"1h\""), path("min_lifetimes"), "`min_lifetime`"),
+    ];
+    for (lines, key, words) in rows {
+        let found = errors(&with(&lines));
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        assert_eq!(found[0].key, key, "{lines}");
+        assert!(found[0].message.contains(words) && found[0].line.is_some(), "{lines}: {}", found[0]);
+    }
+    // A section of its own it is not.
+    let found = errors(&format!("{MINIMAL}[auto_renewal]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
+    let found = errors(&format!("{MINIMAL}[\"provisioner.auto_renewal\"]\n{least}\n{most}\n"));
+    assert!(found[0].message.contains("unknown section"), "{found:#?}");
 }
 
 #[test]
@@ -83,6 +161,8 @@ fn base_urls() {
     }
 }
 
+const SHORT: &str = "[provisioner.profiles.short]";
+
 /// One bad line in an otherwise good file: section, line, key reported, words of the message.
 const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[server]", "adress = \"x\"", "server.adress", "did you mean `address`?"),
@@ -106,6 +186,15 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[store]", "path = 3", "store.path", "is an integer"),
     ("[store]", "retention = \"0h\"", "store.retention", "zero does not"),
     ("[authority]", "password_file = \"\"", "authority.password_file", "is empty"),
+    ("[authority]", "alternate_chains = \"x.pem\"", "authority.alternate_chains", "write a list"),
+    ("[authority]", "alternate_chains = [\"\"]", "authority.alternate_chains[0]", "is empty"),
+    ("[authority]", "alternate_chains = [\"a\", \"a\"]", "authority.alternate_chains[1]", "twice"),
+    (
+        "[authority]",
+        "alternate_chains = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]",
+        "authority.alternate_chains",
+        "at most 8",
+    ),
     ("[authority]", "passwordfile = \"x\"", "authority.passwordfile", "`password_file`"),
     ("[validation]", "http_port = 0", "validation.http_port", "give 1 to 65535"),
     ("[validation]", "tls_alpn_port = 65536", "validation.tls_alpn_port", "out of range"),
@@ -116,8 +205,44 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[validation]", "deny = [\"::/129\"]", "validation.deny[0]", "is not a network"),
     ("[validation]", "timeout = \"0s\"", "validation.timeout", "zero does not"),
     ("[validation]", "attempts = 0", "validation.attempts", "give 1 to 20"),
+    ("[server]", "request_timeout = \"2m\"", "server.request_timeout", "give 1s to 1m"),
+    ("[server]", "max_headers = 0", "server.max_headers", "zero does not"),
+    ("[server]", "max_url = \"1MiB\"", "server.max_url", "give 256B to 16KiB"),
+    ("[store]", "account_retention = \"0s\"", "store.account_retention", "zero does not"),
+    ("[limits]", "account_orders = 300", "limits.account_orders", "is an integer"),
+    (
+        "[limits]",
+        "account_orders = \"0 per 3h\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "account_orders = \"300 per 0s\"",
+        "limits.account_orders",
+        "zero does not switch a limit off",
+    ),
+    (
+        "[limits]",
+        "network_requests = \"300/h\"",
+        "limits.network_requests",
+        "write \"300 per 3h\", or \"off\"",
+    ),
+    ("[limits]", "open_orders = 0", "limits.open_orders", "zero does not"),
+    ("[limits]", "open_orders = \"none\"", "limits.open_orders", "or \"off\""),
+    ("[limits]", "network_connections = 0", "limits.network_connections", "zero does not"),
+    ("[limits]", "ipv4_prefix = 33", "limits.ipv4_prefix", "give 8 to 32"),
+    ("[limits]", "exempt = [\"10.0.0.1/8\"]", "limits.exempt[0]", "write \"10.0.0.0/8\""),
+    ("[limits]", "account_order = \"off\"", "limits.account_order", "did you mean `account_orders`?"),
     ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
     ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
+    ("[[provisioner]]", "pre_authorization = 1", "provisioner[0].pre_authorization", "true or false"),
+    (
+        "[[provisioner]]",
+        "subdomain_authorizations = \"yes\"",
+        "provisioner[0].subdomain_authorizations",
+        "true or false",
+    ),
     ("[[provisioner]]", "default_ttl = \"0s\"", "provisioner[0].default_ttl", "zero does not"),
     (
         "[[provisioner]]",
@@ -137,9 +262,80 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[[provisioner]]", "allow_names = [\"a_b\"]", "provisioner[0].allow_names[0]", "character"),
     ("[[provisioner]]", "order_ttl = \"0s\"", "provisioner[0].order_ttl", "zero does not"),
     ("[[provisioner]]", "authorization_ttl = 8", "provisioner[0].authorization_ttl", "no unit"),
+    ("[[provisioner]]", "eab = \"on\"", "provisioner[0].eab", "\"required\""),
+    ("[[provisioner]]", "eab = true", "provisioner[0].eab", "is a boolean"),
+    ("[[provisioner]]", "eab_trusts_names = true", "provisioner[0].eab_trusts_names", "nobody can be bound"),
+    ("[[provisioner]]", "eab_trusts_names = \"yes\"", "provisioner[0].eab_trusts_names", "true or false"),
+    ("[admin]", "socket = \"\"", "admin.socket", "is empty"),
+    ("[admin]", "sockets = \"x\"", "admin.sockets", "did you mean `socket`?"),
+    (
+        "[admin]",
+        "socket = \"/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a-very-long-path/a.sock\"",
+        "admin.socket",
+        "the system takes 96",
+    ),
+    ("[admin]", "socket = \"..\"", "admin.socket", "is not the path of a file"),
+    ("[[provisioner]]", "auto_renewal = true", "provisioner[0].auto_renewal", "write a section"),
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
+    ("[[provisioner]]", "reuse_certificates = \"0s\"", "provisioner[0].reuse_certificates", "zero does not"),
+    ("[[provisioner]]", "reuse_certificates = true", "provisioner[0].reuse_certificates", "with a unit"),
+    ("[[provisioner]]", "reuse_certificates = \"8d\"", "provisioner[0].reuse_certificates", "give 1m to 7d"),
+    ("[[provisioner]]", "renewal_explanation = \"x\"", "provisioner[0].renewal_explanation", "not an http"),
+    ("[[provisioner]]", "default_profile = \"x\"", "provisioner[0].default_profile", "not one of"),
+    ("[[provisioner]]", "default_profile = 1", "provisioner[0].default_profile", "string"),
+    ("[[provisioner]]", "profiles = {}", "provisioner[0].profiles", "is empty"),
+    ("[[provisioner]]", "profiles = [\"a\"]", "provisioner[0].profiles", "a section for each"),
+    ("[[provisioner]]", "profiles = { a = 1 }", "provisioner[0].profiles.a", "write a section"),
+    (
+        "[[provisioner]]",
+        "profiles = { \"a b\" = {} }",
+        "provisioner[0].profiles.a b",
+        "no name for a profile",
+    ),
+    ("[[provisioner]]", "profiles = { a = { ttl = 1 } }", "provisioner[0].profiles.a.ttl", "unknown key"),
+    (SHORT, "max_tll = \"1h\"", "provisioner[0].profiles.short.max_tll", "`max_ttl`"),
+    (SHORT, "wildcards = true", "provisioner[0].profiles.short.wildcards", "belongs in [provisioner]"),
+    (SHORT, "default_ttl = \"0s\"", "provisioner[0].profiles.short.default_ttl", "zero does not"),
+    (SHORT, "max_ttl = \"399d\"", "provisioner[0].profiles.short.max_ttl", "give 1m to 398d"),
+    (SHORT, "default_ttl = \"2d\"", "provisioner[0].profiles.short.default_ttl", "longer than max_ttl"),
+    (SHORT, "key_types = []", "provisioner[0].profiles.short.key_types", "is empty"),
+    (SHORT, "key_types = [\"p256\"]", "provisioner[0].profiles.short.key_types[0]", "\"ec-p256\""),
+    (SHORT, "key_types = [\"rsa\", \"rsa\"]", "provisioner[0].profiles.short.key_types[1]", "twice"),
+    (SHORT, "usages = []", "provisioner[0].profiles.short.usages", "is empty"),
+    (SHORT, "usages = [\"codeSigning\"]", "provisioner[0].profiles.short.usages[0]", "not known"),
+    (SHORT, "usages = \"serverAuth\"", "provisioner[0].profiles.short.usages", "write a list"),
+    (SHORT, "description = \"\"", "provisioner[0].profiles.short.description", "is empty"),
+    (SHORT, "description = \"a\\tb\"", "provisioner[0].profiles.short.description", "control characters"),
     ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
 ];
+
+#[test]
+fn profiles() {
+    let text = format!(
+        "{MINIMAL}max_ttl = \"3d\"\ndefault_profile = \"server\"\nreuse_certificates = \"10m\"\n\
+         renewal_explanation = \"https://wiki.test/\"\n\
+         [provisioner.profiles.server]\ndescription = \"https://wiki.test/server\"\n\
+         [provisioner.profiles.job]\ndefault_ttl = \"1h\"\nmax_ttl = \"2h\"\n\
+         key_types = [\"ec-p256\", \"ed25519\"]\nusages = [\"clientAuth\"]\n"
+    );
+    let settings = good(&text);
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    assert_eq!(acme.reuse_certificates, Some(Duration::from_secs(600)));
+    assert_eq!(acme.renewal_explanation.as_deref(), Some("https://wiki.test/"));
+    assert_eq!(acme.profiles.default.as_deref(), Some("server"));
+    let server = &acme.profiles.offered["server"];
+    assert_eq!(server.description, "https://wiki.test/server");
+    assert_eq!(server.rules, Rules { lifetimes: acme.lifetimes, leaf: LeafRules::default() });
+    let job = &acme.profiles.offered["job"];
+    assert_eq!(job.description, "1h, at most 2h; clientAuth; ec-p256, ed25519");
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    assert_eq!((job.rules.lifetimes.default, job.rules.lifetimes.max), (hours(1), hours(2)));
+    assert_eq!(job.rules.leaf.usages, Usages::Client);
+    assert_eq!(KeyTypes::of(&[KeyType::EcP256, KeyType::Ed25519]), Some(job.rules.leaf.key_types));
+    // Without any of it: as ever.
+    let [Provisioner::Acme(plain)] = &good(MINIMAL).provisioners[..] else { panic!() };
+    assert_eq!((&plain.profiles, plain.reuse_certificates), (&Profiles::default(), None));
+}
 
 #[test]
 fn every_rule_names_its_line_and_key() {
@@ -161,10 +357,37 @@ fn every_rule_names_its_line_and_key() {
 }
 
 #[test]
+fn proofs_ahead_and_of_subdomains() {
+    let of = |lines: &str| {
+        let text = MINIMAL.replace("[[provisioner]]", &format!("[[provisioner]]\n{lines}"));
+        let Provisioner::Acme(terms) = good(&text).provisioners.remove(0);
+        terms
+    };
+    let usual = of("");
+    assert!(usual.offers_pre_authorization() && !usual.subdomains);
+    assert!(of("subdomain_authorizations = true").subdomains);
+    assert!(!of("pre_authorization = false").offers_pre_authorization());
+    // Not asked for, and of no use: simply not offered.
+    assert!(!of("authorization_ttl = \"0s\"").offers_pre_authorization());
+    let rows = [
+        ("authorization_ttl = \"0s\"\npre_authorization = true", "authorization_ttl is zero"),
+        ("challenges = [\"http-01\"]\nwildcards = false\nsubdomain_authorizations = true", "add \"dns-01\""),
+    ];
+    for (lines, words) in rows {
+        let found = errors(&MINIMAL.replace("[[provisioner]]", &format!("[[provisioner]]\n{lines}")));
+        assert!(found.len() == 1 && found[0].message.contains(words), "{found:#?}");
+    }
+}
+
+#[test]
 fn whole_files() {
     let rows: &[(&str, &[&str])] = &[
         ("", &["provisioner: there is none", "server.address: is required", "server.dns_names: is required"]),
         ("address = \"x\"", &["it belongs in [server]"]),
+        (
+            "[\"provisioner.profiles.NAME\"]\nmax_ttl = \"1h\"",
+            &["provisioner.profiles.NAME: unknown section"],
+        ),
         ("[sever]\n[server]", &["did you mean [server]?"]),
         ("server = 3", &["server: is an integer; write a section [server]"]),
         ("[provisioner]\nname = \"a\"", &["two brackets"]),
@@ -225,6 +448,23 @@ fn errors_are_all_reported_in_the_order_of_lines() {
 }
 
 #[test]
+fn limits_are_set_and_switched_off_by_name() {
+    use crate::limits::Limit;
+    let text = format!(
+        "{MINIMAL}[limits]\naccount_orders = \"5 per 1m\"\nnetwork_orders = \"off\"\nopen_orders = \"off\"\n\
+         network_connections = \"off\"\nipv6_prefix = 48\nexempt = [\"10.0.0.0/8\", \"::1\"]\n"
+    );
+    let settings = good(&text);
+    let rules = settings.limits;
+    let quota = rules.quota(Limit::AccountOrders).unwrap();
+    assert_eq!((quota.count(), quota.per()), (5, Duration::from_secs(60)));
+    assert_eq!(rules.quota(Limit::NetworkOrders), None);
+    assert_eq!((rules.open_orders, settings.network_connections), (None, None));
+    assert_eq!((rules.ipv6_prefix, rules.exempt.len()), (48, 2));
+    assert!(rules.quota(Limit::AccountRequests).is_some(), "the others stay on");
+}
+
+#[test]
 fn notes_do_not_keep_from_running() {
     let text = format!(
         "{MINIMAL}challenges = [\"http-01\"]\n[validation]\nallow = [\"0.0.0.0/0\"]\n[store]\nengine = \"memory\"\n"
@@ -271,15 +511,23 @@ fn files_that_do_not_exist() {
 /// No limit of these settings is switched off.
 fn limits_hold(settings: &Settings) -> bool {
     let Settings { server, store, validation, provisioners, .. } = settings;
+    let lives = |lifetimes: &crate::acme::order::Lifetimes| {
+        !lifetimes.min.is_zero()
+            && lifetimes.min <= lifetimes.default
+            && lifetimes.default <= lifetimes.max
+            && lifetimes.max <= LONGEST_TTL
+    };
     let provisioner = |Provisioner::Acme(p): &Provisioner| {
-        !p.lifetimes.min.is_zero()
-            && p.lifetimes.min <= p.lifetimes.default
-            && p.lifetimes.default <= p.lifetimes.max
-            && p.lifetimes.max <= LONGEST_TTL
+        lives(&p.lifetimes)
+            && p.profiles.offered.values().all(|profile| lives(&profile.rules.lifetimes))
+            && p.profiles.default.as_ref().is_none_or(|name| p.profiles.offered.contains_key(name))
+            && p.reuse_certificates.is_none_or(|window| !window.is_zero())
             && p.max_names > 0
             && !p.order_ttl.is_zero()
             && !p.challenges.is_empty()
             && is_provisioner_name(&p.name)
+            && p.auto_renewal
+                .is_none_or(|offer| !offer.min_lifetime.is_zero() && offer.min_lifetime <= offer.max_duration)
     };
     server.max_body > 0
         && server.max_connections > 0
@@ -292,6 +540,12 @@ fn limits_hold(settings: &Settings) -> bool {
         && validation.attempts > 0
         && validation.http_port > 0
         && validation.tls_alpn_port > 0
+        && settings.limits.open_orders != Some(0)
+        && settings.network_connections != Some(0)
+        && server.max_url > 0
+        && server.max_headers > 0
+        && server.max_head > 0
+        && !store.account_retention.is_zero()
         && !provisioners.is_empty()
         && provisioners.iter().all(provisioner)
 }
@@ -374,10 +628,12 @@ fn nothing_like_zero_switches_a_limit_off() {
             }
         }
     }
-    // File names apart, only these mean something: no more of what the defaults have, and "never".
-    let files = ["path", "root", "certificate", "key", "password_file"];
+    // File names and words apart, only these mean something: no more of what the defaults have, and
+    // "never".
+    let files = ["path", "root", "certificate", "key", "password_file", "socket", "description"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
+        "alternate_chains = []",
         "resolvers = []",
         "allow = []",
         "deny = []",
@@ -385,6 +641,12 @@ fn nothing_like_zero_switches_a_limit_off() {
         "wildcards = false",
         "authorization_ttl = \"0s\"",
         "authorization_ttl = \"0h0m\"",
+        "pre_authorization = false",
+        "subdomain_authorizations = false",
+        "validation = {}",
+        "caa = false",
+        "eab_trusts_names = false",
+        "exempt = []",
     ];
     assert_eq!(accepted, want);
 }

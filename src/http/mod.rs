@@ -4,6 +4,8 @@
 //! read whole.
 
 pub mod acme;
+pub mod admin;
+mod host;
 pub mod problem;
 pub mod server;
 pub mod status;
@@ -13,6 +15,7 @@ pub mod workers;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +26,8 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 
-use crate::service::Service;
+use crate::limits::{Limit, Source};
+use crate::service::{self, Service};
 use problem::Failure;
 
 /// A complete response.
@@ -39,7 +43,15 @@ pub struct RequestLimits {
     /// Requests at once. A handler outlives a client that gives up, so over a store that hangs the
     /// limit of connections alone would bound nothing.
     pub under_way: usize,
+    /// Most header fields.
+    pub headers: usize,
+    /// Most bytes of path and query.
+    pub url: usize,
 }
+
+/// Whom a request comes from; the listener puts it with the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// What the handlers work with.
 pub struct App {
@@ -90,23 +102,44 @@ impl App {
     }
 
     /// Answers one request, whatever it is, under an id from [`App::request_id`].
-    pub async fn answer<B>(&self, request: Request<B>, id: &str) -> Response
+    pub async fn answer<B>(&self, mut request: Request<B>, id: &str) -> Response
     where
         B: hyper::body::Body + Send + Unpin,
         B::Data: Send,
         B::Error: std::fmt::Display,
     {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answered = match path.strip_prefix("/acme/") {
-            Some(rest) => acme::answer(self, rest, request, id).await,
-            None => match status::answer(self, &path, &method).await {
+        // One without a peer, which no listener of ours lets through, is of a network of its own.
+        let peer = request.extensions().get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Peer(ip)| *ip);
+        let source = self.service.limits().source(peer);
+        request.extensions_mut().insert(source);
+        let answered = match (self.admit(&request, source), path.strip_prefix("/acme/")) {
+            (Ok(()), Some(rest)) => acme::answer(self, rest, request, id).await,
+            (Ok(()), None) => match status::answer(self, &path, &method).await {
                 Ok(response) => response,
                 Err(failure) => problem::render(&failure, id),
             },
+            (Err(failure), _) => problem::render(&failure, id),
         };
         let response = tagged(answered, id);
-        tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "request");
+        tracing::debug!(request = id, %peer, %method, path, status = response.status().as_u16(), "request");
         response
+    }
+
+    /// What holds for every request, before anything is read or done for it.
+    fn admit<B>(&self, request: &Request<B>, from: Source) -> Result<(), Failure> {
+        if request.uri().path_and_query().is_some_and(|path| path.as_str().len() > self.limits.url) {
+            return Err(Failure::LongUrl(self.limits.url));
+        }
+        if request.headers().len() > self.limits.headers {
+            return Err(Failure::ManyHeaders(self.limits.headers));
+        }
+        if status::is_probe(request.uri().path()) {
+            return Ok(());
+        }
+        let now = self.service.now();
+        let taken = self.service.limits().take(Limit::NetworkRequests, &from.network, &from, now);
+        taken.map_err(|refused| Failure::Service(service::Error::Limited(refused)))
     }
 }
 

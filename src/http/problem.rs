@@ -35,7 +35,11 @@ pub enum Failure {
     Body,
     /// The body took longer than the limit.
     Slow,
-    /// An HTTP/1.1 request without its one Host (RFC 9112 §3.2).
+    /// The path is longer than the limit, bytes.
+    LongUrl(usize),
+    /// More header fields than the limit.
+    ManyHeaders(usize),
+    /// A request without exactly one valid Host (RFC 9112 §3.2, RFC 9113 §8.3.1).
     Host,
     /// The signature does not hold.
     Signature,
@@ -92,6 +96,7 @@ pub fn render(failure: &Failure, request_id: &str) -> Response {
         identifier: None,
         subproblems: subproblems.unwrap_or_default(),
         algorithms,
+        request: Some(request_id),
     };
     let body = serde_json::to_vec(&body).unwrap_or_default();
     let mut response = reply(status, "application/problem+json", body);
@@ -102,7 +107,12 @@ pub fn render(failure: &Failure, request_id: &str) -> Response {
     };
     set(header::CACHE_CONTROL, "no-store");
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        set(header::RETRY_AFTER, RETRY_AFTER);
+        match failure {
+            Failure::Service(service::Error::Limited(refused)) => {
+                set(header::RETRY_AFTER, &refused.seconds().to_string());
+            }
+            _ => set(header::RETRY_AFTER, RETRY_AFTER),
+        }
     }
     if let Failure::Method(allowed) = failure {
         set(header::ALLOW, allowed);
@@ -130,6 +140,7 @@ pub fn stored(problem: &StoredProblem) -> wire::Problem<'_> {
         }),
         subproblems: Vec::new(),
         algorithms: Vec::new(),
+        request: None,
     }
 }
 
@@ -144,6 +155,7 @@ fn subproblem(of: &crate::acme::error::Subproblem) -> wire::Problem<'_> {
         }),
         subproblems: Vec::new(),
         algorithms: Vec::new(),
+        request: None,
     }
 }
 
@@ -179,6 +191,18 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             detail: format!("the body is larger than {limit} bytes").into(),
             refusal: None,
         },
+        Failure::LongUrl(limit) => Parts {
+            status: StatusCode::URI_TOO_LONG,
+            kind: ErrorKind::Malformed,
+            detail: format!("the path is longer than {limit} bytes").into(),
+            refusal: None,
+        },
+        Failure::ManyHeaders(limit) => Parts {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            kind: ErrorKind::Malformed,
+            detail: format!("there are more than {limit} header fields").into(),
+            refusal: None,
+        },
         Failure::Body => {
             client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "the body did not arrive completely")
         }
@@ -186,7 +210,7 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
             client(StatusCode::REQUEST_TIMEOUT, ErrorKind::Malformed, "the body did not arrive in time")
         }
         Failure::Host => {
-            client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "Host: must be given, once")
+            client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "Host: must be given once, as HOST or HOST:PORT")
         }
         Failure::Signature => {
             client(StatusCode::BAD_REQUEST, ErrorKind::Malformed, "the JWS signature does not verify")
@@ -241,6 +265,15 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
         service::Error::Busy(_) => {
             tracing::info!(request = request_id, %error, "busy");
             busy("the server is busy; try again", request_id)
+        }
+        service::Error::Limited(refused) => {
+            tracing::info!(request = request_id, limit = refused.limit, "a client asked for too much");
+            Parts {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                kind: ErrorKind::RateLimited,
+                detail: refused.to_string().into(),
+                refusal: None,
+            }
         }
         service::Error::Store(StoreError::Busy | StoreError::NoSpace(_)) => {
             tracing::warn!(request = request_id, %error, "the store takes no writes now");

@@ -3,12 +3,13 @@
 //! Every wait for a client has an end: the handshake, the request's head, its body, the reply, and
 //! the pause until the next request.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
 use super::workers::Workers;
-use super::{App, Response, tagged};
+use super::{App, Peer, Response, host, tagged};
+use crate::limits::keyed::Key;
 use crate::service;
 
 /// Limits of the listener.
@@ -38,16 +40,43 @@ pub struct Limits {
     pub request: Duration,
     /// For requests under way when the server stops.
     pub drain: Duration,
+    /// Bytes of a request's head.
+    pub head: u32,
+    /// Connections of one network open at once; `None` is no such limit.
+    pub of_network: Option<usize>,
 }
 
+/// The longest patience with a client that has stalled, however long a request may take: for its head,
+/// its body, and each pause in taking its reply. A reply that an HTTP/2 client gives no room for ends
+/// with its connection, as an idle one does: after two of `Limits::idle_step` and `CLOSING`, which is
+/// less than a minute as well.
+pub const STALL: Duration = Duration::from_secs(30);
+/// For the other side to take leave of an idle connection.
+const CLOSING: Duration = Duration::from_secs(5);
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Bytes of a request's head.
-const HEAD: u32 = 16 * 1024;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+
+impl Limits {
+    /// How long a client may take over its head, its body, or a piece of its reply.
+    pub(super) fn patience(&self) -> Duration {
+        self.request.min(STALL)
+    }
+
+    /// A connection that is idle at two such steps is closed.
+    fn idle_step(&self) -> Duration {
+        self.patience().mul_f32(0.8)
+    }
+
+    /// The longest that any one wait for a client can last.
+    #[cfg(test)]
+    pub(super) fn longest_stall(&self) -> Duration {
+        HANDSHAKE.max(self.patience() + HANDSHAKE).max(self.idle_step() * 2 + CLOSING)
+    }
+}
 
 /// Serves on `workers` until `stop` turns true, then drains.
 pub async fn serve(
@@ -59,6 +88,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let networks = Networks::default();
     loop {
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
@@ -71,6 +101,12 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let source = app.service.limits().source(peer.ip());
+                let most = limits.of_network.filter(|_| !source.exempt);
+                let Some(counted) = networks.enter(source.network, most) else {
+                    tracing::info!(%peer, "a network has too many connections open; one more was closed");
+                    continue;
+                };
                 let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
                 workers.run(async move {
                     // A socket belongs to the runtime it is registered with: from here on, this worker's.
@@ -78,6 +114,7 @@ pub async fn serve(
                         Ok(stream) => connection(stream, peer, tls, app, limits, stop).await,
                         Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                     }
+                    drop(counted);
                     drop(slot);
                 });
             }
@@ -118,9 +155,9 @@ async fn connection(
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, app, limits, stop)).await
+        Box::pin(serve_http2(stream, peer, app, limits, stop)).await
     } else {
-        Box::pin(serve_http1(stream, app, limits, stop)).await
+        Box::pin(serve_http1(stream, peer, app, limits, stop)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -135,7 +172,7 @@ async fn handshake(
 ) -> Option<Box<TlsStream<Impatient>>> {
     // Replies are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, limits.request);
+    let stream = Impatient::new(stream, limits.patience());
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
@@ -151,36 +188,45 @@ async fn handshake(
 
 async fn serve_http1(
     stream: Box<TlsStream<Impatient>>,
+    peer: SocketAddr,
     app: Arc<App>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
-    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let service = service_fn(move |request| {
+        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+    });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.request).max_buf_size(HEAD as usize);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.patience())
+        .max_buf_size(limits.head as usize);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
 }
 
 async fn serve_http2(
     stream: Box<TlsStream<Impatient>>,
+    peer: SocketAddr,
     app: Arc<App>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
-    let service = service_fn(move |request| answer(app.clone(), limits.request, begun.begin(), request));
+    let service = service_fn(move |request| {
+        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+    });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD)
+        .max_header_list_size(limits.head)
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
-        .keep_alive_interval(limits.request)
+        .keep_alive_interval(limits.patience())
         .keep_alive_timeout(HANDSHAKE);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
@@ -199,22 +245,62 @@ where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let mut seen = None;
-    loop {
+    let patience = loop {
         tokio::select! {
             served = connection.as_mut() => return served,
-            () = stopped(&mut stop) => break,
+            () = stopped(&mut stop) => break limits.request * 2,
             // A client that answers pings is alive, and idle all the same.
-            () = tokio::time::sleep(limits.request) => {
+            () = tokio::time::sleep(limits.idle_step()) => {
                 let now = activity.idle();
                 if now.is_some() && now == seen {
-                    break;
+                    break CLOSING;
                 }
                 seen = now;
             }
         }
-    }
+    };
     shut_down(connection.as_mut());
-    tokio::time::timeout(limits.request * 2, connection).await.unwrap_or(Ok(()))
+    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+}
+
+fn with_peer<B>(mut request: Request<B>, peer: SocketAddr) -> Request<B> {
+    request.extensions_mut().insert(Peer(peer.ip()));
+    request
+}
+
+/// Connections of each network; one that has none is not kept.
+#[derive(Default)]
+struct Networks(Arc<Mutex<HashMap<Key, usize>>>);
+
+/// A connection that counts, until it is dropped.
+struct Counted {
+    networks: Arc<Mutex<HashMap<Key, usize>>>,
+    network: Key,
+}
+
+impl Networks {
+    /// Counts a connection; `None` if its network has too many.
+    fn enter(&self, network: Key, most: Option<usize>) -> Option<Counted> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if most.is_some_and(|most| *count >= most) {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { networks: self.0.clone(), network })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// Requests of a connection.
@@ -302,7 +388,7 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let id = app.request_id();
     let version = request.version();
-    if version == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+    if !host::is_named_once(version, request.uri(), request.headers()) {
         return Ok(tagged(problem::render(&Failure::Host, &id), &id));
     }
     let Ok(permit) = app.under_way.clone().try_acquire_owned() else {

@@ -65,6 +65,11 @@ pub(super) async fn answer(app: &App, path: &str, method: &Method) -> Result<Res
 
 const PATHS: [&str; 5] = ["/health", "/livez", "/readyz", "/roots.pem", "/intermediates.pem"];
 
+/// Whether it is asked by who watches over this process, and not limited.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, "/health" | "/livez" | "/readyz")
+}
+
 /// `/root/{sha256}`: as the `step` CLI fetches it, upper case and dashes tolerated.
 fn root(app: &App, path: &str) -> Option<Response> {
     let wanted = path.strip_prefix("/root/")?.to_ascii_lowercase().replace('-', "");

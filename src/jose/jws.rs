@@ -24,19 +24,19 @@ pub enum JwsError {
     Key(#[from] JwkError),
 }
 
-fn malformed<T>(rule: &'static str) -> Result<T, JwsError> {
+pub(super) fn malformed<T>(rule: &'static str) -> Result<T, JwsError> {
     Err(JwsError::Malformed(rule.into()))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Flattened<'a> {
+pub(super) struct Flattened<'a> {
     #[serde(borrow)]
-    protected: Cow<'a, str>,
+    pub(super) protected: Cow<'a, str>,
     #[serde(borrow)]
-    payload: Cow<'a, str>,
+    pub(super) payload: Cow<'a, str>,
     #[serde(borrow)]
-    signature: Cow<'a, str>,
+    pub(super) signature: Cow<'a, str>,
 }
 
 /// How a request names the key it is signed with: exactly one of the two.
@@ -138,7 +138,7 @@ impl Signed {
 }
 
 /// serde's message without its position: the position is inside an encoded member.
-fn describe(error: &serde_json::Error) -> String {
+pub(super) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.find(" at line ") {
         Some(end) => text[..end].to_owned(),
@@ -147,12 +147,12 @@ fn describe(error: &serde_json::Error) -> String {
 }
 
 #[derive(Debug)]
-struct Header<'a> {
-    alg: Cow<'a, str>,
-    url: Cow<'a, str>,
-    nonce: Option<Cow<'a, str>>,
-    kid: Option<Cow<'a, str>>,
-    jwk: Option<&'a RawValue>,
+pub(super) struct Header<'a> {
+    pub(super) alg: Cow<'a, str>,
+    pub(super) url: Cow<'a, str>,
+    pub(super) nonce: Option<Cow<'a, str>>,
+    pub(super) kid: Option<Cow<'a, str>>,
+    pub(super) jwk: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Header<'de> {

@@ -2,6 +2,7 @@
 
 pub mod jwk;
 pub mod jws;
+pub mod mac;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

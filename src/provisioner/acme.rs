@@ -1,15 +1,23 @@
 //! The ACME provisioner: its terms, and the grant for an order that is ready.
 
+mod devices;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::eab::{EabKey, EabMode};
+use super::outward::Outward;
+use super::profile::{KeyType, Profiles, Rules, Usages};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::identifier::Identifier;
-use crate::acme::order::{Lifetimes, Order, OrderStatus};
+use crate::acme::identifier::{Identifier, PermanentId};
+use crate::acme::order::{Lifetimes, Order, OrderStatus, Slot};
+use crate::acme::star::Offer;
+use crate::acme::subdomain::asked_as;
+use crate::attestation::Policy;
 use crate::id::OrderId;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -40,6 +48,33 @@ pub struct Terms {
     pub terms_of_service: Option<String>,
     /// Shown in the directory.
     pub website: Option<String>,
+    /// Whether authorizations may be asked for ahead of an order (RFC 8555 §7.4.1).
+    pub pre_authorization: bool,
+    /// Whether proof of an ancestor may count for the names below it (RFC 9444).
+    pub subdomains: bool,
+    /// Where its validations depart from the server's.
+    pub outward: Outward,
+    /// The names this CA goes by in dns-persist-01 records, lower case, at most ten.
+    pub issuer_domains: Vec<String>,
+    /// Whether CAA records are looked at (RFC 8659).
+    pub caa: bool,
+    /// The names this CA goes by in CAA records, lower case; never empty if they are looked at.
+    pub caa_identities: Vec<String>,
+    /// Whether new accounts are bound to external ones.
+    pub eab: EabMode,
+    /// Whether a binding may stand in for validation, for keys that were made for it.
+    pub eab_trusts_names: bool,
+    /// Which devices are attested, if device-attest-01 is offered.
+    pub attestation: Option<Policy>,
+    /// The profiles that clients may choose from.
+    pub profiles: Profiles,
+    /// For how long the same account, names and key get the certificate that they have; `None`: they
+    /// get another one each time.
+    pub reuse_certificates: Option<Duration>,
+    /// Shown with renewal windows that were moved (RFC 9773 §4.2).
+    pub renewal_explanation: Option<String>,
+    /// Automatic renewal (RFC 8739); `None`: not offered.
+    pub auto_renewal: Option<Offer>,
 }
 
 /// One rule over names.
@@ -66,7 +101,9 @@ impl NameRule {
             (Self::Net(net), Identifier::Ip(ip)) => net.contains(ip),
             (Self::Exact(_), Identifier::Wildcard(_) | Identifier::Ip(_))
             | (Self::Under(_), Identifier::Ip(_))
-            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_)) => false,
+            | (Self::Net(_), Identifier::Dns(_) | Identifier::Wildcard(_))
+            // Devices have rules of their own.
+            | (Self::Exact(_) | Self::Under(_) | Self::Net(_), Identifier::Permanent(_)) => false,
         }
     }
 
@@ -102,11 +139,38 @@ impl Terms {
             authorization_ttl: 8 * HOUR,
             terms_of_service: None,
             website: None,
+            pre_authorization: true,
+            subdomains: false,
+            outward: Outward::default(),
+            issuer_domains: Vec::new(),
+            caa: false,
+            caa_identities: Vec::new(),
+            eab: EabMode::Off,
+            eab_trusts_names: false,
+            attestation: None,
+            profiles: Profiles::default(),
+            reuse_certificates: None,
+            renewal_explanation: None,
+            auto_renewal: None,
         }
     }
 
-    /// Whether `identifier` may be asked for here; the rule it breaks if not.
+    /// Whether `identifier` may be asked for here and control of it can be proved; the rule it breaks
+    /// if not.
     pub fn allows(&self, identifier: &Identifier) -> Result<(), String> {
+        self.permits(identifier)?;
+        if !self.challenges.iter().any(|kind| kind.can_prove(identifier)) {
+            return Err("no challenge offered by this provisioner can prove control of the name".into());
+        }
+        Ok(())
+    }
+
+    /// As [`Terms::allows`], whether or not control could be proved: for names that an external
+    /// account binding vouches for.
+    pub fn permits(&self, identifier: &Identifier) -> Result<(), String> {
+        if let Identifier::Permanent(device) = identifier {
+            return self.allows_device(device);
+        }
         if identifier.is_wildcard() && !self.wildcards {
             return Err("wildcard names are not allowed at this provisioner".into());
         }
@@ -116,63 +180,167 @@ impl Terms {
         if !self.allow.is_empty() && !self.allow.iter().any(|rule| rule.covers(identifier)) {
             return Err("the name is not covered by this provisioner's allow_names".into());
         }
-        if !self.challenges.iter().any(|kind| kind.can_prove(identifier)) {
-            return Err("no challenge offered by this provisioner can prove control of the name".into());
+        Ok(())
+    }
+
+    /// Whether newAuthz is offered: where no proof is used again, it would be of no use.
+    pub fn offers_pre_authorization(&self) -> bool {
+        self.pre_authorization && !self.authorization_ttl.is_zero()
+    }
+
+    /// Whether proof of `ancestor` may count for the names below it: such proof is offered here, the
+    /// ancestor's own name is allowed, and some challenge offered can speak for all names below it. The
+    /// names below are judged one by one, when they are asked for.
+    pub fn allows_below(&self, ancestor: &Identifier) -> Result<(), String> {
+        if !self.subdomains {
+            return Err("subdomain authorization is not offered by this provisioner".into());
+        }
+        if !matches!(ancestor, Identifier::Dns(_)) {
+            return Err("only a DNS name that is no wildcard has subdomains".into());
+        }
+        self.allows(ancestor)?;
+        if !self.challenges.iter().any(|kind| kind.can_prove(&asked_as(ancestor))) {
+            return Err(
+                "no challenge offered by this provisioner can prove control of the names below".into()
+            );
         }
         Ok(())
     }
 
+    /// What holds for an order of that profile, or of none.
+    pub fn rules(&self, profile: Option<&str>) -> Result<Rules, Refusal> {
+        self.profiles.rules(profile, self.lifetimes)
+    }
+
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name and the lifetime are still allowed, and the key is not the account's.
+    /// every name, the profile and the lifetime are still allowed, and the key is of a type that the
+    /// profile has and not the account's. For an order that is renewed automatically, the grant for its
+    /// first certificate.
+    ///
+    /// `eab` is the key that the account is bound to, as it is now: it must not be revoked, its scope
+    /// must cover every name, and it must still vouch for those that were not validated.
     pub fn grant(
         &self,
         id: OrderId,
         order: &Order,
         csr: &Csr,
         account_key: &Spki,
+        eab: Option<&EabKey>,
         now: Timestamp,
     ) -> Result<Grant, Refusal> {
-        if order.provisioner != self.name {
-            return Err(Refusal::unauthorized("the order belongs to another provisioner"));
+        if let Some(agreed) = &order.details.auto_renewal {
+            let period = agreed.first_period(now)?;
+            return self.grant_period(id, order, csr, account_key, eab, &period, now);
         }
-        match order.status(now) {
-            OrderStatus::Ready => {}
-            // Accepted earlier, signed for now.
-            OrderStatus::Processing if order.still_proved() => {}
-            OrderStatus::Processing => {
-                return Err(Refusal::unauthorized("an authorization of the order was given up"));
-            }
-            OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid => {
-                return Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"));
-            }
-        }
-        let names: Vec<Identifier> = order.identifiers().cloned().collect();
-        check_names(csr, &names.iter().cloned().collect())?;
-        // The configuration may have changed since the order was opened.
-        for name in &names {
-            self.allows(name).map_err(|rule| {
-                Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}"))
-            })?;
-        }
+        check_ready(order, now)?;
+        let Permitted { names, rules: Rules { lifetimes, leaf } } =
+            self.permitted(order, csr, account_key, eab)?;
         if let Some(end) = order.not_after
-            && end.since(order.not_before.unwrap_or(now)) > self.lifetimes.max
+            && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
         {
-            let most = self.lifetimes.max.as_secs();
+            let most = lifetimes.max.as_secs();
             let detail = format!("the order's notAfter: the lifetime must be at most {most} seconds");
             return Err(Refusal::malformed(detail));
-        }
-        if csr.key() == account_key {
-            return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
         Ok(Grant {
             purpose: Purpose::Leaf(names),
             key: csr.key().clone(),
             not_before: order.not_before,
             not_after: order.not_after,
-            lifetime: self.lifetimes.default,
-            longest: self.lifetimes.max,
+            lifetime: lifetimes.default,
+            longest: lifetimes.max,
+            leaf,
+            profile: order.details.profile.clone(),
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
+    }
+
+    /// The names of an order and a CSR that agree with each other and with these terms, and the rules of
+    /// the order's profile, which the CSR's key keeps; the key is not the account's.
+    pub(super) fn permitted(
+        &self,
+        order: &Order,
+        csr: &Csr,
+        account_key: &Spki,
+        eab: Option<&EabKey>,
+    ) -> Result<Permitted, Refusal> {
+        if order.provisioner != self.name {
+            return Err(Refusal::unauthorized("the order belongs to another provisioner"));
+        }
+        if order.details.pre_authorization {
+            return Err(Refusal::new(ErrorKind::OrderNotReady, "it is an authorization and no order"));
+        }
+        order.check_coverage(self.subdomains)?;
+        let names: Vec<Identifier> = order.identifiers().cloned().collect();
+        check_names(csr, &names.iter().cloned().collect())?;
+        // The configuration may have changed since the order was opened.
+        if let Some(key) = eab {
+            key.check_standing()?;
+        }
+        for (name, slot) in order.named() {
+            self.permits_slot(name, slot, eab)?;
+        }
+        let mut rules = self.rules(order.details.profile.as_deref())?;
+        // Devices alone are clients.
+        if names.iter().all(Identifier::is_device) {
+            if !rules.leaf.usages.client() {
+                let detail = "the profile's certificates are for servers, and a device is none";
+                return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
+            }
+            rules.leaf.usages = Usages::Client;
+        }
+        devices::check_keys(order, csr)?;
+        if csr.key() == account_key {
+            return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
+        }
+        if !rules.leaf.key_types.contains(KeyType::of(csr.key().key())) {
+            let detail = format!(
+                "the CSR's key: {} is not of the profile's types: {}",
+                csr.key().key().label(),
+                rules.leaf.key_types.names()
+            );
+            return Err(Refusal::new(ErrorKind::BadCsr, detail));
+        }
+        Ok(Permitted { names, rules })
+    }
+
+    /// Whether a name of an order is still allowed, by the slot that authorizes it.
+    fn permits_slot(&self, name: &Identifier, slot: &Slot, eab: Option<&EabKey>) -> Result<(), Refusal> {
+        let verdict = match slot {
+            Slot::Trusted { by, .. } => {
+                if !eab.is_some_and(|key| key.kid == *by && key.vouches_for(self, name)) {
+                    let detail = format!(
+                        "identifier {name}: the external account binding no longer stands in for \
+                         validation: open a new order"
+                    );
+                    return Err(Refusal::unauthorized(detail));
+                }
+                self.permits(name)
+            }
+            Slot::Own(_) | Slot::Reused { .. } => self.allows(name),
+        };
+        verdict
+            .and_then(|()| eab.map_or(Ok(()), |key| key.covers(name)))
+            .map_err(|rule| Refusal::new(ErrorKind::RejectedIdentifier, format!("identifier {name}: {rule}")))
+    }
+}
+
+/// What [`Terms::permitted`] found.
+pub(super) struct Permitted {
+    pub(super) names: Vec<Identifier>,
+    pub(super) rules: Rules,
+}
+
+/// Whether a CSR accepted, or about to be accepted, for the order may be signed.
+pub(super) fn check_ready(order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    match order.status(now) {
+        OrderStatus::Ready => Ok(()),
+        // Accepted earlier, signed for now.
+        OrderStatus::Processing if order.still_proved() => Ok(()),
+        OrderStatus::Processing => Err(Refusal::unauthorized("an authorization of the order was given up")),
+        OrderStatus::Pending | OrderStatus::Valid | OrderStatus::Invalid | OrderStatus::Canceled => {
+            Err(Refusal::new(ErrorKind::OrderNotReady, "the order is not ready"))
+        }
     }
 }
 
@@ -182,9 +350,13 @@ fn check_names(csr: &Csr, ordered: &BTreeSet<Identifier>) -> Result<(), Refusal>
         let detail = format!("the CSR names {extra}, which the order does not");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
     }
-    if let Some(missing) = ordered.difference(&requested).next() {
+    // A device may be left out of the CSR: what was attested says which it is.
+    if let Some(missing) = ordered.difference(&requested).find(|name| !name.is_device()) {
         let detail = format!("the CSR does not name {missing}, which the order does");
         return Err(Refusal::new(ErrorKind::BadCsr, detail));
+    }
+    if csr.common_name_text().is_some_and(|text| devices::is_named(ordered, text)) {
+        return Ok(());
     }
     match csr.common_name() {
         Some(name) if !ordered.contains(&identifier_of(&name)?) => {
@@ -199,6 +371,7 @@ fn identifier_of(name: &RequestedName) -> Result<Identifier, Refusal> {
     match name {
         RequestedName::Dns(text) => Identifier::parse_dns(text),
         RequestedName::Ip(ip) => Identifier::from_ip(*ip),
+        RequestedName::Permanent(text) => PermanentId::parse(text).map(Identifier::Permanent),
     }
     .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's names: {error}")))
 }

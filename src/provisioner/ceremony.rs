@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::profile::LeafRules;
 use super::{Grant, Purpose, Requester};
 use crate::x509::spki::Spki;
 
@@ -14,6 +15,8 @@ fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
         not_after: None,
         lifetime,
         longest: lifetime,
+        leaf: LeafRules::default(),
+        profile: None,
         requester: Requester::Ceremony,
     }
 }

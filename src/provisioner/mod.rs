@@ -6,10 +6,16 @@
 
 pub mod acme;
 pub mod ceremony;
+pub mod eab;
+pub mod names;
+pub mod outward;
 pub mod own;
+pub mod profile;
+pub mod star;
 
 use std::time::Duration;
 
+use profile::LeafRules;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -33,6 +39,15 @@ pub enum Requester {
     Own,
     /// The founding of the hierarchy.
     Ceremony,
+    /// This server, for an ACME account, by an order that is renewed automatically (RFC 8739).
+    AutoRenewal {
+        /// The provisioner's name.
+        provisioner: String,
+        /// The account.
+        account: AccountId,
+        /// The order.
+        order: OrderId,
+    },
 }
 
 /// What kind of certificate a grant is for.
@@ -57,10 +72,18 @@ pub struct Grant {
     not_after: Option<Timestamp>,
     lifetime: Duration,
     longest: Duration,
+    leaf: LeafRules,
+    profile: Option<String>,
     requester: Requester,
 }
 
 impl Grant {
+    /// The same with other rules, for tests of what is held against them.
+    #[cfg(test)]
+    pub(crate) fn with_leaf(self, leaf: LeafRules) -> Self {
+        Self { leaf, ..self }
+    }
+
     /// What for.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
@@ -84,6 +107,14 @@ impl Grant {
     /// The longest lifetime permitted.
     pub fn longest(&self) -> Duration {
         self.longest
+    }
+    /// What else a leaf has to keep to.
+    pub fn leaf(&self) -> LeafRules {
+        self.leaf
+    }
+    /// The ACME profile that these rules come from.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
     }
     /// In whose name.
     pub fn requester(&self) -> &Requester {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::profile::LeafRules;
 use super::{Grant, Purpose, Requester};
 use crate::acme::identifier::Identifier;
 use crate::x509::spki::Spki;
@@ -18,6 +19,8 @@ pub fn grant(names: &[Identifier], key: Spki) -> Grant {
         not_after: None,
         lifetime: LIFETIME,
         longest: LIFETIME,
+        leaf: LeafRules::default(),
+        profile: None,
         requester: Requester::Own,
     }
 }

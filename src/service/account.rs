@@ -1,14 +1,20 @@
 //! newAccount, account updates, key changes (RFC 8555 §7.3).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::eab::Registration;
+use super::sweep_accounts::{alive_until, first_use, noted};
 use super::{Error, Service, audited};
 use crate::acme::account::{Account, AccountDetails, AccountStatus, check_contacts};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::id::AccountId;
 use crate::jose::jwk::{Jwk, Thumbprint};
+use crate::jose::mac::UnverifiedMac;
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab;
 use crate::storage::codec::{AccountKey, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 
@@ -22,12 +28,15 @@ pub struct KnownAccount {
     /// The key's thumbprint.
     pub thumbprint: Thumbprint,
     pub(super) version: Version,
+    /// Milliseconds since the epoch: before that, its use need not be written down again. Zero if that is
+    /// not known.
+    pub(super) next_use: AtomicU64,
 }
 
 /// Accounts lately seen, with parsed keys.
 pub(super) type Cache = quick_cache::sync::Cache<AccountId, Arc<KnownAccount>>;
 
-/// Accounts kept in memory, about 1 KiB each.
+/// Accounts kept in memory, about 1 KiB each, and as much again if they are bound.
 const CACHED_ACCOUNTS: usize = 8192;
 
 pub(super) fn cache() -> Cache {
@@ -43,6 +52,10 @@ pub struct NewAccount {
     pub terms_agreed: bool,
     /// `onlyReturnExisting`
     pub only_existing: bool,
+    /// `externalAccountBinding`, whose header was checked and whose MAC was not.
+    pub binding: Option<UnverifiedMac>,
+    /// Where the request comes from.
+    pub from: Source,
 }
 
 /// What an update changes.
@@ -58,9 +71,9 @@ pub struct AccountUpdate {
 /// changed its key at once.
 const CREATIONS: usize = 4;
 
-fn key_row(terms: &Terms, thumbprint: &Thumbprint) -> Vec<u8> {
+pub(super) fn key_row(provisioner: &str, thumbprint: &Thumbprint) -> Vec<u8> {
     // Provisioner names have no NUL.
-    [terms.name.as_bytes(), &[0], &thumbprint.0].concat()
+    [provisioner.as_bytes(), &[0], &thumbprint.0].concat()
 }
 
 impl Service {
@@ -82,7 +95,7 @@ impl Service {
 
     /// Reads an account into the cache. The account's lock must be held: it keeps an old state
     /// from being cached after a newer one.
-    async fn load_account(&self, id: AccountId) -> Result<Option<Arc<KnownAccount>>, Error> {
+    pub(super) async fn load_account(&self, id: AccountId) -> Result<Option<Arc<KnownAccount>>, Error> {
         let Some(row) = self.store.get(Table::Accounts, id.as_bytes()).await? else { return Ok(None) };
         let account = Account::decode(&row.value)?;
         self.cache_account(account, row.version).map(Some)
@@ -98,14 +111,18 @@ impl Service {
         let key = Jwk::from_key(account.key.clone())
             .map_err(|error| Error::Internal(format!("stored account {}: {error}", account.id)))?;
         let thumbprint = key.thumbprint();
-        let known = Arc::new(KnownAccount { account, key, thumbprint, version });
+        // A change of the account is no reason to write its use down again.
+        let before = self.accounts.get(&account.id);
+        let before = before.map_or(0, |before| before.next_use.load(Ordering::Relaxed));
+        let next_use = AtomicU64::new(before);
+        let known = Arc::new(KnownAccount { account, key, thumbprint, version, next_use });
         self.accounts.insert(known.account.id, known.clone());
         Ok(known)
     }
 
     /// The account that a key belongs to.
     pub async fn account_of_key(&self, terms: &Terms, key: &Jwk) -> Result<Option<Arc<KnownAccount>>, Error> {
-        let row = self.store.get(Table::AccountKeys, &key_row(terms, &key.thumbprint())).await?;
+        let row = self.store.get(Table::AccountKeys, &key_row(&terms.name, &key.thumbprint())).await?;
         let Some(row) = row else { return Ok(None) };
         let AccountKey(id) = AccountKey::decode(&row.value)?;
         self.account(terms, id).await
@@ -136,8 +153,18 @@ impl Service {
                 let detail = format!("termsOfServiceAgreed: must be true; the terms are at {url}");
                 return Err(Refusal::malformed(detail).into());
             }
-            if let Some(known) = self.create_account(terms, &key, &ask).await? {
-                return Ok((known, true));
+            let binding = eab::wanted(terms.eab, ask.binding.as_ref())?;
+            match self.create_account(terms, &key, &ask, binding).await {
+                Ok(Some(known)) => return Ok((known, true)),
+                Ok(None) => {}
+                // The same request came twice, and the other one has used its key up: then the account
+                // is there.
+                Err(Error::Refused(refusal)) => {
+                    if self.account_of_key(terms, &key).await?.is_none() {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         // Neither found nor absent: the row of the key is there, and its account is not.
@@ -150,8 +177,14 @@ impl Service {
         terms: &Terms,
         key: &Jwk,
         ask: &NewAccount,
+        binding: Option<&UnverifiedMac>,
     ) -> Result<Option<Arc<KnownAccount>>, Error> {
         let now = self.now();
+        let registration = match binding {
+            Some(binding) => Some(self.registration(terms, binding, key, now).await?),
+            None => None,
+        };
+        self.limits.take(Limit::NetworkAccounts, &ask.from.network, &ask.from, now)?;
         let account = Account {
             id: AccountId::new(self.entropy.bytes()),
             provisioner: terms.name.clone(),
@@ -160,23 +193,32 @@ impl Service {
             contacts: ask.contacts.clone(),
             terms_agreed: ask.terms_agreed,
             created: now,
-            details: AccountDetails::default(),
+            details: AccountDetails { eab: registration.as_ref().map(Registration::details) },
         };
         let thumbprint = key.thumbprint();
-        let row = key_row(terms, &thumbprint);
+        let row = key_row(&terms.name, &thumbprint);
         let event = Event::AccountCreated {
             provisioner: terms.name.clone(),
             account: account.id,
             thumbprint: thumbprint.0,
         };
-        let batch = Batch::new()
+        let batch = match &registration {
+            Some(registration) => registration.counted(Batch::new(), &account, now),
+            None => Batch::new(),
+        };
+        let batch = batch
             .expect(Table::AccountKeys, row.clone(), Expect::Absent)
             .expect(Table::Accounts, *account.id.as_bytes(), Expect::Absent)
             .put(Table::AccountKeys, row, AccountKey(account.id).encode())
             .put(Table::Accounts, *account.id.as_bytes(), account.encode());
         let _guard = self.account_locks.of(account.id.as_bytes()).await;
+        let batch = first_use(batch, account.id, alive_until(terms, now), now);
         match self.store.commit(audited(batch, now, event)).await? {
-            CommitOutcome::Committed(version) => self.cache_account(account, version).map(Some),
+            CommitOutcome::Committed(version) => {
+                let known = self.cache_account(account, version)?;
+                noted(&known, now);
+                Ok(Some(known))
+            }
             CommitOutcome::Conflict => Ok(None),
         }
     }
@@ -218,7 +260,8 @@ impl Service {
             return Err(Error::KeyInUse(other.account.id));
         }
         let (id, now) = (known.account.id, self.now());
-        let (old_row, new_row) = (key_row(terms, &known.thumbprint), key_row(terms, &key.thumbprint()));
+        let (old_row, new_row) =
+            (key_row(&terms.name, &known.thumbprint), key_row(&terms.name, &key.thumbprint()));
         let old_key = &known.account.key;
         self.change_account(id, |account| {
             if account.key != *old_key {
@@ -246,11 +289,12 @@ impl Service {
             return Err(Error::Deactivated);
         }
         let (changed, batch) = change(&known.account)?;
-        let batch = batch.expect(Table::Accounts, *id.as_bytes(), Expect::Is(known.version)).put(
-            Table::Accounts,
-            *id.as_bytes(),
-            changed.encode(),
-        );
+        let now = self.now();
+        let batch = self
+            .put_use(batch, id, now, now)
+            .await?
+            .expect(Table::Accounts, *id.as_bytes(), Expect::Is(known.version))
+            .put(Table::Accounts, *id.as_bytes(), changed.encode());
         match self.store.commit(batch).await {
             Ok(CommitOutcome::Committed(version)) => self.cache_account(changed, version),
             Ok(CommitOutcome::Conflict) => {

@@ -15,15 +15,18 @@ use super::objects::LoadedOrder;
 use super::{Error, Service, audited};
 use crate::acme::account::AccountStatus;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
+use crate::acme::identifier::Identifier;
 use crate::acme::order::{AuthorizationStatus, Finish, Order, OrderStatus, Slot};
 use crate::audit::Event;
 use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
-use crate::x509::csr::Csr;
+use crate::x509::csr::{Csr, CsrError};
+use crate::x509::serial::Serial;
 
 /// How long a reply waits for a slow signer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +35,18 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, der).as_ref());
     out
+}
+
+/// Names of devices are accepted for orders of devices only.
+pub(super) fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
+    if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
+}
+
+/// A batch that holds only if the orders that keep proofs are as they were read.
+fn depending(keepers: &[(OrderId, Version)]) -> Batch {
+    keepers.iter().fold(Batch::new(), |batch, (keeper, read)| {
+        batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
+    })
 }
 
 fn names_of(order: &Order) -> String {
@@ -47,9 +62,11 @@ impl Service {
         account: AccountId,
         id: OrderId,
         csr: &[u8],
+        from: Source,
     ) -> Result<LoadedOrder, Error> {
+        let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
-        let loaded = self.load_own_order(terms, account, id).await?;
+        let loaded = self.load_ordered(terms, account, id).await?;
         match &loaded.order.finish {
             // Clients repeat a request whose answer they lost; the answer is the same.
             Finish::Issued { csr: known, .. } if *known == csr_digest(csr) => return Ok(loaded),
@@ -58,24 +75,42 @@ impl Service {
                 self.resume_finalize(id);
                 return Ok(loaded);
             }
-            Finish::Open | Finish::Issued { .. } | Finish::Processing(_) | Finish::Failed(_) => {}
+            Finish::Renewing(state) if state.csr == csr => return Ok(loaded),
+            Finish::Open
+            | Finish::Issued { .. }
+            | Finish::Processing(_)
+            | Finish::Failed(_)
+            | Finish::Renewing(_) => {}
         }
         let status = loaded.order.status(self.now());
         if status != OrderStatus::Ready {
             let detail = format!("the order is {}, not ready", crate::acme::order::name_of(status));
             return Err(Refusal::new(ErrorKind::OrderNotReady, detail).into());
         }
-        let csr = Csr::parse(csr).map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
+        if !consented {
+            return Err(Error::Busy("the order has only just become ready"));
+        }
+        let csr = parse_csr(&loaded.order, csr)
+            .map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         match self.issuer.signer().cost() {
-            Cost::Quick => self.issue_order(terms, loaded, &csr).await,
+            Cost::Quick => {
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
+                let issued = self.issue_order(terms, loaded, &csr).await?;
+                one.used();
+                Ok(issued)
+            }
             Cost::Slow => {
                 // Refuses what is to be refused before the order is bound to this CSR.
                 self.check_proved(&loaded.order).await?;
                 let known = self.account_in_standing(terms, account).await?;
-                let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), self.now())?;
+                let bound = self.bound_key(&known.account).await?;
+                let eab = bound.as_ref().map(|bound| &bound.key);
+                let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), eab, self.now())?;
+                let one = self.admit_certificate(&loaded.order, from, self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
+                one.used();
                 drop(guard);
                 if let Some(work) = self.resume_finalize(id) {
                     let _ = tokio::time::timeout(PATIENCE, work).await;
@@ -87,28 +122,54 @@ impl Service {
 
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+        let keepers = self.check_proved(&loaded.order).await?;
+        let known = self.account_in_standing(terms, loaded.order.account).await?;
+        if loaded.order.details.auto_renewal.is_some() {
+            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known).await?;
+            let (order, now) = (&begun.order, self.now());
+            self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
+            return Ok(begun);
+        }
         let LoadedOrder { id, mut order, version } = loaded;
         let now = self.now();
-        let keepers = self.check_proved(&order).await?;
-        let known = self.account_in_standing(terms, order.account).await?;
-        let grant = terms.grant(id, &order, csr, known.key.spki(), now)?;
+        let bound = self.bound_key(&known.account).await?;
+        let eab = bound.as_ref().map(|bound| &bound.key);
+        let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
+        let depending = bound.iter().fold(depending(&keepers), |batch, bound| bound.unchanged(batch));
+        let replaced = self.replaced(id, order.details.replaces).await?;
+        let twin = self.twin(terms, &order, &grant, now).await?;
+        if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {
+            drop(grant);
+            let loaded = LoadedOrder { id, order, version };
+            let given = self.give_again(loaded, depending, known.version, found, csr).await?;
+            self.limits.close(given.order.account.as_bytes(), terms.order_ttl, given.order.created, now);
+            return Ok(given);
+        }
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
-            let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
-                batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
-            };
-            keepers
-                .iter()
-                .fold(Batch::new(), unchanged)
+            order.details.reuse_row = twin.as_ref().map(|twin| twin.digest);
+            let batch = depending
                 .expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version))
                 .expect(Table::Orders, *id.as_bytes(), Expect::Is(version))
-                .put(Table::Orders, *id.as_bytes(), order.encode())
+                .put(Table::Orders, *id.as_bytes(), order.encode());
+            let batch = match &twin {
+                None => batch,
+                Some(twin) => twin.noted(batch, issued.serial, id, now),
+            };
+            match replaced {
+                None => batch,
+                Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
+            }
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
+                self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
-                    not_after = %issued.not_after, key = csr.key().key().label(), "certificate issued"
+                    not_after = %issued.not_after, key = csr.key().key().label(),
+                    profile = order.details.profile,
+                    replaces = order.details.replaces.map(|old| tracing::field::display(old.serial)),
+                    "certificate issued"
                 );
                 Ok(LoadedOrder { id, order, version })
             }
@@ -116,8 +177,37 @@ impl Service {
         }
     }
 
+    /// Finishes an order with a certificate that its account has already; nothing is signed.
+    async fn give_again(
+        &self,
+        mut loaded: LoadedOrder,
+        depending: Batch,
+        account: Version,
+        found: (Serial, Version),
+        csr: &Csr,
+    ) -> Result<LoadedOrder, Error> {
+        let (id, owner, serial) = (loaded.id, loaded.order.account, found.0);
+        loaded.order.finish = Finish::Issued { serial, csr: csr_digest(csr.der()) };
+        let batch =
+            Self::unchanged(depending, found).expect(Table::Accounts, *owner.as_bytes(), Expect::Is(account));
+        let event = Event::CertificateReused { serial, account: owner, order: id };
+        match self.store.commit(audited(loaded.stored_by(batch), self.now(), event)).await? {
+            CommitOutcome::Committed(_) => {
+                tracing::info!(%serial, order = %id, account = %owner, "certificate given again");
+                Ok(loaded)
+            }
+            CommitOutcome::Conflict => {
+                Err(Error::Busy("another change of the order, its account or the certificate came first"))
+            }
+        }
+    }
+
     /// A closed account gets nothing more, not even what was under way (RFC 8555 §7.3.6).
-    async fn account_in_standing(&self, terms: &Terms, id: AccountId) -> Result<Arc<KnownAccount>, Error> {
+    pub(super) async fn account_in_standing(
+        &self,
+        terms: &Terms,
+        id: AccountId,
+    ) -> Result<Arc<KnownAccount>, Error> {
         let known = self.account(terms, id).await?.ok_or(Error::NotFound)?;
         match known.account.status {
             AccountStatus::Valid => Ok(known),
@@ -135,7 +225,7 @@ impl Service {
         let mut last: Option<LoadedOrder> = None;
         for slot in &order.slots {
             let status = match slot {
-                Slot::Own(authorization) => Some(authorization.status(now)),
+                Slot::Own(_) | Slot::Trusted { .. } => Some(slot.status(now)),
                 Slot::Reused { order: keeper, index, .. } => {
                     if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
                         last = match self.load_order(*keeper).await {
@@ -194,8 +284,18 @@ impl Service {
     async fn finish_processing(&self, id: OrderId) -> Result<(), Error> {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
-        let issued = match (Csr::parse(der), self.provisioner(&loaded.order.provisioner)) {
-            (Ok(csr), Some(terms)) => self.issue_order(&terms, loaded.clone(), &csr).await.map(drop),
+        let issued = match (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner)) {
+            // Accepted a while ago, perhaps by a process that is no more.
+            (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
+                Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr).await {
+                    // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
+                    Err(busy @ Error::Busy(_)) => {
+                        self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))
+                    }
+                    other => other.map(drop),
+                },
+                Err(error) => Err(error),
+            },
             (Err(error), _) => Err(Error::Internal(format!("a stored CSR does not parse: {error}"))),
             (_, None) => Err(Refusal::unauthorized("the provisioner is gone").into()),
         };

@@ -5,19 +5,32 @@
 //! the order valid) and, whatever locks do, commits against the version it read.
 
 pub mod account;
+pub mod account_orders;
+pub mod attest;
+mod caa;
 pub mod ceremony;
+pub mod eab;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+mod limits;
+pub mod new_authz;
 pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
+pub mod reach;
+pub mod renewal;
 pub mod respond;
+pub mod resume;
+mod reuse;
 pub mod revoke;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
+pub mod star;
+mod subdomains;
 pub mod sweep;
+pub mod sweep_accounts;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +40,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+pub use reach::{Prove, Reach};
+
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
@@ -34,11 +49,11 @@ use crate::audit::{AuditRecord, Event};
 use crate::authority::issuer::Issuer;
 use crate::entropy::Entropy;
 use crate::id::OrderId;
+use crate::limits::{Limiter, Refused, Rules};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, BoxFuture, Store, StoreError, Table};
+use crate::storage::{Batch, Store, StoreError, Table};
 use crate::time::{Clock, Timestamp};
-use crate::validation::{Ask, Outcome};
 
 /// Why a verb did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,6 +73,9 @@ pub enum Error {
     /// More work than the server takes at once; the client's request was not acted on.
     #[error("the server is busy: {0}")]
     Busy(&'static str),
+    /// The client asked for more than `[limits]` allows it; it was not acted on.
+    #[error("{0}")]
+    Limited(Refused),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,20 +90,22 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Checks challenges; what validation offers to the verbs.
-pub trait Prove: Send + Sync {
-    /// One attempt.
-    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome>;
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Limited(refused)
+    }
 }
 
 /// What a reload replaces, all at once; a verb sees one such snapshot from beginning to end.
 pub struct Live {
     /// By name.
     pub provisioners: HashMap<String, Arc<Terms>>,
-    /// The validator.
-    pub prover: Arc<dyn Prove>,
+    /// How each of them reaches outward, by its name.
+    pub reach: HashMap<String, Reach>,
     /// Attempts per challenge.
     pub attempts: u32,
+    /// How much clients may ask for.
+    pub limits: Rules,
 }
 
 /// What the verbs work with.
@@ -100,11 +120,16 @@ pub struct Service {
     /// Apart, because who holds an order may look at its account. Never the other way round.
     account_locks: Locks,
     order_locks: Locks,
+    /// Registrations under one key for external account binding take turns. Taken before an account's.
+    eab_locks: Locks,
+    /// Of certificates that may be given again; taken behind an order's, never the other way round.
+    reuse_locks: Locks,
     /// Authorizations under validation in this process, and by which challenge.
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
     finishing: Running<OrderId, ()>,
     slots: Arc<slots::Slots>,
+    limits: Limiter,
 }
 
 impl Service {
@@ -123,10 +148,13 @@ impl Service {
             entropy,
             issuer,
             nonces,
+            limits: Limiter::new(live.limits.clone()),
             live: RwLock::new(Arc::new(live)),
             accounts: account::cache(),
             account_locks: Locks::new(),
             order_locks: Locks::new(),
+            eab_locks: Locks::new(),
+            reuse_locks: Locks::new(),
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),
@@ -140,6 +168,9 @@ impl Service {
 
     /// Puts other settings into force.
     pub fn reload(&self, live: Live) {
+        self.limits.reload(live.limits.clone());
+        // What is known of an account's use was reckoned with the old lifetimes.
+        self.accounts.clear();
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
@@ -151,6 +182,11 @@ impl Service {
     /// Replay nonces.
     pub fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    /// How much clients may ask for, and have asked.
+    pub fn limits(&self) -> &Limiter {
+        &self.limits
     }
 
     /// The issuer.

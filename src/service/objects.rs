@@ -10,6 +10,7 @@ use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, Expect, Table, Version};
+use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
 /// An order as loaded.
@@ -44,6 +45,25 @@ pub struct LoadedAuthorization {
     pub index: u16,
     /// Its facts.
     pub authorization: Authorization,
+    /// Whether it counts for the names below its own too (RFC 9444).
+    pub subdomains: bool,
+    /// Whether it is valid without a challenge; it then has none.
+    pub trusted: bool,
+}
+
+impl LoadedAuthorization {
+    /// The status at `now`.
+    pub fn status(&self, now: Timestamp) -> AuthorizationStatus {
+        let status = self.authorization.status(now);
+        match status {
+            AuthorizationStatus::Pending if self.trusted => AuthorizationStatus::Valid,
+            AuthorizationStatus::Pending
+            | AuthorizationStatus::Valid
+            | AuthorizationStatus::Invalid
+            | AuthorizationStatus::Deactivated
+            | AuthorizationStatus::Expired => status,
+        }
+    }
 }
 
 impl Service {
@@ -64,6 +84,18 @@ impl Service {
         if own { Ok(loaded) } else { Err(Error::NotFound) }
     }
 
+    /// As [`Self::load_own_order`], for what a client asks for as an order: what merely keeps a
+    /// pre-authorization is none.
+    pub(super) async fn load_ordered(
+        &self,
+        terms: &Terms,
+        account: AccountId,
+        id: OrderId,
+    ) -> Result<LoadedOrder, Error> {
+        let loaded = self.load_own_order(terms, account, id).await?;
+        if loaded.order.details.pre_authorization { Err(Error::NotFound) } else { Ok(loaded) }
+    }
+
     /// An order of the account's. A finalization that a crash cut short goes on.
     pub async fn order(
         self: &Arc<Self>,
@@ -71,7 +103,7 @@ impl Service {
         account: AccountId,
         id: OrderId,
     ) -> Result<LoadedOrder, Error> {
-        let loaded = self.load_own_order(terms, account, id).await?;
+        let loaded = self.load_ordered(terms, account, id).await?;
         if matches!(loaded.order.finish, Finish::Processing(_)) {
             self.resume_finalize(id);
         }
@@ -88,6 +120,15 @@ impl Service {
         index: u16,
     ) -> Result<LoadedAuthorization, Error> {
         let loaded = self.load_own_order(terms, account, order).await?;
+        if let Some(Slot::Trusted { identifier, expires, deactivated, .. }) = loaded.order.kept(index) {
+            let authorization = Authorization {
+                identifier: identifier.clone(),
+                expires: *expires,
+                deactivated: *deactivated,
+                challenges: Vec::new(),
+            };
+            return Ok(LoadedAuthorization { order, index, authorization, subdomains: false, trusted: true });
+        }
         let mut authorization = loaded.order.own(index).ok_or(Error::NotFound)?.clone();
         let now = self.now();
         if authorization.status(now) == AuthorizationStatus::Pending {
@@ -97,13 +138,14 @@ impl Service {
                 (Some(_), Some(_)) | (None, None) => {}
             }
         }
-        Ok(LoadedAuthorization { order, index, authorization })
+        let subdomains = loaded.order.details.counts_below(index);
+        Ok(LoadedAuthorization { order, index, authorization, subdomains, trusted: false })
     }
 
     /// Where an order's authorization is kept: with itself, or with the order that proved it.
     pub fn place_of(order: OrderId, index: u16, slot: &Slot) -> (OrderId, u16) {
         match slot {
-            Slot::Own(_) => (order, index),
+            Slot::Own(_) | Slot::Trusted { .. } => (order, index),
             Slot::Reused { order, index, .. } => (*order, *index),
         }
     }
@@ -114,7 +156,10 @@ impl Service {
         let record = CertificateRecord::decode(&row.value)?;
         match &record.requester {
             Requester::Acme { account: owner, .. } if *owner == account => Ok(record),
-            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => Err(Error::NotFound),
+            // One of a series is read at the series' own URL, as long as that is in force.
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
+                Err(Error::NotFound)
+            }
         }
     }
 }

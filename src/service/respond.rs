@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::new_order::held_row;
 use super::objects::{LoadedAuthorization, LoadedOrder};
+use super::reach::Subject;
 use super::slots::Seat;
 use super::{Claim, Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
+use crate::acme::subdomain::asked_as;
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
-use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::validation::{Ask, Failure, FailureKind, Outcome};
 
@@ -46,6 +48,7 @@ struct Target {
     order: OrderId,
     index: u16,
     kind: ChallengeKind,
+    from: Source,
 }
 
 impl Service {
@@ -57,6 +60,7 @@ impl Service {
         order: OrderId,
         index: u16,
         kind: ChallengeKind,
+        from: Source,
     ) -> Result<LoadedAuthorization, Error> {
         let (account, thumbprint) = account;
         let ended = self.validating.ended();
@@ -65,7 +69,11 @@ impl Service {
         if authorization.challenge(kind).is_none() {
             return Err(Error::NotFound);
         }
-        let target = Target { account, order, index, kind };
+        let subdomains = loaded.order.details.counts_below(index);
+        let target = Target { account, order, index, kind, from };
+        if authorization.awaits(kind, self.now()) {
+            self.admit_validation(account, from, self.now())?;
+        }
         if authorization.awaits(kind, self.now())
             && let Some(claim) = self.validating.claim((order, index), kind)
         {
@@ -78,7 +86,7 @@ impl Service {
                 let first = first.await;
                 let authorization =
                     first.map_err(|_| Error::Internal("the validation ended without a result".into()))??;
-                return Ok(LoadedAuthorization { order, index, authorization });
+                return Ok(LoadedAuthorization { order, index, authorization, subdomains, trusted: false });
             }
         }
         // Settled, or under validation by whichever challenge.
@@ -96,16 +104,21 @@ impl Service {
     ) {
         let (service, terms) = (self.clone(), terms.clone());
         tokio::spawn(async move {
-            let target = Target { account, order, index, kind };
-            if let Err(error) = service.take_up(&terms, target).await {
+            if let Err(error) = service.take_up(&terms, (account, order, index, kind)).await {
                 tracing::warn!(%order, %error, "a validation could not be taken up again yet");
             }
         });
     }
 
-    async fn take_up(self: &Arc<Self>, terms: &Arc<Terms>, target: Target) -> Result<(), Error> {
-        let Target { account, order, index, kind } = target;
-        let known = self.account(terms, account).await?.ok_or(Error::NotFound)?;
+    /// Takes a place of those for work that no request asks for.
+    pub(super) async fn take_up(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        of: (AccountId, OrderId, u16, ChallengeKind),
+    ) -> Result<(), Error> {
+        let (account, order, index, kind) = of;
+        let target = Target { account, order, index, kind, from: Source::default() };
+        let known = self.account_in_standing(terms, account).await?;
         let Some(claim) = self.validating.claim((order, index), kind) else { return Ok(()) };
         // Read under the claim: who held it before has stored what came of it, and a poll that came
         // in between took that validation for one cut short.
@@ -125,7 +138,7 @@ impl Service {
         thumbprint: Thumbprint,
     ) -> Result<Option<oneshot::Receiver<Report>>, Error> {
         let Target { account, index, kind, .. } = target;
-        let seat = self.slots.enter(account).map_err(|why| {
+        let seat = self.slots.enter(account, target.from).map_err(|why| {
             tracing::info!(%account, order = %target.order, why, "a validation was put off");
             Error::Busy(why)
         })?;
@@ -135,12 +148,15 @@ impl Service {
         }
         let token = authorization.challenge(kind).map(|challenge| base64url(&challenge.token));
         let token = token.ok_or(Error::NotFound)?;
-        let ask = Ask {
-            identifier: authorization.identifier.clone(),
-            challenge: kind,
-            key_authorization: format!("{token}.{thumbprint}"),
-            token,
+        let identifier = match loaded.order.details.counts_below(index) {
+            true => asked_as(&authorization.identifier),
+            false => authorization.identifier.clone(),
         };
+        let subject = Subject { identifier, kind, token, account, thumbprint };
+        let live = self.live();
+        // Taken out of the configuration since the request was routed.
+        let reach = live.reach(&terms.name).ok_or(Error::NotFound)?;
+        let ask = reach.ask(terms, subject, self.now());
         // An order of one name hardly changes while that name is validated; one of several does, with
         // every result, so it is read again then.
         let known = (loaded.order.slots.len() == 1).then_some(loaded);
@@ -163,7 +179,7 @@ impl Service {
         report: oneshot::Sender<Report>,
     ) {
         let (claim, seat) = held;
-        let mut result = Box::pin(self.attempts(&ask, &seat));
+        let mut result = Box::pin(self.attempts(&terms.name, &ask, &seat));
         let quick = tokio::time::timeout(QUICK, &mut result).await;
         let (verdict, known, report) = match quick {
             Ok(verdict) => (verdict, known, Some(report)),
@@ -190,8 +206,11 @@ impl Service {
     }
 
     /// Attempts until one proves control or none is left.
-    async fn attempts(&self, ask: &Ask, seat: &Seat) -> Verdict {
+    async fn attempts(&self, provisioner: &str, ask: &Ask, seat: &Seat) -> Verdict {
         let live = self.live();
+        let Some(reach) = live.reach(provisioner) else {
+            return unable("the provisioner is out of service; try again");
+        };
         let mut last = None;
         for attempt in 0..live.attempts.max(1) as usize {
             if attempt > 0 {
@@ -200,13 +219,16 @@ impl Service {
             let Ok(Some(turn)) = tokio::time::timeout(LINE, seat.turn()).await else {
                 break;
             };
-            let outcome = live.prover.prove(ask).await;
+            let outcome = reach.prover.prove(ask).await;
             // Not held in the pause: others may use it.
             drop(turn);
             match outcome {
                 Outcome::Proved => return Verdict::Proved,
+                Outcome::ProvedUntil(end) => return Verdict::ProvedUntil(end),
                 // Asking again would meet the same rule.
-                Outcome::Failed(failure) if failure.kind == FailureKind::Forbidden => {
+                Outcome::Failed(failure)
+                    if matches!(failure.kind, FailureKind::Forbidden | FailureKind::Caa) =>
+                {
                     return Verdict::Failed(problem(failure, ask));
                 }
                 // One attempt that did reach the target counts more than a later one that could
@@ -219,13 +241,7 @@ impl Service {
                 }
             }
         }
-        last.unwrap_or_else(|| {
-            Verdict::Inconclusive(StoredProblem {
-                kind: ErrorKind::ServerInternal,
-                detail: "the server was too busy to attempt the validation; try again".into(),
-                identifier: None,
-            })
-        })
+        last.unwrap_or_else(|| unable("the server was too busy to attempt the validation; try again"))
     }
 
     async fn commit_processing(&self, target: Target) -> Report {
@@ -252,6 +268,8 @@ impl Service {
         verdict: Verdict,
         known: Option<LoadedOrder>,
     ) -> Report {
+        // What was under way when its account was closed counts for nothing (RFC 8555 §7.3.6).
+        self.account_in_standing(terms, target.account).await?;
         let _guard = self.order_locks.of(target.order.as_bytes()).await;
         if let Some(loaded) = known
             && let Some(settled) = self.commit_settled(terms, target, verdict.clone(), loaded).await?
@@ -272,8 +290,9 @@ impl Service {
         mut loaded: LoadedOrder,
     ) -> Result<Option<Authorization>, Error> {
         let now = self.now();
-        let Target { account, order, index, kind } = target;
+        let Target { account, order, index, kind, .. } = target;
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
+        let verdict = verdict.about(&authorization.identifier);
         let changed = authorization.settle(kind, verdict, now, terms.authorization_ttl);
         let after = authorization.clone();
         if !changed {
@@ -283,7 +302,8 @@ impl Service {
         let mut batch = Batch::new();
         match after.challenge(kind).map(|challenge| &challenge.state) {
             Some(ChallengeState::Valid(_)) => {
-                let held = HeldAuthorization { order, index, expires: after.expires };
+                let subdomains = loaded.order.details.counts_below(index);
+                let held = HeldAuthorization { order, index, expires: after.expires, subdomains };
                 batch = batch.put(Table::Grants, held_row(account, &identifier), held.encode());
                 let event = Event::AuthorizationValid { account, order, identifier, by: kind };
                 batch = audited(batch, now, event);
@@ -297,7 +317,12 @@ impl Service {
             _ => {}
         }
         match self.store.commit(loaded.stored_by(batch)).await? {
-            CommitOutcome::Committed(_) => Ok(Some(after)),
+            CommitOutcome::Committed(_) => {
+                if after.status(now) == AuthorizationStatus::Invalid {
+                    self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
+                }
+                Ok(Some(after))
+            }
             CommitOutcome::Conflict => Ok(None),
         }
     }
@@ -313,8 +338,8 @@ impl Service {
         let guard = self.order_locks.of(order.as_bytes()).await;
         let mut loaded = self.load_own_order(terms, account, order).await?;
         let now = self.now();
-        let before = loaded.order.own(index).ok_or(Error::NotFound)?;
-        let (identifier, status) = (before.identifier.clone(), before.status(now));
+        let before = loaded.order.kept(index).ok_or(Error::NotFound)?;
+        let (identifier, status) = (before.identifier().clone(), before.status(now));
         loaded.order.deactivate(index, now)?;
         let mut batch = loaded.stored_by(Batch::new());
         if status == AuthorizationStatus::Valid {
@@ -339,6 +364,15 @@ impl Service {
     }
 }
 
+/// Nothing was attempted, by no fault of the client's.
+fn unable(detail: &str) -> Verdict {
+    Verdict::Inconclusive(StoredProblem {
+        kind: ErrorKind::ServerInternal,
+        detail: detail.to_owned(),
+        identifier: None,
+    })
+}
+
 fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
     let kind = match failure.kind {
         FailureKind::Dns => ErrorKind::Dns,
@@ -347,6 +381,7 @@ fn problem(failure: Failure, ask: &Ask) -> StoredProblem {
         FailureKind::Unauthorized => ErrorKind::Unauthorized,
         FailureKind::IncorrectResponse => ErrorKind::IncorrectResponse,
         FailureKind::Forbidden => ErrorKind::Unauthorized,
+        FailureKind::Caa => ErrorKind::Caa,
     };
     StoredProblem { kind, detail: failure.detail, identifier: Some(ask.identifier.clone()) }
 }

@@ -91,7 +91,12 @@ impl Service {
         // What was not issued by ACME is not revoked by ACME; and only at its own provisioner.
         let owner = match &record.requester {
             Requester::Acme { account, provisioner, .. } if *provisioner == terms.name => *account,
-            Requester::Acme { .. } | Requester::Own | Requester::Ceremony => {
+            // RFC 8739 §3.1.2, whoever asks.
+            Requester::AutoRenewal { provisioner, .. } if *provisioner == terms.name => {
+                let detail = "the certificate is renewed automatically: cancel its order instead";
+                return Err(Refusal::new(ErrorKind::AutoRenewalRevocationNotSupported, detail).into());
+            }
+            Requester::Acme { .. } | Requester::AutoRenewal { .. } | Requester::Own | Requester::Ceremony => {
                 return Err(
                     Refusal::unauthorized("the certificate was not issued by this provisioner").into()
                 );
@@ -106,8 +111,7 @@ impl Service {
             Asker::Account(account) => {
                 let now = self.now();
                 for identifier in &parsed.identifiers {
-                    let held = self.held(account, identifier).await?;
-                    if held.is_none_or(|held| held.expires <= now) {
+                    if !self.holds_proof(terms, account, identifier, now).await? {
                         let detail = format!(
                             "the account neither owns the certificate nor holds an authorization for {identifier}"
                         );

@@ -11,7 +11,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
 use super::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
-use super::{Live, Prove, Service};
+use super::{Live, Prove, Reach, Service};
 use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::CertificateRecord;
@@ -19,6 +19,7 @@ use crate::authority::issuer::Issuer;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::id::OrderId;
+use crate::limits::{Limit, Rules};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
@@ -26,7 +27,7 @@ use crate::storage::{
     self, Backend, Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned,
 };
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
-use crate::validation::{Ask, Failure, FailureKind, Outcome};
+use crate::validation::{Ask, CaaAsk, Consent, Failure, FailureKind, Outcome};
 use crate::x509::spki::{PublicKey, Spki};
 
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -45,11 +46,26 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     steps: Mutex<HashMap<String, VecDeque<Step>>>,
     calls: Mutex<HashMap<String, usize>>,
+    asks: Mutex<Vec<Ask>>,
+    consents: Mutex<HashMap<String, Consent>>,
+    caa: Mutex<Vec<CaaAsk>>,
 }
 
 impl Script {
     pub(crate) fn next(&self, identifier: &str, step: Step) {
         self.steps.lock().unwrap().entry(identifier.into()).or_default().push_back(step);
+    }
+    /// Every ask so far.
+    pub(crate) fn asks(&self) -> Vec<Ask> {
+        self.asks.lock().unwrap().clone()
+    }
+    /// What CAA records say from now on; of other names, nothing.
+    pub(crate) fn caa_says(&self, identifier: &str, consent: Consent) {
+        self.consents.lock().unwrap().insert(identifier.into(), consent);
+    }
+    /// Whose CAA records were asked for since this was last asked.
+    pub(crate) fn caa_asks(&self) -> Vec<CaaAsk> {
+        std::mem::take(&mut *self.caa.lock().unwrap())
     }
     pub(crate) fn calls(&self, identifier: &str) -> usize {
         self.calls.lock().unwrap().get(identifier).copied().unwrap_or(0)
@@ -59,6 +75,7 @@ impl Script {
 impl Prove for Script {
     fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
         let name = ask.identifier.to_string();
+        self.asks.lock().unwrap().push(ask.clone());
         *self.calls.lock().unwrap().entry(name.clone()).or_default() += 1;
         let step = self.steps.lock().unwrap().get_mut(&name).and_then(VecDeque::pop_front);
         Box::pin(async move {
@@ -72,6 +89,12 @@ impl Prove for Script {
                 Some(Step::Panic) => panic!("scripted"),
             }
         })
+    }
+
+    fn consent<'a>(&'a self, ask: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        self.caa.lock().unwrap().push(ask.clone());
+        let said = self.consents.lock().unwrap().get(&ask.identifier.to_string()).cloned();
+        Box::pin(async { said.unwrap_or(Consent::Permitted) })
     }
 }
 
@@ -321,9 +344,30 @@ impl Stand {
         self.service = start(&self.store, &self.clock, &self.issuer, live(&self.script, terms), self.starts);
     }
 
+    /// The process starts anew with an alternate chain: the same intermediate under another root. That
+    /// root's certificate, and the intermediate's under it.
+    pub(crate) async fn cross_sign(&mut self, lifetime: Duration) -> CeremonyResult {
+        let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
+        let plan = CeremonyPlan {
+            name: "Test".into(),
+            root_lifetime: 24 * 3650 * HOUR,
+            intermediate_lifetime: lifetime,
+        };
+        let (entropy, root) = (SeededEntropy::new(9), Arc::new(TestSigner::new()));
+        let other = create_hierarchy(&*apart, &self.clock, &entropy, root, self.signer.clone(), &plan);
+        let other = other.await.unwrap();
+        let issuer = Issuer::new(self.hierarchy.intermediate_der.clone(), &[], self.signer.clone()).unwrap();
+        let chain = [other.intermediate_der.clone()];
+        let alternate = crate::authority::alternate::check(&issuer, &chain, self.clock.now()).unwrap();
+        self.issuer = Arc::new(issuer.with_alternates(vec![alternate]));
+        self.restart();
+        other
+    }
+
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
-        let mut own = (*self.service.provisioner("acme").unwrap()).clone();
+        let own = self.service.provisioner("acme");
+        let mut own = own.map_or_else(|| Terms::named("acme"), |own| (*own).clone());
         change(&mut own);
         self.service.reload(live(&self.script, [own, Terms::named("other")]));
     }
@@ -342,7 +386,9 @@ impl Stand {
     pub(crate) async fn certificates(&self) -> Vec<CertificateRecord> {
         let rows = self.all(Table::Certificates).await.into_iter();
         rows.map(|(_, row)| CertificateRecord::decode(&row.value).unwrap())
-            .filter(|record| matches!(record.requester, Requester::Acme { .. }))
+            .filter(|record| {
+                matches!(record.requester, Requester::Acme { .. } | Requester::AutoRenewal { .. })
+            })
             .collect()
     }
 
@@ -369,7 +415,7 @@ impl Stand {
             let held = HeldAuthorization::decode(&row.value).unwrap();
             let order = orders.get(&held.order).ok_or(format!("{:?}: its order is gone", held.order))?;
             let authorization = order.own(held.index).ok_or("no such authorization")?;
-            if super::new_order::held_row(order.account, &authorization.identifier) != key {
+            if crate::storage::codec::held_row(order.account, &authorization.identifier) != key {
                 return Err("it is for something else".into());
             }
             let before = Timestamp::from_millis(held.expires.as_millis() - 1);
@@ -383,12 +429,39 @@ impl Stand {
     }
 }
 
+/// Every order that a client may see as one is listed with its account, and nothing else is.
+pub(crate) async fn check_listed_rows(stand: &Stand) -> Result<(), String> {
+    let orders = stand.orders().await.into_iter().filter(|(_, order)| !order.details.pre_authorization);
+    let mut want: Vec<Vec<u8>> =
+        orders.map(|(id, order)| [&order.account.as_bytes()[..], id.as_bytes()].concat()).collect();
+    want.sort();
+    let listed: Vec<Vec<u8>> =
+        stand.all(Table::AccountOrders).await.into_iter().map(|(key, _)| key).collect();
+    if listed == want { Ok(()) } else { Err(format!("{} rows for {} orders", listed.len(), want.len())) }
+}
+
 fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
+    let one = |terms: &Terms| {
+        let (account_urls, account_hash_prefix) = (
+            format!("https://ca.test/acme/{}/account/", terms.name),
+            format!("https://ca.test/acme/{}/account-hash/", terms.name),
+        );
+        (terms.name.clone(), Reach { prover: script.clone(), account_urls, account_hash_prefix })
+    };
+    let reach = terms.iter().map(one).collect();
     Live {
         provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
-        prover: script.clone(),
+        reach,
         attempts: 3,
+        limits: no_limits(),
     }
+}
+
+/// Rules that keep nobody from anything; tests of limits put others into force.
+pub(crate) fn no_limits() -> Rules {
+    let mut rules = Rules { open_orders: None, ..Rules::default() };
+    Limit::ALL.iter().for_each(|limit| rules.set(*limit, None));
+    rules
 }
 
 fn start(

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use super::new_order::held_row;
+use super::reuse::reuse_row;
 use super::{Error, Service};
 use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::codec::{HeldAuthorization, Record};
+use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;
@@ -90,21 +90,24 @@ impl Service {
                 step.more = false;
                 break;
             }
-            let held = match id {
-                Some(id) => self.held_in(id, &row.value).await?,
-                None => Vec::new(),
+            let order = Order::decode(&row.value).ok();
+            let (held, listed) = match (id, &order) {
+                (Some(id), Some(order)) => {
+                    (self.held_in(id, order).await?, Some(order_row(order.account, id)))
+                }
+                (None, _) | (_, None) => (Vec::new(), None),
             };
-            // As many checks as changes: one for the order, one for each row.
-            if step.batch.ops.len() + held.len() + 1 > MAX_OPS {
+            // No more checks than changes: one for the order, one for each row, and the one that lists it.
+            if step.batch.ops.len() + held.len() + 2 > MAX_OPS {
                 step.more = true;
                 break;
             }
-            for (table, key, version) in held
-                .into_iter()
-                .map(|(key, version)| (Table::Grants, key, version))
-                .chain([(Table::Orders, key.clone(), row.version)])
-            {
+            for (table, key, version) in held.into_iter().chain([(Table::Orders, key.clone(), row.version)]) {
                 step.batch = step.batch.expect(table, key.clone(), Expect::Is(version)).delete(table, key);
+            }
+            // Written with the order, and never changed.
+            if let Some(listed) = listed {
+                step.batch = step.batch.delete(Table::AccountOrders, listed);
             }
             step.deleted += 1;
             // A key that is no id says nothing about what sorts behind it.
@@ -113,10 +116,14 @@ impl Service {
         self.finish(step, cursor).await
     }
 
-    /// The rows of held authorizations that lead to this order: they go with it.
-    async fn held_in(&self, id: OrderId, value: &[u8]) -> Result<Vec<(Vec<u8>, Version)>, Error> {
+    /// The rows of held authorizations, and of a certificate to be given again, that lead to this order:
+    /// they go with it.
+    pub(super) async fn held_in(
+        &self,
+        id: OrderId,
+        order: &Order,
+    ) -> Result<Vec<(Table, Vec<u8>, Version)>, Error> {
         let mut rows = Vec::new();
-        let Ok(order) = Order::decode(value) else { return Ok(rows) };
         for (index, slot) in order.slots.iter().enumerate() {
             let Slot::Own(authorization) = slot else { continue };
             let key = held_row(order.account, &authorization.identifier);
@@ -124,7 +131,16 @@ impl Service {
             // One that does not read leads nowhere.
             let held = HeldAuthorization::decode(&row.value).ok();
             if held.is_none_or(|held| held.order == id && usize::from(held.index) == index) {
-                rows.push((key, row.version));
+                rows.push((Table::Grants, key, row.version));
+            }
+        }
+        if let Some(digest) = &order.details.reuse_row {
+            let key = reuse_row(order.account, digest);
+            if let Some(row) = self.store.get(Table::Reuse, &key).await? {
+                let reusable = ReusableCertificate::decode(&row.value).ok();
+                if reusable.is_none_or(|reusable| reusable.order == id) {
+                    rows.push((Table::Reuse, key, row.version));
+                }
             }
         }
         Ok(rows)

@@ -4,16 +4,20 @@
 //! `details`, and a record that was written before those (version 1) reads as one with the default
 //! ones. An enum grows by variants at its end.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::acme::account::{Account, AccountDetails};
+use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
+use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
+use crate::x509::serial::Serial;
 
 /// A shape that is stored.
 pub trait Record: Serialize + DeserializeOwned {
@@ -112,6 +116,20 @@ impl Record for AccountKey {
     const VERSION: u8 = 1;
 }
 
+/// When an account was last used. A row of its own: it changes without the account's own version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct AccountUse {
+    /// The last time, to a day.
+    pub used: Timestamp,
+    /// Until when an order, a proof or a certificate of its may be alive.
+    pub until: Timestamp,
+}
+
+impl Record for AccountUse {
+    const KIND: &'static str = "account use";
+    const VERSION: u8 = 1;
+}
+
 /// A valid authorization of an account for an identifier: where it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct HeldAuthorization {
@@ -121,10 +139,57 @@ pub struct HeldAuthorization {
     pub index: u16,
     /// Until when it holds.
     pub expires: Timestamp,
+    /// Whether it counts for the names below its own too (RFC 9444).
+    pub subdomains: bool,
+}
+
+/// Its key in [`super::Table::Grants`]: the account and a digest of the identifier.
+pub fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
+    let text = format!("{}:{}", identifier.kind(), identifier.order_value());
+    [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
+}
+
+/// The key in [`super::Table::AccountOrders`] that says that an account has an order.
+pub fn order_row(account: AccountId, order: OrderId) -> Vec<u8> {
+    [&account.as_bytes()[..], order.as_bytes()].concat()
 }
 
 impl Record for HeldAuthorization {
     const KIND: &'static str = "held authorization";
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<bool>(version)
+    }
+}
+
+impl Record for EabKey {
+    const KIND: &'static str = "eab key";
+    const VERSION: u8 = 1;
+}
+
+/// How many accounts a key for external account binding has registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct EabUses(pub u32);
+
+impl Record for EabUses {
+    const KIND: &'static str = "eab uses";
+    const VERSION: u8 = 1;
+}
+
+/// A certificate that may be given again to the account that it was issued to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ReusableCertificate {
+    /// The certificate.
+    pub serial: Serial,
+    /// The order that it was issued for.
+    pub order: OrderId,
+    /// When.
+    pub issued: Timestamp,
+}
+
+impl Record for ReusableCertificate {
+    const KIND: &'static str = "reusable certificate";
     const VERSION: u8 = 1;
 }
 

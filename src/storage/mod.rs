@@ -51,6 +51,8 @@ tables! {
     Accounts = "accounts",
     /// Provisioner and key thumbprint → account id.
     AccountKeys = "account_keys",
+    /// Account id → when it was last used, and until when it may have something alive.
+    AccountUses = "account_uses",
     /// Order id → order with its authorizations and challenges. Ids sort by the time of removal.
     Orders = "orders",
     /// Account and identifier → the valid authorization it holds.
@@ -59,9 +61,22 @@ tables! {
     Certificates = "certificates",
     /// Sequence number → audit event; append-only.
     Audit = "audit",
+    /// Second of the next look (8 bytes, big-endian) and order id → nothing: one row for every order
+    /// that is renewed automatically, from its opening to its removal.
+    Renewals = "renewals",
     /// Small facts about the authority as a whole. What the store notes about itself (its format, the
     /// last version) lies in a space that no batch can reach.
     Meta = "meta",
+    /// Account id and order id → nothing; which orders an account has (RFC 8555 §7.1.2.1).
+    AccountOrders = "account_orders",
+    /// Key id → key for external account binding. Changes when the key is revoked, and only then.
+    EabKeys = "eab_keys",
+    /// Key id → how many accounts were registered with the key. Apart from the key, so that a
+    /// registration is no change to those who depend on the key's standing.
+    EabUses = "eab_uses",
+    /// Account and everything that decides over a certificate → the one that may be given again. Goes
+    /// with the order that it was issued for.
+    Reuse = "reuse",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -113,6 +113,15 @@ pub(crate) fn alias(target: &str) -> RData {
 /// A TXT record's data, of several strings.
 pub(crate) fn txt(strings: &[&str]) -> RData {
     RData::TXT(TXT::new(strings.iter().map(|s| (*s).to_owned()).collect()))
+}
+
+/// A CAA record's data.
+pub(crate) fn caa(flags: u8, tag: &str, value: &str) -> RData {
+    let mut data = CAA::new_issue(flags & 0x80 != 0, None, Vec::new());
+    data.reserved_flags = flags & 0x7f;
+    data.tag = tag.to_owned();
+    data.value = value.as_bytes().to_vec();
+    RData::CAA(data)
 }
 
 async fn serve_udp(socket: UdpSocket, asked: Arc<Mutex<Vec<Asked>>>, zone: Arc<Zone>) {

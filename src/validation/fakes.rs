@@ -15,9 +15,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Ask, Failure, FailureKind, Outcome, Rules};
+use super::{Ask, Failure, FailureKind, Outcome, Persist, Rules};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
+use crate::time::Timestamp;
 
 /// The token of all asks.
 pub(crate) const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA";
@@ -25,13 +26,34 @@ pub(crate) const TOKEN: &str = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA";
 pub(crate) const KEY_AUTH: &str =
     "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI";
 
+/// The account's URL in all asks.
+pub(crate) const ACCOUNT_URL: &str = "https://ca.test/acme/acme/account/A";
+/// How hashed account URIs begin in all asks.
+pub(crate) const HASH_PREFIX: &str = "https://ca.test/acme/acme/account-hash/";
+/// The time of all asks.
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_793_318_400);
+
 /// An ask for an identifier of either type.
 pub(crate) fn ask(challenge: ChallengeKind, identifier: &str) -> Ask {
     let identifier = match identifier.parse() {
         Ok(ip) => Identifier::Ip(ip),
         Err(_) => Identifier::parse_dns(identifier).unwrap(),
     };
-    Ask { identifier, challenge, token: TOKEN.to_owned(), key_authorization: KEY_AUTH.to_owned() }
+    let persist = Persist {
+        issuer_domains: vec!["ca.test".to_owned(), "ca.example".to_owned()],
+        account_hash_prefix: HASH_PREFIX.to_owned(),
+        thumbprint: KEY_AUTH.split_once('.').unwrap().1.to_owned(),
+    };
+    Ask {
+        identifier,
+        challenge,
+        token: TOKEN.to_owned(),
+        key_authorization: KEY_AUTH.to_owned(),
+        account_url: ACCOUNT_URL.to_owned(),
+        persist: Some(persist),
+        caa: None,
+        now: NOW,
+    }
 }
 
 /// Rules for a loopback world: 127.0.0.1 and ::1 are allowed, the rest of loopback is not.

@@ -7,7 +7,9 @@
 //! | `verdict` | pure: which addresses this CA connects to |
 //! | `dial` | the one door for outgoing connections: resolve once, judge, connect to what was judged |
 //! | `location` | pure: the URL of a challenge, and where a redirect leads |
-//! | `http01` `dns01` `tls_alpn01` | one file per challenge |
+//! | `http01` `dns01` `tls_alpn01` `dns_account01` `dns_persist01` | one file per challenge |
+//! | `caa` | whether a name's owner lets this CA issue |
+//! | `issue_value` | pure: the syntax that CAA and dns-persist-01 records share |
 //! | `peer` | TLS towards peers whose certificate chain means nothing |
 //!
 //! What counts as which failure, where RFC 8555 §6.7 leaves room:
@@ -19,8 +21,11 @@
 //! - the resolver out of reach, silent, or answering SERVFAIL or REFUSED, and this machine out of
 //!   sockets: [`Outcome::Inconclusive`], because none of it is the client's doing.
 
+mod caa;
 mod dial;
 mod dns01;
+mod dns_account01;
+mod dns_persist01;
 #[cfg(test)]
 mod fake_dns;
 #[cfg(test)]
@@ -28,6 +33,7 @@ mod fakes;
 #[cfg(test)]
 pub(crate) mod fuzz;
 mod http01;
+mod issue_value;
 mod location;
 mod peer;
 mod resolver;
@@ -42,7 +48,10 @@ use tokio::time::Instant;
 
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
+use crate::time::Timestamp;
 
+pub use caa::{CaaAsk, Consent};
+pub use dns_persist01::Persist;
 pub use verdict::{Why, verdict};
 
 /// One challenge to check.
@@ -56,6 +65,14 @@ pub struct Ask {
     pub token: String,
     /// `token.thumbprint` (RFC 8555 §8.1).
     pub key_authorization: String,
+    /// The account's URL (RFC 8555 §7.3), to the letter as the account has it.
+    pub account_url: String,
+    /// What dns-persist-01 measures by; other challenges have no use for it.
+    pub persist: Option<Persist>,
+    /// The names this CA goes by in CAA records, if they are to be looked at.
+    pub caa: Option<Vec<String>>,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What kind of failure, in the terms of RFC 8555 §6.7.
@@ -73,6 +90,8 @@ pub enum FailureKind {
     IncorrectResponse,
     /// The target's address is one that this CA does not connect to.
     Forbidden,
+    /// CAA records forbid this CA to issue.
+    Caa,
 }
 
 /// One failed validation.
@@ -91,6 +110,8 @@ pub struct Failure {
 pub enum Outcome {
     /// Control is proved.
     Proved,
+    /// Control is proved, by what may not be relied on from then on.
+    ProvedUntil(Timestamp),
     /// The attempt failed through what the target said or did not have.
     Failed(Failure),
     /// The attempt failed through this CA's own means (its resolver is out of reach): says nothing
@@ -182,7 +203,8 @@ impl Validator {
     pub async fn validate(&self, ask: &Ask) -> Outcome {
         let deadline = Instant::now() + self.timeout;
         match tokio::time::timeout_at(deadline + SLACK, self.attempt(ask, deadline)).await {
-            Ok(Ok(())) => Outcome::Proved,
+            Ok(Ok(None)) => Outcome::Proved,
+            Ok(Ok(Some(end))) => Outcome::ProvedUntil(end),
             Ok(Err(Stop::Failed(failure))) => Outcome::Failed(failure),
             Ok(Err(Stop::Inconclusive(failure))) => Outcome::Inconclusive(failure),
             Err(_) => Outcome::Failed(Failure {
@@ -192,7 +214,21 @@ impl Validator {
         }
     }
 
-    async fn attempt(&self, ask: &Ask, deadline: Instant) -> Result<(), Stop> {
+    async fn attempt(&self, ask: &Ask, deadline: Instant) -> Result<Option<Timestamp>, Stop> {
+        let until = self.control(ask, deadline).await?;
+        if let Some(identities) = &ask.caa {
+            let caa = CaaAsk {
+                identifier: ask.identifier.clone(),
+                method: Some(ask.challenge),
+                account_url: ask.account_url.clone(),
+                identities: identities.clone(),
+            };
+            self.check_caa(&caa, deadline).await?;
+        }
+        Ok(until)
+    }
+
+    async fn control(&self, ask: &Ask, deadline: Instant) -> Result<Option<Timestamp>, Stop> {
         // The token becomes part of a URL; only its own alphabet may (RFC 8555 §8.3).
         if ask.token.is_empty() || !ask.token.bytes().all(is_base64url) {
             return Err(Stop::failed(FailureKind::Unauthorized, "the challenge's token is not base64url"));
@@ -207,15 +243,38 @@ impl Validator {
             (ChallengeKind::Dns01, Identifier::Dns(name) | Identifier::Wildcard(name)) => {
                 self.dns01(name, ask, deadline).await
             }
+            (ChallengeKind::DnsAccount01, Identifier::Dns(name) | Identifier::Wildcard(name)) => {
+                self.dns_account01(name, ask, deadline).await
+            }
+            (ChallengeKind::DnsPersist01, Identifier::Dns(name) | Identifier::Wildcard(name)) => {
+                return self.dns_persist01(name, ask, deadline).await;
+            }
             (ChallengeKind::TlsAlpn01, Identifier::Dns(_) | Identifier::Ip(_)) => {
                 self.tls_alpn01(ask, deadline).await
             }
             (ChallengeKind::Http01 | ChallengeKind::TlsAlpn01, Identifier::Wildcard(_))
-            | (ChallengeKind::Dns01, Identifier::Ip(_)) => Err(Stop::failed(
+            | (
+                ChallengeKind::Dns01 | ChallengeKind::DnsAccount01 | ChallengeKind::DnsPersist01,
+                Identifier::Ip(_),
+            )
+            | (
+                ChallengeKind::Http01
+                | ChallengeKind::Dns01
+                | ChallengeKind::TlsAlpn01
+                | ChallengeKind::DnsAccount01
+                | ChallengeKind::DnsPersist01,
+                Identifier::Permanent(_),
+            )
+            // Proved by the response; there is nothing to reach out for.
+            | (
+                ChallengeKind::DeviceAttest01,
+                Identifier::Dns(_) | Identifier::Wildcard(_) | Identifier::Ip(_) | Identifier::Permanent(_),
+            ) => Err(Stop::failed(
                 FailureKind::Unauthorized,
                 format!("{} cannot prove control of {}", ask.challenge.name(), ask.identifier),
             )),
         }
+        .map(|()| None)
     }
 }
 
@@ -240,9 +299,9 @@ impl Stop {
     }
 }
 
-/// The SHA-256 of a key authorization, which dns-01 and tls-alpn-01 show.
-fn sha256(text: &str) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+/// SHA-256; of a key authorization, what dns-01 and tls-alpn-01 show.
+fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes.as_ref());
     let mut out = [0; 32];
     out.copy_from_slice(digest.as_ref());
     out

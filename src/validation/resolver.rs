@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Error;
+use super::caa::Property;
 use crate::acme::identifier::DnsName;
 
 /// How long the second address family may keep us waiting once the first has answered
@@ -92,6 +93,12 @@ impl Lookups {
     pub(super) async fn texts(&self, name: &str, deadline: Instant) -> Result<Vec<Vec<u8>>, Trouble> {
         let name = absolute(name)?;
         self.ask(deadline, |server| records(server, &name, RecordType::TXT, text)).await
+    }
+
+    /// All CAA records of `name` itself (RFC 8659 §4), or of what it is an alias of; never empty.
+    pub(super) async fn properties(&self, name: &str, deadline: Instant) -> Result<Vec<Property>, Trouble> {
+        let name = absolute(name)?;
+        self.ask(deadline, |server| records(server, &name, RecordType::CAA, property)).await
     }
 
     /// Asks one server after the other until one has an answer, each with its share of the time.
@@ -254,6 +261,17 @@ fn address(record: &Record) -> Option<IpAddr> {
 pub(super) fn text(record: &Record) -> Option<Vec<u8>> {
     match &record.data {
         RData::TXT(txt) => Some(txt.txt_data.concat()),
+        _ => None,
+    }
+}
+
+fn property(record: &Record) -> Option<Property> {
+    match &record.data {
+        RData::CAA(caa) => Some(Property {
+            critical: caa.issuer_critical,
+            tag: caa.tag.to_ascii_lowercase(),
+            value: caa.value.clone(),
+        }),
         _ => None,
     }
 }

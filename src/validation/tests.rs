@@ -39,6 +39,8 @@ async fn what_cannot_be_proved_fails_without_a_packet() {
         ask(ChallengeKind::Http01, "*.a.test"),
         ask(ChallengeKind::TlsAlpn01, "*.a.test"),
         ask(ChallengeKind::Dns01, "127.0.0.1"),
+        ask(ChallengeKind::DnsAccount01, "127.0.0.1"),
+        ask(ChallengeKind::DnsPersist01, "127.0.0.1"),
         Ask { token: "../x".to_owned(), ..ask(ChallengeKind::Http01, "a.test") },
         Ask { token: "a b".to_owned(), ..ask(ChallengeKind::Http01, "a.test") },
         Ask { token: String::new(), ..ask(ChallengeKind::Http01, "a.test") },
@@ -74,8 +76,48 @@ async fn field_17_a_dead_resolver_is_inconclusive_and_named() {
         tokio::join!(
             attempt(ChallengeKind::Http01),
             attempt(ChallengeKind::Dns01),
+            attempt(ChallengeKind::DnsAccount01),
+            attempt(ChallengeKind::DnsPersist01),
             attempt(ChallengeKind::TlsAlpn01)
         );
+    }
+}
+
+/// A signature, or an answer, of one account's must be of no use to another (A. Ayer, 2015): what
+/// each challenge compares has the account's thumbprint or URL in it.
+#[tokio::test]
+async fn field_10_an_answer_is_one_account_s_only() {
+    use base64::Engine;
+    let responder = Responder::http("127.0.0.1:0", |_| ok(KEY_AUTH.as_bytes())).await;
+    let published = {
+        let persist = ask(ChallengeKind::DnsPersist01, "a.test").account_url;
+        let digest = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha256(KEY_AUTH));
+        move |name: &str, kind: hickory_resolver::proto::rr::RecordType, _: usize| {
+            let value = match name.split('.').next() {
+                Some("_validation-persist") => format!("ca.test; accounturi={persist}"),
+                _ => digest.clone(),
+            };
+            match super::fake_dns::txt(&[&value]) {
+                data if kind == data.record_type() => Answer::Records(vec![(name.to_owned(), data)]),
+                _ => super::fake_dns::addresses_of(name, kind, &["127.0.0.1"]),
+            }
+        }
+    };
+    let dns = FakeDns::start(published).await;
+    let validator = Validator::new(rules(dns.addr, responder.addr.port())).unwrap();
+    let by_dns = [ChallengeKind::Dns01, ChallengeKind::DnsAccount01, ChallengeKind::DnsPersist01];
+    for challenge in [ChallengeKind::Http01].into_iter().chain(by_dns) {
+        let own = ask(challenge, "a.test");
+        assert_eq!(validator.validate(&own).await, Outcome::Proved, "{}", challenge.name());
+        // The same token, the same answers, another key and so another account.
+        let thumbprint = "A".repeat(43);
+        let other = Ask {
+            key_authorization: format!("{}.{thumbprint}", own.token),
+            account_url: format!("{}B", own.account_url),
+            persist: own.persist.clone().map(|persist| Persist { thumbprint, ..persist }),
+            ..own
+        };
+        failed(validator.validate(&other).await, FailureKind::Unauthorized);
     }
 }
 

@@ -32,6 +32,10 @@ impl Validator {
             Identifier::Dns(name) | Identifier::Wildcard(name) => {
                 (Host::Name(name.clone()), name.as_str().to_owned())
             }
+            Identifier::Permanent(_) => {
+                let detail = "tls-alpn-01 cannot prove control of a device";
+                return Err(Stop::failed(FailureKind::Unauthorized, detail));
+            }
         };
         let port = self.door.rules().tls_alpn_port;
         let (stream, peer) = self.door.open(&host, port, "tls-alpn-01", deadline).await?;

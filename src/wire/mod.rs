@@ -2,3 +2,4 @@
 
 pub mod acme;
 pub mod acme_reply;
+pub mod admin;

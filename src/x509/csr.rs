@@ -12,8 +12,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AlgorithmIdentifier;
 
-use super::der;
 use super::spki::{PublicKey, Spki, SpkiError};
+use super::{der, permanent};
 
 /// A verified certification request: its key and the names it asks for, nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,15 @@ pub enum RequestedName {
     Dns(String),
     /// iPAddress.
     Ip(IpAddr),
+    /// PermanentIdentifier (RFC 4043) in its text form.
+    Permanent(String),
+}
+
+/// What a request may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    Hosts,
+    Devices,
 }
 
 /// Why a certification request is refused.
@@ -68,8 +77,19 @@ pub enum CsrError {
 }
 
 impl Csr {
-    /// Parses and verifies a request.
+    /// Parses and verifies a request for names and addresses.
     pub fn parse(der: &[u8]) -> Result<Self, CsrError> {
+        Self::parse_for(der, For::Hosts)
+    }
+
+    /// As [`Csr::parse`], for an order of devices: PermanentIdentifier is accepted among the names,
+    /// and the names may be left out, since the order says what was attested
+    /// (draft-ietf-acme-device-attest §3.2). A common name then stands for no name by itself.
+    pub fn parse_for_device(der: &[u8]) -> Result<Self, CsrError> {
+        Self::parse_for(der, For::Devices)
+    }
+
+    fn parse_for(der: &[u8], purpose: For) -> Result<Self, CsrError> {
         let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
         if !rest.is_empty() {
             return Err(CsrError::Malformed);
@@ -86,9 +106,9 @@ impl Csr {
         }
         verifier.verify_sig(info.raw, &request.signature_value.data).map_err(|_| CsrError::Signature)?;
 
-        let mut names = requested_names(&request)?;
+        let mut names = requested_names(&request, purpose)?;
         let common_name = common_name(&request)?;
-        if names.is_empty() {
+        if names.is_empty() && purpose == For::Hosts {
             // Without a subjectAltName the common name is what is asked for (RFC 8555 §7.4).
             match &common_name {
                 Some(cn) => names.insert(name_of_common_name(cn)),
@@ -116,6 +136,11 @@ impl Csr {
     /// The name in the common name, which must be one of the names too (RFC 8555 §7.4).
     pub fn common_name(&self) -> Option<RequestedName> {
         self.common_name.as_deref().map(name_of_common_name)
+    }
+
+    /// The common name as it stands there.
+    pub fn common_name_text(&self) -> Option<&str> {
+        self.common_name.as_deref()
     }
 }
 
@@ -174,7 +199,10 @@ fn verification(
     })
 }
 
-fn requested_names(request: &X509CertificationRequest<'_>) -> Result<BTreeSet<RequestedName>, CsrError> {
+fn requested_names(
+    request: &X509CertificationRequest<'_>,
+    purpose: For,
+) -> Result<BTreeSet<RequestedName>, CsrError> {
     let mut requests = request.certification_request_info.iter_attributes().filter_map(|attribute| {
         match attribute.parsed_attribute() {
             ParsedCriAttribute::ExtensionRequest(wanted) => Some((attribute.value, wanted)),
@@ -201,7 +229,7 @@ fn requested_names(request: &X509CertificationRequest<'_>) -> Result<BTreeSet<Re
         match extension.parsed_extension() {
             ParsedExtension::SubjectAlternativeName(san) => {
                 for name in &san.general_names {
-                    names.insert(requested_name(name)?);
+                    names.insert(requested_name(name, purpose)?);
                 }
             }
             ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
@@ -220,11 +248,16 @@ fn is_one_value(bytes: &[u8]) -> bool {
     Header::from_der(bytes).is_ok_and(|(content, header)| header.length() == Length::Definite(content.len()))
 }
 
-fn requested_name(name: &GeneralName<'_>) -> Result<RequestedName, CsrError> {
+fn requested_name(name: &GeneralName<'_>, purpose: For) -> Result<RequestedName, CsrError> {
     match name {
         GeneralName::DNSName(text) => Ok(RequestedName::Dns(text.to_ascii_lowercase())),
         GeneralName::IPAddress(octets) => {
             super::ip_of(octets).map(RequestedName::Ip).ok_or(CsrError::NameMalformed)
+        }
+        GeneralName::OtherName(oid, value)
+            if purpose == For::Devices && oid.as_bytes() == permanent::PERMANENT_IDENTIFIER =>
+        {
+            permanent::parse_other_name(value).map(RequestedName::Permanent).ok_or(CsrError::NameMalformed)
         }
         GeneralName::OtherName(..) => Err(CsrError::NameKind("otherName")),
         GeneralName::RFC822Name(_) => Err(CsrError::NameKind("rfc822Name")),

@@ -3,6 +3,7 @@
 pub mod csr;
 pub mod der;
 pub mod pem;
+pub mod permanent;
 pub mod serial;
 pub mod spki;
 pub mod weak;

@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::acme::{Key, bearer};
 use crate::support::clients::*;
 use crate::support::openssl::{Certificate, KeyKind, verify, verify_full_chain};
-use crate::support::server::Server;
+use crate::support::server::{Server, provisioner};
 use crate::support::web::Web;
 
 /// A certificate's text and key, kept from before a client revokes it and perhaps tidies up.
@@ -77,6 +77,26 @@ fn certbot_for_an_address() {
     let server = Server::start();
     let ask = Ask::new(&["127.0.0.1"], Challenge::Http, KeyKind::Ecdsa);
     check(&server, &Certbot::pypi(&server).issue(ask), ask);
+}
+
+/// A certificate of a day is not due on its first one, whatever certbot thinks by itself; and nothing
+/// but the renewal information tells it of the revocation (RFC 9773).
+#[test]
+fn certbot_renews_early_when_it_is_told_to() {
+    for revoked in [false, true] {
+        let server = Server::start();
+        let certbot = Certbot::pypi(&server);
+        let ask = Ask::new(ONE, Challenge::Http, KeyKind::Ecdsa);
+        let first = certbot.issue(ask);
+        let serial = first.serial();
+        if revoked {
+            let evidence = Evidence::of(&first);
+            bearer(&server, evidence.key.clone()).revoke(&evidence.pem, Some(1)).unwrap();
+        }
+        let second = certbot.renew_if_due();
+        assert_eq!(second.serial() != serial, revoked);
+        check(&server, &second, ask);
+    }
 }
 
 fn lego_life(ask: Ask) {
@@ -227,4 +247,45 @@ fn apache_dns_wildcard() {
     let server = Server::start();
     let ask = Ask::new(&["wild.test", "*.wild.test"], Challenge::Dns, KeyKind::Ecdsa);
     check(&server, &Apache::new(&server, ask).certificate("wild.test"), ask);
+}
+
+/// Who may register, and for what, is the operator's word; control of names is shown as ever.
+fn with_external_accounts(trusts_names: bool) -> Server {
+    Server::start_with(|config| {
+        provisioner(config).insert("eab".into(), "required".into());
+        provisioner(config).insert("eab_trusts_names".into(), trusts_names.into());
+    })
+}
+
+#[test]
+fn certbot_with_an_external_account() {
+    let server = with_external_accounts(false);
+    let key = server.eab_key(&["--allow", "*.test"]);
+    certbot_life(&Certbot::debian(&server).with_eab(&key), &server);
+}
+
+#[test]
+fn lego_with_an_external_account() {
+    let server = with_external_accounts(false);
+    let key = server.eab_key(&["--allow", "one.test", "--allow", "*.one.test"]);
+    let lego = Lego::new(&server).with_eab(&key);
+    let ask = Ask::new(ONE, Challenge::Http, KeyKind::Ecdsa);
+    let first = lego.issue(ask);
+    check(&server, &first, ask);
+    let serial = first.serial();
+    let second = lego.renew(ask);
+    check(&server, &second, ask);
+    assert_ne!(second.serial(), serial);
+}
+
+/// A wildcard, which http-01 could not prove: the names are the key's to vouch for.
+#[test]
+fn names_that_a_key_vouches_for_need_no_challenge() {
+    let server = with_external_accounts(true);
+    let ask = Ask::new(WILDCARD, Challenge::Http, KeyKind::Ecdsa);
+    let key = || server.eab_key(&["--allow", "wild.test", "--allow", "*.wild.test", "--trust-names"]);
+    check(&server, &Lego::new(&server).with_eab(&key()).issue(ask), ask);
+    let ask = Ask::new(WILDCARD, Challenge::Dns, KeyKind::Rsa);
+    check(&server, &Certbot::debian(&server).with_eab(&key()).issue(ask), ask);
+    assert!(!server.log().contains("validation failed"), "{}", server.log());
 }

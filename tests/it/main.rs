@@ -7,13 +7,16 @@
 // Clippy's in-tests exemptions reach only `#[test]` functions, not the support code around them.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod abuse;
 mod architecture;
 mod bench;
 mod cli;
 mod conformance;
 mod crash;
+mod eab;
 mod flows;
 mod interop;
 mod operation;
 mod race;
+mod star;
 mod support;

@@ -54,6 +54,29 @@ use ChallengeKind::{Dns01, Http01, TlsAlpn01};
 use ChallengeState::{Invalid, Pending, Processing, Valid};
 
 #[test]
+fn a_renewed_order_is_valid_until_it_is_canceled() {
+    let state = |canceled| {
+        let renewing = crate::acme::star::Renewing {
+            csr: vec![1],
+            first: T0,
+            current: None,
+            failures: 0,
+            refused: None,
+            canceled,
+        };
+        order(Vec::new(), Finish::Renewing(Box::new(renewing)))
+    };
+    for (canceled, want, name) in
+        [(None, OrderStatus::Valid, "valid"), (Some(T0), OrderStatus::Canceled, "canceled")]
+    {
+        for now in [T0, T0 + secs(99), T0 + secs(1_000_000)] {
+            let status = state(canceled).status(now);
+            assert_eq!((status, name_of(status)), (want, name));
+        }
+    }
+}
+
+#[test]
 fn every_authorization_status() {
     let failed = || Invalid(problem("no"));
     let tried = || Pending(Some(problem("timeout")));
@@ -198,6 +221,13 @@ fn settle_writes_the_verdict_once() {
     assert!(no_reuse.settle(Http01, Verdict::Proved, now, Duration::ZERO));
     assert_eq!(no_reuse.expires, T0 + secs(100), "as long as the order at hand");
 
+    // What a proof says of its own end is never exceeded, and never adds.
+    for (end, expires) in [(secs(20), secs(20)), (secs(99), secs(99)), (2 * DAY, secs(10) + DAY)] {
+        let mut bounded = fresh();
+        assert!(bounded.settle(Http01, Verdict::ProvedUntil(T0 + end), now, DAY));
+        assert_eq!((bounded.status(now), bounded.expires), (A::Valid, T0 + expires));
+    }
+
     let mut failed = fresh();
     assert!(failed.settle(Http01, Verdict::Failed(problem("no")), now, DAY));
     assert_eq!((failed.status(now), failed.expires), (A::Invalid, T0 + secs(100)));
@@ -269,7 +299,7 @@ fn what_is_given_up_is_no_longer_under_validation() {
 }
 
 fn raw(kind: &str, value: &str) -> RawIdentifier {
-    RawIdentifier { kind: kind.into(), value: value.into() }
+    RawIdentifier { kind: kind.into(), value: value.into(), ancestor: None }
 }
 
 #[test]
@@ -404,6 +434,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let kind = || prop::sample::select(vec![Http01, Dns01, TlsAlpn01]);
     let verdict = prop_oneof![
         4 => Just(Verdict::Proved),
+        1 => (1..200_000u64).prop_map(|end| Verdict::ProvedUntil(T0 + secs(end))),
         1 => Just(Verdict::Failed(problem("no"))),
         1 => Just(Verdict::Inconclusive(problem("timeout"))),
     ];
@@ -476,7 +507,9 @@ impl Witness {
                 if taken {
                     let slot = usize::from(slot);
                     match verdict {
-                        Verdict::Proved => self.proofs[slot] = Some((kind, authorization.expires)),
+                        Verdict::Proved | Verdict::ProvedUntil(_) => {
+                            self.proofs[slot] = Some((kind, authorization.expires))
+                        }
                         Verdict::Failed(_) => self.ended[slot] = Some(A::Invalid),
                         Verdict::Inconclusive(_) => {}
                     }
@@ -508,7 +541,7 @@ impl Witness {
         }
         let status = order.status(now);
         match &order.finish {
-            Finish::Issued { .. } => prop_assert_eq!(status, OrderStatus::Valid),
+            Finish::Issued { .. } | Finish::Renewing(_) => prop_assert_eq!(status, OrderStatus::Valid),
             Finish::Failed(_) => prop_assert_eq!(status, OrderStatus::Invalid),
             Finish::Processing(_) => prop_assert_eq!(status, OrderStatus::Processing),
             Finish::Open => prop_assert!(matches!(
@@ -578,4 +611,31 @@ fn the_state_machine_reaches_every_status() {
         }
     }
     assert_eq!(Vec::from_iter(seen), ["invalid", "pending", "processing", "ready", "valid"]);
+}
+
+fn trusted() -> Slot {
+    let by = EabKid::new([5; 16]);
+    Slot::Trusted { identifier: name("t.test"), expires: T0 + secs(100), deactivated: false, by }
+}
+
+#[test]
+fn a_trusted_name_is_proved_until_it_is_given_up_or_runs_out() {
+    let (in_time, late) = (T0 + secs(99), T0 + secs(100));
+    let mut subject = order(vec![trusted()], Finish::Open);
+    assert_eq!(subject.status(in_time), OrderStatus::Ready);
+    assert_eq!(subject.status(late), OrderStatus::Invalid);
+    assert_eq!((trusted().status(in_time), trusted().status(late)), (A::Valid, A::Expired));
+    assert!(subject.still_proved() && subject.problem().is_none());
+    // Kept here, and not to be proved by challenges.
+    assert_eq!(subject.kept(0), Some(&trusted()));
+    assert_eq!(subject.own(0), None);
+    assert!(subject.deactivate(0, late).is_err());
+    assert_eq!(subject.deactivate(0, in_time), Ok(()));
+    assert_eq!(subject.status(in_time), OrderStatus::Invalid);
+    assert_eq!(subject.slots[0].status(late), A::Deactivated);
+    assert!(!subject.still_proved());
+    assert!(subject.deactivate(0, in_time).is_err());
+    // Beside one that is to be proved, that one decides.
+    let pending = Slot::Own(authorization(name("a.test"), &[(Http01, Pending(None))]));
+    assert_eq!(order(vec![trusted(), pending], Finish::Open).status(in_time), OrderStatus::Pending);
 }

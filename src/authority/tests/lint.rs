@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::lint::{LintError, lint};
 use super::asn1::Node;
 use super::*;
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Usages};
 
 /// Paths in the certificate: of the to-be-signed part's fields and of its extensions.
 const SERIAL: [usize; 2] = [0, 1];
@@ -330,6 +331,36 @@ fn a_draft_of_something_else_is_refused() {
     assert!(lint(Draft { serial, ..fresh() }, &issuer).is_err());
     assert!(lint(Draft { not_after: hour, ..fresh() }, &issuer).is_err());
     assert!(lint(Draft { not_before: hour, ..fresh() }, &issuer).is_err());
+}
+
+/// Drafted under one set of rules and held against another: by the final bytes, whatever the name.
+#[test]
+fn a_leaf_keeps_to_the_rules_of_its_profile() {
+    let (_, issuer) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
+    let all = [Usages::Both, Usages::Server, Usages::Client];
+    let rules = |usages| LeafRules { usages, ..LeafRules::default() };
+    let key = p256();
+    let grant = |leaf| Ask::new(&["a.test", "b.test"]).grant(&key, T0).with_leaf(leaf);
+    for drafted in all {
+        for granted in all {
+            let made = draft(grant(rules(drafted)), &issuer, [0xab; 16], T0).unwrap();
+            let got = lint(Draft { grant: grant(rules(granted)), ..made }, &issuer);
+            assert_eq!(got.is_ok(), drafted == granted, "{drafted:?} {granted:?}");
+        }
+    }
+    for usages in [Usages::Server, Usages::Client] {
+        refuse_all(&issuer, || grant(rules(usages)), common().into_iter().chain(leaf_only()).collect());
+    }
+    for (_, only) in KeyType::TABLE {
+        let leaf = LeafRules { key_types: KeyTypes::of(&[*only]).unwrap(), ..LeafRules::default() };
+        let got = lint(draft(grant(leaf), &issuer, [0xab; 16], T0).unwrap(), &issuer);
+        match *only {
+            KeyType::EcP256 => assert!(got.is_ok()),
+            KeyType::EcP384 | KeyType::EcP521 | KeyType::Ed25519 | KeyType::Rsa => {
+                assert_eq!(got.unwrap_err(), LintError::Rule("its key is of a granted type"));
+            }
+        }
+    }
 }
 
 #[test]

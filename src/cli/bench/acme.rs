@@ -73,6 +73,9 @@ pub struct Args {
     /// Begin this many issuances per second, whatever the server does; at most 100000
     #[arg(long, value_name = "PER-SECOND", value_parser = rate, help_heading = "Load")]
     pub rate: Option<f64>,
+    /// End after so many issuances, if the time is not up before; no warm-up
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "rate", help_heading = "Load")]
+    pub issuances: Option<u64>,
     /// How long to measure; at most 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::some_time, help_heading = "Load")]
     pub duration: Duration,
@@ -180,8 +183,9 @@ pub(super) fn plan(args: &Args, roots: Vec<u8>, entropy: &dyn Entropy) -> Plan {
         pid: args.pid,
         clients: args.clients.into(),
         rate: args.rate,
+        issuances: args.issuances,
         duration: args.duration,
-        warmup: args.warmup,
+        warmup: if args.issuances.is_some() { Duration::ZERO } else { args.warmup },
         timeout: args.timeout,
         version: if args.http2 { Version::Http2 } else { Version::Http1 },
         fresh_connections: args.fresh_connections,

@@ -2,6 +2,7 @@
 
 mod acme;
 mod crypto;
+mod fill;
 mod store;
 
 use std::io::Write;
@@ -37,6 +38,8 @@ pub enum What {
     Crypto(crypto::Args),
     /// Measure durable transactions of the store
     Store(store::Args),
+    /// Fill the store of a new CA, to measure a server over a large one
+    Fill(fill::Args),
 }
 
 /// Runs a benchmark.
@@ -45,6 +48,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         What::Acme(args) => acme::run(args, out),
         What::Crypto(args) => crypto::run(args, out),
         What::Store(args) => store::run(args, out),
+        What::Fill(args) => fill::run(args, out),
     }
 }
 

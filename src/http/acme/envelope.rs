@@ -14,7 +14,9 @@ use crate::acme::account::AccountStatus;
 use crate::acme::error::Refusal;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
+use crate::service;
 use crate::service::account::KnownAccount;
 
 /// A request whose signature, nonce and url were verified.
@@ -23,6 +25,8 @@ pub(super) struct Verified {
     pub(super) signer: Signer,
     /// The signed payload.
     pub(super) payload: Vec<u8>,
+    /// Where the request comes from.
+    pub(super) from: Source,
 }
 
 /// Who signed.
@@ -71,6 +75,7 @@ where
         return Err(Failure::ContentType);
     }
     let (head, body) = request.into_parts();
+    let from = head.extensions.get().copied().unwrap_or_default();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let body = collect(body, app.limits).await?;
     let jws = Unverified::parse(&body)?;
@@ -87,14 +92,19 @@ where
         KeyRef::Jwk(key) => {
             let key = key.parse()?;
             let payload = jws.signed.verify(&key).ok_or(Failure::Signature)?;
-            Ok(Verified { signer: Signer::Key(Box::new(key)), payload })
+            Ok(Verified { signer: Signer::Key(Box::new(key)), payload, from })
         }
         KeyRef::Kid(kid) => {
             let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;
             let known = app.service.account(terms, id).await?.ok_or(Failure::NoAccount)?;
             let payload = jws.signed.verify(&known.key).ok_or(Failure::Signature)?;
+            // Only now: nobody else's request counts against the account.
+            let (limits, now) = (app.service.limits(), app.service.now());
+            limits
+                .take(Limit::AccountRequests, known.account.id.as_bytes(), &from, now)
+                .map_err(service::Error::Limited)?;
             match known.account.status {
-                AccountStatus::Valid => Ok(Verified { signer: Signer::Account(known), payload }),
+                AccountStatus::Valid => Ok(Verified { signer: Signer::Account(known), payload, from }),
                 AccountStatus::Deactivated => Err(Failure::Deactivated),
             }
         }

@@ -6,6 +6,9 @@ use crate::acme::challenge::ChallengeKind;
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
+/// Where accounts are.
+const ACCOUNT: &str = "/account/";
+
 /// Prints the URLs of one provisioner.
 pub(super) struct Links {
     base: String,
@@ -39,14 +42,36 @@ impl Links {
     pub(super) fn new_order(&self) -> String {
         self.url(format_args!("/new-order"))
     }
+    pub(super) fn new_authz(&self) -> String {
+        self.url(format_args!("/new-authz"))
+    }
     pub(super) fn revoke_cert(&self) -> String {
         self.url(format_args!("/revoke-cert"))
     }
     pub(super) fn key_change(&self) -> String {
         self.url(format_args!("/key-change"))
     }
+    /// A certificate's own is below it (RFC 9773 §4.1).
+    pub(super) fn renewal_info(&self) -> String {
+        self.url(format_args!("/renewal-info"))
+    }
     pub(super) fn account(&self, id: AccountId) -> String {
-        self.url(format_args!("/account/{id}"))
+        self.url(format_args!("{ACCOUNT}{id}"))
+    }
+    /// How every account's URL begins; its id ends it.
+    pub(super) fn accounts(&self) -> String {
+        self.url(format_args!("{ACCOUNT}"))
+    }
+    /// How hashed account URIs begin (draft-ietf-acme-dns-persist §4.1); nothing is served there.
+    pub(super) fn account_hashes(&self) -> String {
+        self.url(format_args!("/account-hash/"))
+    }
+    /// A page of the account's orders: the first, or the one behind that order.
+    pub(super) fn orders(&self, id: AccountId, after: Option<OrderId>) -> String {
+        match after {
+            None => self.url(format_args!("/account/{id}/orders")),
+            Some(after) => self.url(format_args!("/account/{id}/orders/{after}")),
+        }
     }
     pub(super) fn order(&self, id: OrderId) -> String {
         self.url(format_args!("/order/{id}"))
@@ -63,10 +88,21 @@ impl Links {
     pub(super) fn certificate(&self, serial: Serial) -> String {
         self.url(format_args!("/cert/{serial}"))
     }
+    /// The certificate with another chain, from 1; 0 is the certificate's own URL.
+    pub(super) fn certificate_chain(&self, serial: Serial, chain: u16) -> String {
+        match chain {
+            0 => self.certificate(serial),
+            _ => self.url(format_args!("/cert/{serial}/{chain}")),
+        }
+    }
+
+    pub(super) fn star_certificate(&self, order: OrderId) -> String {
+        self.url(format_args!("/star/{order}"))
+    }
 
     /// The account that a `kid` names, if it is a URL of ours.
     pub(super) fn account_of(&self, kid: &str) -> Option<AccountId> {
-        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix("/account/")?)
+        AccountId::parse(kid.strip_prefix(&self.base)?.strip_prefix(ACCOUNT)?)
     }
 }
 

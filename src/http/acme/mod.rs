@@ -1,15 +1,34 @@
 //! The ACME front end (RFC 8555).
 //!
 //! Departures from the RFC, each on purpose:
-//! - §7.1.2.1 the account object has no `orders` URL yet; no client reads it.
 //! - §7.1.6 a pending authorization whose time has run out shows as `expired`.
-//! - §7.4.2 one chain is offered.
+//!
+//! Choices that the RFC leaves to the server:
+//! - §7.3.4 where a provisioner's `eab` is off, a binding is neither verified nor shown. A key's expiry
+//!   and number of uses limit registrations; its name scope, and that it is not revoked, count for every
+//!   order and every finalization of the accounts that are bound to it.
+//! - §7.1.4 an authorization that a binding vouches for is valid at once and lists no challenge.
+//!
+//! Beyond it: renewal information and replacement (RFC 9773), profiles (draft-ietf-acme-profiles). Where
+//! RFC 9773 §5 leaves it open, `replaces` wants the same account at the same provisioner and one
+//! identifier in common; a refusal for another reason than `alreadyReplaced` is `malformed`, or
+//! `unauthorized` for another account's certificate.
+//!
+//! Of RFC 8739 (automatic renewal), where it leaves the choice:
+//! - §3.1.1 `lifetime-adjust` is raised to two thirds of `lifetime`, and reflected so; an end-date beyond
+//!   the issuer's own end is refused; without a start-date nothing is pre-dated before finalization.
+//! - §3.1.2 a cancelled order expires with its last certificate.
+//! - §3.3 before the first certificate the answer is 403 `orderNotReady`; a week after the end, 404.
 
+mod authz;
+mod binding;
+mod cors;
 mod envelope;
 mod links;
 mod objects;
 mod resources;
 mod routes;
+mod star;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -19,6 +38,13 @@ use super::{App, Response, reply};
 use crate::service;
 use links::Links;
 use routes::Resource;
+
+/// How the URLs of a provisioner's accounts begin, and how their hashed URIs do: what validation
+/// needs of the links that this room prints.
+pub fn account_prefixes(base_url: &str, provisioner: &str) -> (String, String) {
+    let links = Links::new(base_url, provisioner);
+    (links.accounts(), links.account_hashes())
+}
 
 /// Answers a request under `/acme/`; `rest` is the path after that.
 pub(super) async fn answer<B>(app: &App, rest: &str, request: Request<B>, id: &str) -> Response
@@ -32,7 +58,8 @@ where
         Some((terms, routes::parse(path)?))
     });
     let method = request.method().clone();
-    let is_nonce = matches!(found, Some((_, Resource::NewNonce)));
+    // Not to OPTIONS, which asks about the resource and for nothing of it.
+    let is_nonce = matches!(found, Some((_, Resource::NewNonce))) && method != Method::OPTIONS;
     let mut response = match found {
         None => problem::render(&Failure::NoSuchResource, id),
         Some((terms, resource)) => {
@@ -41,14 +68,24 @@ where
                 (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
                 (&Method::GET, Resource::NewNonce) => Ok(objects::nonce(StatusCode::NO_CONTENT)),
                 (&Method::HEAD, Resource::NewNonce) => Ok(objects::nonce(StatusCode::OK)),
-                (&Method::POST, Resource::NewOrder | Resource::NewAccount) if app.is_crowded() => {
+                (&Method::GET | &Method::HEAD, Resource::RenewalInfo(id)) => {
+                    resources::renewal_info(app, &terms, *id).await
+                }
+                (&Method::POST, Resource::RenewalInfo(_)) => Err(Failure::Method(resource.methods())),
+                (&Method::POST, Resource::NewOrder | Resource::NewAuthz | Resource::NewAccount)
+                    if app.is_crowded() =>
+                {
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
                 }
+                (&Method::GET | &Method::HEAD, Resource::StarCertificate(id)) => {
+                    star::certificate(app, &terms, *id, None).await
+                }
                 (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
-                (_, Resource::Directory | Resource::NewNonce) => Err(Failure::Method("GET, HEAD, POST")),
-                (_, _) => Err(Failure::Method("POST")),
+                (&Method::OPTIONS, _) => Ok(cors::preflight(resource.methods())),
+                (_, _) => Err(Failure::Method(resource.methods())),
             };
             let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
+            cors::open(response.headers_mut());
             if resource != Resource::Directory
                 && let Ok(link) = HeaderValue::try_from(links.index())
             {
@@ -66,6 +103,11 @@ where
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Where a provisioner's directory is.
+pub(super) fn directory_url(base_url: &str, provisioner: &str) -> String {
+    Links::new(base_url, provisioner).directory()
 }
 
 /// A JSON response.

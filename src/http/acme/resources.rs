@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -9,15 +10,18 @@ use super::super::problem::Failure;
 use super::super::{App, Response, reply};
 use super::envelope::{self, Signer, Verified};
 use super::links::Links;
-use super::objects;
 use super::routes::Resource;
+use super::star;
+use super::{authz, binding, objects};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::order::RawIdentifier;
+
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
 use crate::service::account::{AccountUpdate, NewAccount};
@@ -53,6 +57,8 @@ where
             }
         }
         Resource::NewAccount => new_account(app, terms, links, verified).await,
+        Resource::NewAuthz => authz::new_authorization(app, terms, links, verified).await,
+        Resource::AccountOrders(id, after) => authz::account_orders(app, links, (id, after), verified).await,
         Resource::NewOrder => new_order(app, terms, links, verified).await,
         Resource::RevokeCert => revoke(app, terms, verified).await,
         Resource::KeyChange => key_change(app, terms, links, verified).await,
@@ -63,12 +69,20 @@ where
         Resource::Challenge(id, index, kind) => {
             challenge(app, terms, links, (id, index), kind, verified).await
         }
-        Resource::Certificate(serial) => certificate(app, serial, verified).await,
+        Resource::Certificate(serial) => certificate(app, links, (serial, 0), verified).await,
+        Resource::AlternateChain(serial, chain) => certificate(app, links, (serial, chain), verified).await,
+        Resource::StarCertificate(id) => {
+            let (known, bytes) = verified.account()?;
+            no_payload(&bytes)?;
+            star::certificate(app, terms, id, Some(known.account.id)).await
+        }
+        // RFC 9773 §4.1: read without a signature, by GET; never comes here.
+        Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
     }
 }
 
 /// Reads a payload; a member that is not what it should be is named.
-fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(super) fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     // serde would take an array for a struct, member by member.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::malformed("payload: must be a JSON object"));
@@ -81,7 +95,7 @@ fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 }
 
 /// POST-as-GET has an empty payload (RFC 8555 §6.3).
-fn no_payload(bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn no_payload(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.is_empty() {
         Ok(())
     } else {
@@ -100,18 +114,31 @@ async fn new_account(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (key, bytes) = verified.key()?;
-    let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing } = payload(&bytes)?;
+    let wire::NewAccount { contact, terms_of_service_agreed, only_return_existing, external_account_binding } =
+        payload(&bytes)?;
+    let binding = binding::read(terms, links, external_account_binding.as_deref())?;
     let ask = NewAccount {
         contacts: contact,
         terms_agreed: terms_of_service_agreed,
         only_existing: only_return_existing,
+        binding,
+        from,
     };
     let (known, created) = app.service.new_account(terms, key, ask).await?;
     Ok(objects::account(links, &known, created))
 }
 
+/// Each change of an account is a record of the audit, which is kept for long.
+fn admit_change(app: &App, account: AccountId, from: Source) -> Result<(), Failure> {
+    let now = app.service.now();
+    let taken = app.service.limits().take(Limit::AccountChanges, account.as_bytes(), &from, now);
+    Ok(taken.map_err(service::Error::Limited)?)
+}
+
 async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     if known.account.id != id {
         return Err(Refusal::unauthorized("an account's URL answers its own key only").into());
@@ -120,14 +147,12 @@ async fn account(app: &App, links: &Links, id: AccountId, verified: Verified) ->
         return Ok(objects::account(links, &known, false));
     }
     let update: wire::AccountUpdate = payload(&bytes)?;
-    let deactivate = match update.status.as_deref() {
-        None | Some("valid") => false,
-        Some("deactivated") => true,
-        Some(_) => return Err(Refusal::malformed("status: can only be set to \"deactivated\"").into()),
-    };
+    // RFC 8555 §7.3.2: any other status is ignored, as is what else an update may not change.
+    let deactivate = update.status.as_deref() == Some("deactivated");
     if update.contact.is_none() && !deactivate {
         return Ok(objects::account(links, &known, false));
     }
+    admit_change(app, id, from)?;
     let update = AccountUpdate { contacts: update.contact, deactivate };
     let known = app.service.update_account(id, update).await?;
     Ok(objects::account(links, &known, false))
@@ -140,6 +165,7 @@ async fn key_change(
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let inner = Unverified::parse(&bytes)?;
     let new_key = match &inner.key {
@@ -164,6 +190,7 @@ async fn key_change(
     if old_key != known.key {
         return Err(Refusal::malformed("oldKey: is not the account's key").into());
     }
+    admit_change(app, known.account.id, from)?;
     match app.service.change_key(terms, &known, new_key).await {
         Ok(changed) => Ok(objects::account(links, &changed, false)),
         Err(service::Error::KeyInUse(owner)) => Err(Failure::KeyInUse(links.account(owner))),
@@ -172,27 +199,50 @@ async fn key_change(
 }
 
 async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
-    let wire::NewOrder { identifiers, not_before, not_after } = payload(&bytes)?;
-    let identifiers = identifiers
-        .into_iter()
-        .map(|id| RawIdentifier { kind: id.kind.into_owned(), value: id.value.into_owned() })
-        .collect();
+    let wire::NewOrder { identifiers, not_before, not_after, replaces, profile, auto_renewal } =
+        payload(&bytes)?;
     let ask = NewOrder {
-        identifiers,
+        identifiers: identifiers.into_iter().map(authz::asked).collect(),
         not_before: time(not_before.as_deref(), "notBefore")?,
         not_after: time(not_after.as_deref(), "notAfter")?,
+        replaces: replaces.map(|text| CertId::parse(&text).map_err(bad_replaces)).transpose()?,
+        profile,
+        from,
+        auto_renewal: auto_renewal.as_deref().map(star::asked).transpose()?,
     };
-    let loaded = app.service.new_order(terms, known.account.id, ask).await?;
+    let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
 }
 
-fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
+pub(super) fn time(text: Option<&str>, field: &'static str) -> Result<Option<Timestamp>, Refusal> {
     text.map(|text| {
         let parsed = Timestamp::parse_rfc3339(text);
         parsed.ok_or_else(|| Refusal::malformed(format!("{field}: is not an RFC 3339 time")))
     })
     .transpose()
+}
+
+fn bad_replaces(error: CertIdError) -> Refusal {
+    Refusal::malformed(format!("replaces: {error}"))
+}
+
+/// RFC 9773 §4: anybody may ask, without a signature; what a certificate shows is no secret.
+pub(super) async fn renewal_info(
+    app: &App,
+    terms: &Terms,
+    id: Result<CertId, CertIdError>,
+) -> Result<Response, Failure> {
+    let id = match id {
+        Ok(id) => id,
+        Err(CertIdError::Foreign) => return Err(service::Error::NotFound.into()),
+        Err(error @ CertIdError::Malformed(_)) => {
+            return Err(Refusal::malformed(format!("the certificate's identifier: {error}")).into());
+        }
+    };
+    let renewal = app.service.renewal_info(terms, id).await?;
+    Ok(objects::renewal_info(terms, &renewal))
 }
 
 async fn order(
@@ -203,8 +253,16 @@ async fn order(
     verified: Verified,
 ) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
-    no_payload(&bytes)?;
-    let loaded = app.service.order(terms, known.account.id, id).await?;
+    let (service, account) = (&app.service, known.account.id);
+    let loaded = if bytes.is_empty() {
+        service.order(terms, account, id).await?
+    } else {
+        let wire::OrderUpdate { status } = payload(&bytes)?;
+        if status != "canceled" {
+            return Err(Refusal::malformed("status: can only be set to \"canceled\"").into());
+        }
+        service.cancel_order(terms, account, id).await?
+    };
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -215,13 +273,14 @@ async fn finalize(
     id: OrderId,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let wire::Finalize { csr } = payload(&bytes)?;
     let Some(csr) = from_base64url(&csr) else {
         let detail = "csr: is not base64url without padding (PEM is not accepted)";
         return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
     };
-    let loaded = app.service.finalize(terms, known.account.id, id, &csr).await?;
+    let loaded = app.service.finalize(terms, known.account.id, id, &csr, from).await?;
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -243,7 +302,7 @@ async fn authorization(
         }
         service.deactivate_authorization(terms, account, place.0, place.1).await?
     };
-    Ok(objects::authorization(links, &loaded, service.now()))
+    Ok(objects::authorization(links, terms, &loaded, service.now()))
 }
 
 async fn challenge(
@@ -254,30 +313,60 @@ async fn challenge(
     kind: ChallengeKind,
     verified: Verified,
 ) -> Result<Response, Failure> {
+    let from = verified.from;
     let (known, bytes) = verified.account()?;
     let (service, account) = (&app.service, known.account.id);
     let loaded = if bytes.is_empty() {
         service.authorization(terms, account, place.0, place.1).await?
+    } else if kind == ChallengeKind::DeviceAttest01 {
+        let wire::DeviceAttest { att_obj } = payload(&bytes)?;
+        let object = base64(&att_obj, "attObj")?;
+        service.attest(terms, (account, known.thumbprint), place, &object).await?
     } else {
         // Clients of the drafts put a keyAuthorization in; what it says is of no account.
         let _: serde_json::Map<String, serde_json::Value> = payload(&bytes)?;
         let signer = (account, known.thumbprint);
-        service.respond(terms, signer, place.0, place.1, kind).await?
+        service.respond(terms, signer, place.0, place.1, kind, from).await?
     };
     let challenge = loaded.authorization.challenge(kind).ok_or(service::Error::NotFound)?;
-    Ok(objects::challenge(links, &loaded, challenge))
+    Ok(objects::challenge(links, terms, &loaded, challenge, service.now()))
 }
 
-async fn certificate(app: &App, serial: Serial, verified: Verified) -> Result<Response, Failure> {
+/// RFC 8555 §7.4.2: the certificate with that chain, and links to it with the others.
+async fn certificate(
+    app: &App,
+    links: &Links,
+    of: (Serial, u16),
+    verified: Verified,
+) -> Result<Response, Failure> {
     let (known, bytes) = verified.account()?;
     no_payload(&bytes)?;
+    let (serial, chain) = of;
     let record = app.service.certificate(known.account.id, serial).await?;
-    let chain = pem::certificate(&record.der) + app.service.issuer().chain_pem();
-    Ok(reply(StatusCode::OK, "application/pem-certificate-chain", chain))
+    let (issuer, now) = (app.service.issuer(), app.service.now());
+    let alternates = issuer.alternates().iter().map(|chain| chain.holds(now).then(|| chain.pem()));
+    let chains = (0u16..).zip(std::iter::once(Some(issuer.chain_pem())).chain(alternates));
+    let (mut above, mut others) = (None, Vec::new());
+    for (number, pem) in chains {
+        match pem {
+            Some(pem) if number == chain => above = Some(pem),
+            Some(_) => {
+                others.push(format!("<{}>;rel=\"alternate\"", links.certificate_chain(serial, number)))
+            }
+            None => {}
+        }
+    }
+    let above = above.ok_or(service::Error::NotFound)?;
+    let body = pem::certificate(&record.der) + above;
+    let mut response = reply(StatusCode::OK, "application/pem-certificate-chain", body);
+    for link in others.into_iter().filter_map(|link| HeaderValue::try_from(link).ok()) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    Ok(response)
 }
 
 async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response, Failure> {
-    let Verified { signer, payload: bytes } = verified;
+    let Verified { signer, payload: bytes, from: _ } = verified;
     let wire::Revoke { certificate, reason } = payload(&bytes)?;
     let certificate = base64(&certificate, "certificate")?;
     let asker = match &signer {
@@ -286,6 +375,6 @@ async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response
     };
     app.service.revoke(terms, asker, &certificate, reason).await?;
     let mut response = reply(StatusCode::OK, "text/plain", "");
-    response.headers_mut().remove(hyper::header::CONTENT_TYPE);
+    response.headers_mut().remove(header::CONTENT_TYPE);
     Ok(response)
 }

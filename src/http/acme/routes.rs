@@ -1,6 +1,7 @@
 //! One row per resource: the path below `/acme/NAME/`.
 
 use crate::acme::challenge::ChallengeKind;
+use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::x509::serial::Serial;
 
@@ -11,14 +12,34 @@ pub(super) enum Resource {
     NewNonce,
     NewAccount,
     NewOrder,
+    NewAuthz,
     RevokeCert,
     KeyChange,
     Account(AccountId),
+    /// A page of its orders: the first, or the one behind that order.
+    AccountOrders(AccountId, Option<OrderId>),
     Order(OrderId),
     Finalize(OrderId),
     Authorization(OrderId, u16),
     Challenge(OrderId, u16, ChallengeKind),
     Certificate(Serial),
+    /// With another chain, from 1.
+    AlternateChain(Serial, u16),
+    /// What follows is to be an identifier of a certificate; a malformed one has an answer of its own.
+    RenewalInfo(Result<CertId, CertIdError>),
+    /// The current certificate of an order that is renewed automatically.
+    StarCertificate(OrderId),
+}
+
+impl Resource {
+    /// The methods it has, as `Allow` shows them.
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Self::Directory | Self::NewNonce | Self::StarCertificate(_) => "GET, HEAD, POST",
+            Self::RenewalInfo(_) => "GET, HEAD",
+            _ => "POST",
+        }
+    }
 }
 
 /// Parses a path. Only the one spelling that [`super::links`] prints is known: no dot segments, no
@@ -35,16 +56,27 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["new-nonce"] => Resource::NewNonce,
         ["new-account"] => Resource::NewAccount,
         ["new-order"] => Resource::NewOrder,
+        ["new-authz"] => Resource::NewAuthz,
         ["revoke-cert"] => Resource::RevokeCert,
         ["key-change"] => Resource::KeyChange,
         ["account", id] => Resource::Account(AccountId::parse(id)?),
+        ["account", id, "orders"] => Resource::AccountOrders(AccountId::parse(id)?, None),
+        ["account", id, "orders", after] => {
+            Resource::AccountOrders(AccountId::parse(id)?, Some(OrderId::parse(after)?))
+        }
         ["order", id] => Resource::Order(OrderId::parse(id)?),
         ["order", id, "finalize"] => Resource::Finalize(OrderId::parse(id)?),
         ["authz", id, index] => Resource::Authorization(OrderId::parse(id)?, parse_index(index)?),
         ["chall", id, index, kind] => {
             Resource::Challenge(OrderId::parse(id)?, parse_index(index)?, ChallengeKind::parse(kind)?)
         }
+        ["star", id] => Resource::StarCertificate(OrderId::parse(id)?),
         ["cert", serial] => Resource::Certificate(Serial::parse(serial)?),
+        ["cert", serial, chain] => {
+            let chain = parse_index(chain).filter(|chain| *chain > 0)?;
+            Resource::AlternateChain(Serial::parse(serial)?, chain)
+        }
+        ["renewal-info", id] => Resource::RenewalInfo(CertId::parse(id)),
         _ => return None,
     })
 }
@@ -66,6 +98,7 @@ mod tests {
         let account = AccountId::new([0xfb; 16]);
         let order = OrderId::new(Timestamp::from_secs(1_793_318_400), [0xfb; 11]);
         let serial = Serial::new(Timestamp::from_secs(1_793_318_400), [0xfb; 16]);
+        let renewable = CertId { issuer: [0xfb; 20], serial };
         let mut rows = vec![
             (links.directory(), Resource::Directory),
             (links.new_nonce(), Resource::NewNonce),
@@ -78,6 +111,13 @@ mod tests {
             (links.finalize(order), Resource::Finalize(order)),
             (links.authorization(order, 65535), Resource::Authorization(order, 65535)),
             (links.certificate(serial), Resource::Certificate(serial)),
+            (links.certificate_chain(serial, 0), Resource::Certificate(serial)),
+            (links.certificate_chain(serial, 1), Resource::AlternateChain(serial, 1)),
+            (links.new_authz(), Resource::NewAuthz),
+            (links.orders(account, None), Resource::AccountOrders(account, None)),
+            (links.orders(account, Some(order)), Resource::AccountOrders(account, Some(order))),
+            (format!("{}/{renewable}", links.renewal_info()), Resource::RenewalInfo(Ok(renewable))),
+            (links.star_certificate(order), Resource::StarCertificate(order)),
         ];
         for (kind, _) in ChallengeKind::TABLE {
             rows.push((links.challenge(order, 0, *kind), Resource::Challenge(order, 0, *kind)));
@@ -99,6 +139,10 @@ mod tests {
         for bad in ["", "/", "order", "order/", "order/x", "authz", "../../root", "directory/directory"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+        for bad in ["0", "01", "-1", "x", ""] {
+            assert_eq!(parse(&format!("cert/{serial}/{bad}")), None, "{bad}");
+        }
+        assert_eq!(parse(&format!("account/{account}/orders/x")), None);
         let id = order.to_string();
         for bad in ["", "00", "+1", "-1", "65536", "1x"] {
             assert_eq!(parse(&format!("authz/{id}/{bad}")), None, "{bad}");

@@ -27,7 +27,7 @@ pub(super) fn app(stand: &Stand) -> Arc<App> {
         std::slice::from_ref(&stand.hierarchy.root_der),
         std::slice::from_ref(&stand.hierarchy.intermediate_der),
     );
-    let body = RequestLimits { bytes: MAX_BODY, time: BODY_TIME, under_way: 256 };
+    let body = RequestLimits { bytes: MAX_BODY, time: BODY_TIME, under_way: 256, headers: 64, url: 2048 };
     Arc::new(App::new(stand.service.clone(), BASE.into(), trust, body, 0xabcd))
 }
 
@@ -130,7 +130,11 @@ impl Key {
         Self::of(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).unwrap())
     }
     pub(super) fn jws(&self, header: &Value, payload: &[u8]) -> Value {
-        let protected = base64url(header.to_string().as_bytes());
+        self.jws_over(&header.to_string(), payload)
+    }
+    /// Under a header of that very text.
+    pub(super) fn jws_over(&self, header: &str, payload: &[u8]) -> Value {
+        let protected = base64url(header.as_bytes());
         let payload = base64url(payload);
         let signature =
             self.pair.sign(&SystemRandom::new(), format!("{protected}.{payload}").as_bytes()).unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::*;
+use crate::limits::Source;
 use crate::service::stand::{Fault, Stand, Step, failed, inconclusive};
 
 /// What a client does about each kind of reply: try again when told that it is not its fault.
@@ -240,7 +241,7 @@ async fn finalize_with_a_cold_account_does_not_lock_itself_out() {
     stand.service.forget_account(account);
     let terms = stand.service.provisioner("acme").unwrap();
     let csr = csr(&["a.test"], &leaf_key());
-    let done = stand.service.finalize(&terms, account, order, &csr);
+    let done = stand.service.finalize(&terms, account, order, &csr, Source::default());
     tokio::time::timeout(Duration::from_secs(5), done).await.expect("no deadlock").unwrap();
 }
 

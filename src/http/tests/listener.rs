@@ -32,6 +32,10 @@ const LIMIT: Duration = super::client::BODY_TIME;
 const SLACK: Duration = Duration::from_secs(5);
 
 async fn server(connections: usize) -> Server {
+    server_with(connections, None).await
+}
+
+async fn server_with(connections: usize, of_network: Option<usize>) -> Server {
     // Its certificate is to be valid by the clock of the TLS client.
     let stand = Stand::now().await;
     let names = [Identifier::parse_dns("localhost").unwrap()];
@@ -40,7 +44,8 @@ async fn server(connections: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let limits = Limits { connections, request: LIMIT, drain: Duration::from_secs(3) };
+    let limits =
+        Limits { connections, request: LIMIT, drain: Duration::from_secs(3), head: 16 * 1024, of_network };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
     let task =
@@ -102,15 +107,18 @@ async fn http1_as_it_should_be() {
         ask(&mut stream, "HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(reply.contains("content-length: 15") && reply.ends_with("\r\n\r\n"), "{reply}");
     // RFC 9112 §3.2: without Host, or with two of them, 400.
-    for host in ["", "Host: a\r\nHost: b\r\n"] {
+    for host in ["", "Host: a\r\nHost: b\r\n", "Host: \r\n", "Host: a/b\r\n", "Host: x@a\r\n"] {
         let mut stream = server.http1().await;
         let reply =
             ask(&mut stream, &format!("GET /health HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await;
         assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
     }
     let mut stream = server.http1().await;
-    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
     assert!(reply.starts_with("HTTP/1.0 200 "), "{reply}");
+    let mut stream = server.http1().await;
+    let reply = ask(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.0 400 "), "{reply}");
     for bad in [
         "GET /health\r\n\r\n".to_owned(),
         "\0\0\0\0\r\n\r\n".to_owned(),
@@ -208,6 +216,58 @@ async fn http2_serves_many_and_ends_when_idle() {
     drop(sender);
 }
 
+/// A client that gives a reply no room keeps neither its stream nor its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_replies_that_nobody_takes_end_with_their_connection() {
+    let server = server(10).await;
+    let io = hyper_util::rt::TokioIo::new(server.connect(b"h2").await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(1)
+            .handshake::<_, http_body_util::Full<bytes::Bytes>>(io)
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let begun = Instant::now();
+    let reply = sender.send_request(request("/roots.pem")).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let ended = tokio::time::timeout(LIMIT * 2 + SLACK * 2, connection).await;
+    assert!(ended.is_ok(), "the connection was kept");
+    assert!(begun.elapsed() < LIMIT * 2 + SLACK * 2, "{:?}", begun.elapsed());
+    drop(reply);
+}
+
+/// The limit of a request's time may be long; patience with a client that has stalled is not.
+#[test]
+fn patience_ends_within_a_minute_whatever_the_configuration_says() {
+    for request in [Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(600)] {
+        let limits = Limits { connections: 1, request, drain: LIMIT, head: 16 * 1024, of_network: None };
+        assert!(limits.patience() <= request.min(Duration::from_secs(30)));
+        assert!(limits.longest_stall() < Duration::from_secs(60), "{:?}", limits.longest_stall());
+    }
+}
+
+/// Nothing that a client says of the host reaches a URL that is handed out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_host_shows_in_no_url() {
+    let server = server(10).await;
+    let mut stream = server.http1().await;
+    let get = "GET /acme/acme/directory HTTP/1.1\r\nHost: evil.test:666\r\nX-Forwarded-Host: evil.test\r\nForwarded: host=evil.test\r\nConnection: close\r\n\r\n";
+    let reply = ask(&mut stream, get).await;
+    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("https://ca.test/acme/acme/new-order"));
+    assert!(!reply.contains("evil"), "{reply}");
+    let (mut sender, _connection) = http2(&server).await;
+    let body = http_body_util::Full::<bytes::Bytes>::default();
+    let foreign = hyper::Request::get("https://evil.test/acme/acme/new-nonce").body(body).unwrap();
+    let reply = sender.send_request(foreign).await.unwrap();
+    assert_eq!(reply.status(), 204);
+    assert!(!format!("{:?}", reply.headers()).contains("evil"));
+    // Two names for one request.
+    let body = http_body_util::Full::<bytes::Bytes>::default();
+    let two = hyper::Request::get("https://localhost/health").header("host", "evil.test").body(body).unwrap();
+    assert_eq!(sender.send_request(two).await.unwrap().status(), 400);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_and_wait_their_turn() {
     let server = server(2).await;
@@ -219,6 +279,29 @@ async fn connections_are_bounded_and_wait_their_turn() {
     drop(first);
     let mut third = tokio::time::timeout(SLACK, third).await.expect("a slot is free");
     ask(&mut third, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_a_network_are_bounded() {
+    let server = server_with(10, Some(1)).await;
+    let first = server.http1().await;
+    // Closed at once, before a byte: the listener's places are for others.
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(LIMIT, second.read_to_end(&mut all)).await;
+    assert!(matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
+    drop(first);
+    let again = async {
+        loop {
+            let mut probe = TcpStream::connect(server.address).await.unwrap();
+            // Whoever is let in is waited for.
+            if tokio::time::timeout(LIMIT / 2, probe.read(&mut [0])).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SLACK, again).await.expect("the place is free again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,25 @@
 //! The ACME front end as a client sees it: envelope, routes, service, core and store together,
 //! without sockets (but for `listener`).
 
+mod admin;
+mod attest;
 mod client;
+mod complete;
+mod eab;
 mod envelope;
 mod faults;
+mod field;
 mod flow;
+mod kinds;
+mod limits;
 mod listener;
+mod profiles;
 mod races;
 mod recovery;
+mod renewal;
+mod reuse;
 mod revocation;
+mod star;
 mod status;
+mod strict;
+mod subdomains;

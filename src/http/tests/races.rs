@@ -11,10 +11,10 @@ use crate::service::stand::{Stand, Step};
 use crate::storage::Table;
 use crate::validation::Outcome;
 
-const MANY: usize = 64;
+pub(super) const MANY: usize = 64;
 
 /// Runs as many requests at once, each in its own task.
-async fn storm<F>(each: impl Fn(usize) -> F) -> Vec<Reply>
+pub(super) async fn storm<F>(each: impl Fn(usize) -> F) -> Vec<Reply>
 where
     F: Future<Output = Reply> + Send + 'static,
 {
@@ -36,11 +36,15 @@ where
 }
 
 /// Signs ahead, so that the storm is of requests and not of signatures.
-async fn signed(client: &Client, url: &str, payload: &serde_json::Value) -> String {
+pub(super) async fn signed(client: &Client, url: &str, payload: &serde_json::Value) -> String {
     client.key.jws(&client.header(url).await, payload.to_string().as_bytes()).to_string()
 }
 
-fn posting(client: &Client, url: &str, body: String) -> impl Future<Output = Reply> + Send + 'static {
+pub(super) fn posting(
+    client: &Client,
+    url: &str,
+    body: String,
+) -> impl Future<Output = Reply> + Send + 'static {
     let (app, path) = (client.app.clone(), path_of(url));
     async move { send(&app, "POST", &path, &[JOSE], body).await }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, OrderDetails, Slot, TOKEN_BYTES};
 use crate::id::AccountId;
+use crate::provisioner::profile::{KeyTypes, LeafRules, Profile, Usages};
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -105,6 +106,8 @@ fn terms_allow() {
         (ChallengeKind::Http01, [true, false, true]),
         (ChallengeKind::TlsAlpn01, [true, false, true]),
         (ChallengeKind::Dns01, [true, true, false]),
+        (ChallengeKind::DnsAccount01, [true, true, false]),
+        (ChallengeKind::DnsPersist01, [true, true, false]),
     ];
     for (kind, want) in rows {
         let only = Terms { challenges: vec![kind], ..terms() };
@@ -173,7 +176,7 @@ fn order_id() -> OrderId {
 
 fn grant(terms: &Terms, order: &Order, csr: &Csr) -> Result<Grant, ErrorKind> {
     let account = spki(&key());
-    terms.grant(order_id(), order, csr, &account, T0).map_err(|refusal| refusal.kind)
+    terms.grant(order_id(), order, csr, &account, None, T0).map_err(|refusal| refusal.kind)
 }
 
 #[test]
@@ -193,6 +196,46 @@ fn a_grant_carries_the_order_and_the_key() {
     assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 24, HOUR * 24));
     let requester = Requester::Acme { provisioner: "acme".into(), account: order.account, order: order_id() };
     assert_eq!(grant.requester(), &requester);
+}
+
+/// Key type of the CSR, profile of the order → what is granted.
+#[test]
+fn a_grant_is_by_the_order_s_profile() {
+    let leaf = LeafRules { usages: Usages::Server, key_types: KeyTypes::of(&[KeyType::EcP384]).unwrap() };
+    let lifetimes = Lifetimes { default: HOUR * 2, min: HOUR, max: HOUR * 3 };
+    let profile = Profile { description: "d".into(), rules: Rules { lifetimes, leaf } };
+    let profiles =
+        Profiles { offered: [("short".to_owned(), profile)].into(), default: Some("short".into()) };
+    let terms = Terms { profiles, ..terms() };
+    let of = |profile: Option<&str>, not_after| {
+        let details = OrderDetails { profile: profile.map(str::to_owned), ..OrderDetails::default() };
+        Order { details, not_after, ..ready(&["a.test"]) }
+    };
+    let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let (p256, p384) = (csr(&["a.test"], None, &key()), csr(&["a.test"], None, &p384));
+    use ErrorKind::{BadCsr, InvalidProfile, Malformed};
+    let rows = [
+        // The default is for new orders; one that names none has none.
+        (of(None, None), &p256, Ok((24, 24, None))),
+        (of(None, None), &p384, Ok((24, 24, None))),
+        (of(Some("short"), None), &p384, Ok((2, 3, Some("short")))),
+        (of(Some("short"), None), &p256, Err(BadCsr)),
+        (of(Some("short"), Some(T0 + HOUR * 3)), &p384, Ok((2, 3, Some("short")))),
+        (of(Some("short"), Some(T0 + HOUR * 4)), &p384, Err(Malformed)),
+        (of(Some("gone"), None), &p384, Err(InvalidProfile)),
+    ];
+    for (order, csr, want) in rows {
+        let got = grant(&terms, &order, csr);
+        let shown = got.as_ref().map(|grant| {
+            let hours = |ttl: Duration| ttl.as_secs() / 3600;
+            (hours(grant.lifetime()), hours(grant.longest()), grant.profile())
+        });
+        assert_eq!(shown.map_err(|kind| *kind), want, "{:?}", order.details);
+        if let Ok(grant) = &got {
+            let named = grant.profile().is_some();
+            assert_eq!(grant.leaf(), if named { leaf } else { LeafRules::default() });
+        }
+    }
 }
 
 #[test]
@@ -278,7 +321,7 @@ fn a_processing_order_is_granted_only_while_its_proofs_stand() {
     assert_eq!(grant(&terms(), &given_up, &request).map(drop), Err(ErrorKind::Unauthorized));
     // Time alone takes nothing from an order that was accepted in time.
     let account = spki(&key());
-    assert!(terms().grant(order_id(), &processing, &request, &account, T0 + HOUR * 2).is_ok());
+    assert!(terms().grant(order_id(), &processing, &request, &account, None, T0 + HOUR * 2).is_ok());
 }
 
 #[test]
@@ -316,8 +359,189 @@ fn the_account_key_is_not_certified() {
         let request = csr(&["a.test"], None, &key);
         // As the account record keeps it.
         let stored: PublicKey = spki(&key).key().clone();
-        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), T0);
+        let got = terms().grant(order_id(), &ready(&["a.test"]), &request, &Spki::from_key(stored), None, T0);
         assert_eq!(got.unwrap_err().kind, ErrorKind::BadCsr);
         assert!(grant(&terms(), &ready(&["a.test"]), &request).is_ok(), "beside another account key");
     }
+}
+
+#[test]
+fn an_account_that_is_bound_gets_what_its_key_allows() {
+    use crate::id::EabKid;
+    use crate::provisioner::eab::EabSecret;
+    let kid = EabKid::new([5; 16]);
+    let eab = EabKey {
+        kid,
+        secret: EabSecret::new([1; 64]),
+        provisioner: "acme".into(),
+        allow: vec![under("a.test")],
+        expires: T0,
+        max_uses: 1,
+        label: String::new(),
+        trusts_names: true,
+        created: T0,
+        revoked: None,
+    };
+    let trusting = Terms { eab: EabMode::Required, eab_trusts_names: true, ..terms() };
+    let trusted = |name: &str, by| {
+        let mut order = ready(&["x.test"]);
+        order.slots =
+            vec![Slot::Trusted { identifier: id(name), expires: T0 + HOUR, deactivated: false, by }];
+        order
+    };
+    let account = spki(&key());
+    let grant = |terms: &Terms, order: &Order, eab: Option<&EabKey>| {
+        let names: Vec<String> = order.identifiers().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let request = csr(&names, None, &key());
+        terms.grant(order_id(), order, &request, &account, eab, T0).map(drop).map_err(|refusal| refusal.kind)
+    };
+    let revoked = EabKey { revoked: Some(T0), ..eab.clone() };
+    let untrusting = EabKey { trusts_names: false, ..eab.clone() };
+    let elsewhere = EabKey { provisioner: "other".into(), ..eab.clone() };
+    let unscoped = EabKey { allow: vec![], ..eab.clone() };
+    let other = EabKid::new([6; 16]);
+    let denying = Terms { deny: vec![under("a.test")], ..trusting.clone() };
+    let http_only = Terms { challenges: vec![ChallengeKind::Http01], ..trusting.clone() };
+    use ErrorKind::{RejectedIdentifier, Unauthorized};
+    let rows = [
+        // Proved by a challenge: the scope and the key's standing count.
+        (&trusting, ready(&["x.a.test"]), Some(&eab), Ok(())),
+        (&trusting, ready(&["x.a.test"]), None, Ok(())),
+        (&trusting, ready(&["x.b.test"]), Some(&eab), Err(RejectedIdentifier)),
+        (&trusting, ready(&["x.b.test"]), Some(&unscoped), Ok(())),
+        (&trusting, ready(&["x.a.test"]), Some(&revoked), Err(Unauthorized)),
+        (&terms(), ready(&["x.a.test"]), Some(&revoked), Err(Unauthorized)),
+        // Trusted: key, provisioner and scope must all still say so.
+        (&trusting, trusted("x.a.test", kid), Some(&eab), Ok(())),
+        (&http_only, trusted("*.a.test", kid), Some(&eab), Ok(())),
+        (&trusting, trusted("x.a.test", kid), None, Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", other), Some(&eab), Err(Unauthorized)),
+        (&trusting, trusted("x.b.test", kid), Some(&eab), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&revoked), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&untrusting), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&unscoped), Err(Unauthorized)),
+        (&trusting, trusted("x.a.test", kid), Some(&elsewhere), Err(Unauthorized)),
+        (&terms(), trusted("x.a.test", kid), Some(&eab), Err(Unauthorized)),
+        (&denying, trusted("x.a.test", kid), Some(&eab), Err(RejectedIdentifier)),
+    ];
+    for (terms, order, eab, want) in rows {
+        assert_eq!(grant(terms, &order, eab), want, "{order:?} {eab:?}");
+    }
+}
+
+/// An order that is renewed automatically, its renewal begun or not.
+fn renewed(names: &[&str], begun: Option<Option<Timestamp>>) -> Order {
+    use crate::acme::star::{AutoRenewal, Renewing};
+    let agreed = AutoRenewal {
+        start: None,
+        end: T0 + HOUR * 48,
+        lifetime: 3600 * 6,
+        lifetime_adjust: 3600 * 4,
+        allow_certificate_get: false,
+        keep: T0,
+        due: T0,
+    };
+    let state = |canceled| Renewing {
+        csr: Vec::new(),
+        first: T0,
+        current: None,
+        failures: 0,
+        refused: None,
+        canceled,
+    };
+    let finish = begun.map_or(Finish::Open, |canceled| Finish::Renewing(Box::new(state(canceled))));
+    Order {
+        finish,
+        details: OrderDetails { auto_renewal: Some(agreed), ..OrderDetails::default() },
+        ..ready(names)
+    }
+}
+
+fn renewing_terms() -> Terms {
+    let offer = Offer { min_lifetime: HOUR, max_duration: HOUR, allow_certificate_get: false };
+    Terms { auto_renewal: Some(offer), ..terms() }
+}
+
+#[test]
+fn a_grant_for_a_period_is_held_against_the_terms_of_today() {
+    let request = csr(&["a.test"], None, &key());
+    let account = spki(&key());
+    let period =
+        |order: &Order, index| order.details.auto_renewal.as_ref().unwrap().period(T0, index).unwrap();
+    // Long after its authorizations have run out: they were proved once.
+    let order = renewed(&["a.test"], Some(None));
+    let late = T0 + HOUR * 40;
+    let fourth = period(&order, 4);
+    let ask = |terms: &Terms, order: &Order, csr: &Csr, period| {
+        terms
+            .grant_period(order_id(), order, csr, &account, None, &period, late)
+            .map_err(|refusal| refusal.kind)
+    };
+    let grant = ask(&renewing_terms(), &order, &request, fourth).unwrap();
+    assert_eq!(
+        (grant.not_before(), grant.not_after()),
+        (Some(T0 + HOUR * 20), Some(T0 + HOUR * 30)),
+        "nrd[4] is 24 hours in; four hours before, six behind"
+    );
+    assert_eq!((grant.lifetime(), grant.longest()), (HOUR * 6, HOUR * 10));
+    let requester =
+        Requester::AutoRenewal { provisioner: "acme".into(), account: order.account, order: order_id() };
+    assert_eq!(grant.requester(), &requester);
+
+    let mut given_up = order.clone();
+    given_up.own_mut(0).unwrap().deactivated = true;
+    let outliving = crate::acme::star::Period { not_after: T0 + HOUR * 49, ..fourth };
+    let short = Lifetimes { default: HOUR, min: HOUR, max: HOUR * 9 };
+    let plain = Order { details: OrderDetails::default(), ..order.clone() };
+    use ErrorKind::{AutoRenewalCanceled, AutoRenewalExpired, BadCsr, RejectedIdentifier, Unauthorized};
+    let rows = [
+        (terms(), order.clone(), fourth, Unauthorized, "renewal is not offered any more"),
+        (
+            Terms { deny: vec![exact("a.test")], ..renewing_terms() },
+            order.clone(),
+            fourth,
+            RejectedIdentifier,
+            "denied",
+        ),
+        (
+            Terms { lifetimes: short, ..renewing_terms() },
+            order.clone(),
+            fourth,
+            Unauthorized,
+            "too long by now",
+        ),
+        (
+            Terms { name: "other".into(), ..renewing_terms() },
+            order.clone(),
+            fourth,
+            Unauthorized,
+            "another's",
+        ),
+        (renewing_terms(), renewed(&["a.test"], Some(Some(T0))), fourth, AutoRenewalCanceled, "canceled"),
+        (renewing_terms(), given_up, fourth, Unauthorized, "given up"),
+        (renewing_terms(), order.clone(), outliving, AutoRenewalExpired, "beyond the end"),
+        (renewing_terms(), plain, fourth, Unauthorized, "no such order"),
+        (renewing_terms(), renewed(&["a.test", "b.test"], Some(None)), fourth, BadCsr, "other names"),
+        (renewing_terms(), renewed(&["a.test"], None), fourth, ErrorKind::OrderNotReady, "expired before"),
+    ];
+    for (terms, order, period, want, what) in rows {
+        assert_eq!(ask(&terms, &order, &request, period).map(drop), Err(want), "{what}");
+    }
+    // The account's own key is none to certify, and a wildcard is a name like any other.
+    let request = csr(&["*.a.test"], None, &key());
+    assert!(ask(&renewing_terms(), &renewed(&["*.a.test"], Some(None)), &request, fourth).is_ok());
+    let own = terms().grant_period(order_id(), &order, &request, request.key(), None, &fourth, late);
+    assert!(own.is_err());
+}
+
+/// What asks for the ordinary grant of such an order gets the one for its first certificate.
+#[test]
+fn the_first_grant_of_a_series() {
+    let request = csr(&["a.test"], None, &key());
+    let order = renewed(&["a.test"], None);
+    let first = grant(&renewing_terms(), &order, &request).unwrap();
+    assert_eq!((first.not_before(), first.not_after()), (Some(T0), Some(T0 + HOUR * 6)));
+    assert!(matches!(first.requester(), Requester::AutoRenewal { .. }));
+    assert_eq!(grant(&terms(), &order, &request).map(drop), Err(ErrorKind::Unauthorized));
 }

@@ -7,6 +7,7 @@ use super::super::account::{AccountUpdate, NewAccount};
 use super::super::stand::Stand;
 use super::sweep::{account, csr_of, name, order, prove, terms_of};
 use crate::jose::jwk::Jwk;
+use crate::limits::Source;
 use crate::storage::{Batch, Store, Table};
 
 #[tokio::test]
@@ -39,5 +40,5 @@ async fn a_closed_account_is_refused_as_such() {
     let only_existing = NewAccount { only_existing: true, ..NewAccount::default() };
     deactivated(stand.service.new_account(&terms, key(), only_existing).await.unwrap_err());
     let csr = csr_of(&names);
-    deactivated(stand.service.finalize(&terms, id, ready.id, &csr).await.unwrap_err());
+    deactivated(stand.service.finalize(&terms, id, ready.id, &csr, Source::default()).await.unwrap_err());
 }

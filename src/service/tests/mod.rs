@@ -1,8 +1,12 @@
 //! The verbs without HTTP.
 
 mod account;
+mod accounts;
+mod caa;
 mod churn;
+mod limits;
 mod respond;
+mod star;
 mod states;
 mod sweep;
 mod watched;

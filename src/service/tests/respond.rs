@@ -13,6 +13,7 @@ use super::super::stand::{HOUR, Stand, Step, inconclusive};
 use super::sweep::{account, issue, name, order, prove, terms_of};
 use crate::acme::challenge::ChallengeKind::Dns01;
 use crate::acme::order::{AuthorizationStatus, OrderStatus};
+use crate::limits::Source;
 use crate::storage::Table;
 use crate::validation::Outcome;
 
@@ -51,7 +52,8 @@ async fn a_proof_that_comes_after_a_deactivation_does_not_count() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         stand.service.deactivate_authorization(&terms, by.0, order.id, 0).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(stand.service.respond(&terms, by, order.id, 0, Dns01), deactivation);
+    let (answer, ()) =
+        tokio::join!(stand.service.respond(&terms, by, order.id, 0, Dns01, Source::default()), deactivation);
     assert_eq!(answer.unwrap().authorization.status(stand.service.now()), AuthorizationStatus::Deactivated);
     assert_eq!(stand.rows(Table::Grants).await, 0);
 }
@@ -66,7 +68,7 @@ async fn proofs_of_one_order_that_come_together_all_count() {
     for name in &names {
         stand.script.next(name, Step::After(Duration::from_millis(20), Outcome::Proved));
     }
-    let respond = |index| stand.service.respond(&terms, by, order.id, index, Dns01);
+    let respond = |index| stand.service.respond(&terms, by, order.id, index, Dns01, Source::default());
     let (a, b, c) = tokio::join!(respond(0), respond(1), respond(2));
     let now = stand.service.now();
     for answer in [a, b, c] {
@@ -97,7 +99,8 @@ fn respond_to_all(
     for (order, index) in orders.iter().flat_map(|order| (0..100).map(move |index| (order.id, index))) {
         let (service, terms) = (stand.service.clone(), terms_of(stand));
         let by = (account.account.id, account.thumbprint);
-        answers.spawn(async move { service.respond(&terms, by, order, index, Dns01).await });
+        answers
+            .spawn(async move { service.respond(&terms, by, order, index, Dns01, Source::default()).await });
     }
     answers
 }

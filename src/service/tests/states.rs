@@ -28,6 +28,7 @@ use crate::authority::certificate::CertificateRecord;
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::id::{AccountId, OrderId};
 use crate::jose::jwk::{Jwk, Thumbprint};
+use crate::limits::Source;
 use crate::storage::codec::{AccountKey, Record};
 use crate::storage::{Store, Table};
 use crate::time::{Clock, Timestamp};
@@ -137,6 +138,10 @@ fn key() -> Jwk {
     let pair = rcgen::KeyPair::generate().unwrap();
     let spki = Spki::parse(&rcgen::PublicKeyData::subject_public_key_info(&pair)).unwrap();
     Jwk::from_key(spki.key().clone()).unwrap()
+}
+
+fn raw(name: String) -> RawIdentifier {
+    RawIdentifier { kind: "dns".into(), value: name, ancestor: None }
 }
 
 impl History {
@@ -298,10 +303,10 @@ impl History {
             let mut names: Vec<String> = (0..=self.random.below(2)).map(|_| self.name()).collect();
             names.dedup();
             return Some(Box::pin(async move {
-                let identifiers =
-                    names.into_iter().map(|value| RawIdentifier { kind: "dns".into(), value }).collect();
+                let identifiers = names.into_iter().map(raw).collect();
                 let ask = NewOrder { identifiers, ..NewOrder::default() };
-                match service.new_order(&terms, account, ask).await {
+                let Ok(Some(known)) = service.account(&terms, account).await else { return Ack::Nothing };
+                match service.new_order(&terms, &known, ask).await {
                     Ok(made) => Ack::Order(made.id, made.order),
                     Err(_) => Ack::Nothing,
                 }
@@ -322,7 +327,7 @@ impl History {
             28..56 => {
                 let kind = if self.random.once_in(4) { ChallengeKind::Http01 } else { ChallengeKind::Dns01 };
                 Box::pin(async move {
-                    match service.respond(&terms, by, id, index, kind).await {
+                    match service.respond(&terms, by, id, index, kind, Source::default()).await {
                         Ok(done) => Ack::Authorization(done.order, done.index, done.authorization),
                         Err(_) => Ack::Nothing,
                     }
@@ -331,7 +336,7 @@ impl History {
             56..76 => {
                 let csr = self.csr(id, &order);
                 Box::pin(async move {
-                    match service.finalize(&terms, account, id, &csr).await {
+                    match service.finalize(&terms, account, id, &csr, Source::default()).await {
                         Ok(done) => Ack::Order(done.id, done.order),
                         Err(_) => Ack::Nothing,
                     }
@@ -402,7 +407,8 @@ impl History {
             .iter()
             .filter_map(|(_, order)| match order.finish {
                 Finish::Issued { serial, .. } => Some(serial),
-                Finish::Open | Finish::Processing(_) | Finish::Failed(_) => None,
+                // RFC 8739 §3.1.2: those of a renewal are cancelled, not revoked; nobody asks for one here.
+                Finish::Open | Finish::Processing(_) | Finish::Failed(_) | Finish::Renewing(_) => None,
             })
             .collect();
         let serial = self.random.pick(&issued).copied();
@@ -517,11 +523,12 @@ impl History {
         }
         let made = service.new_account(&terms, key(), NewAccount::default()).await.unwrap().0;
         let by = (made.account.id, made.thumbprint);
-        let identifiers = vec![RawIdentifier { kind: "dns".into(), value: "last.test".into() }];
+        let identifiers = vec![raw("last.test".to_owned())];
         let ask = NewOrder { identifiers, ..NewOrder::default() };
-        let id = service.new_order(&terms, by.0, ask).await.unwrap().id;
-        service.respond(&terms, by, id, 0, ChallengeKind::Dns01).await.unwrap();
-        service.finalize(&terms, by.0, id, &csr_of(&["last.test".to_owned()])).await.unwrap();
+        let id = service.new_order(&terms, &made, ask).await.unwrap().id;
+        let from = Source::default();
+        service.respond(&terms, by, id, 0, ChallengeKind::Dns01, from).await.unwrap();
+        service.finalize(&terms, by.0, id, &csr_of(&["last.test".to_owned()]), from).await.unwrap();
         tokio::time::sleep(Duration::from_secs(30)).await;
         let order = service.order(&terms, by.0, id).await.unwrap().order;
         assert_eq!(order.status(service.now()), OrderStatus::Valid);

@@ -7,14 +7,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::account::{KnownAccount, NewAccount};
+use super::super::new_authz::NewAuthorization;
 use super::super::new_order::NewOrder;
 use super::super::objects::LoadedOrder;
 use super::super::revoke::Asker;
-use super::super::stand::{HOUR, START, Stand};
+use super::super::stand::{HOUR, START, Stand, check_listed_rows};
 use super::super::sweep::{Cursors, Swept};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::order::{Finish, OrderStatus, RawIdentifier, Slot};
 use crate::jose::jwk::Jwk;
+use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::{Batch, Store, Table};
 use crate::time::Clock;
@@ -35,9 +37,9 @@ pub(super) async fn account(stand: &Stand) -> Arc<KnownAccount> {
 
 pub(super) async fn order(stand: &Stand, account: &KnownAccount, names: &[String]) -> LoadedOrder {
     let identifiers =
-        names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone() }).collect();
-    let ask = NewOrder { identifiers, ..NewOrder::default() };
-    stand.service.new_order(&terms_of(stand), account.account.id, ask).await.unwrap()
+        names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None });
+    let ask = NewOrder { identifiers: identifiers.collect(), ..NewOrder::default() };
+    stand.service.new_order(&terms_of(stand), account, ask).await.unwrap()
 }
 
 pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
@@ -45,7 +47,11 @@ pub(super) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedO
     for (index, slot) in order.order.slots.iter().enumerate() {
         if let Slot::Own(_) = slot {
             let index = u16::try_from(index).unwrap();
-            stand.service.respond(&terms_of(stand), by, order.id, index, ChallengeKind::Dns01).await.unwrap();
+            stand
+                .service
+                .respond(&terms_of(stand), by, order.id, index, ChallengeKind::Dns01, Source::default())
+                .await
+                .unwrap();
         }
     }
 }
@@ -63,7 +69,11 @@ pub(super) async fn issue(
     names: &[String],
 ) -> LoadedOrder {
     let csr = csr_of(names);
-    stand.service.finalize(&terms_of(stand), account.account.id, order.id, &csr).await.unwrap()
+    stand
+        .service
+        .finalize(&terms_of(stand), account.account.id, order.id, &csr, Source::default())
+        .await
+        .unwrap()
 }
 
 /// Steps until a step says that nothing more is waiting; each bounded.
@@ -214,7 +224,7 @@ async fn unreadable_records_do_not_stop_the_sweep() {
         prove(&stand, &account, &order).await;
         ids.push(order.id);
     }
-    let row = super::super::new_order::held_row(
+    let row = crate::storage::codec::held_row(
         account.account.id,
         &crate::acme::identifier::Identifier::parse_dns("n1.test").unwrap(),
     );
@@ -257,6 +267,7 @@ enum Act {
     Issue(usize),
     Revoke(usize),
     Deactivate(usize, u16),
+    Ahead(usize, u8),
     Pass(u64),
     Sweep,
     Restart,
@@ -269,6 +280,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         3 => (0..64usize).prop_map(Act::Issue),
         2 => (0..64usize).prop_map(Act::Revoke),
         1 => (0..64usize, 0..2u16).prop_map(|(order, index)| Act::Deactivate(order, index)),
+        1 => (0..2usize, 0..4u8).prop_map(|(who, name)| Act::Ahead(who, name)),
         3 => (1..36_000u64).prop_map(Act::Pass),
         3 => Just(Act::Sweep),
         1 => Just(Act::Restart),
@@ -294,7 +306,10 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let by = (accounts[*who].account.id, accounts[*who].thumbprint);
                 for index in 0..u16::try_from(order.order.slots.len()).unwrap() {
                     let terms = terms_of(&stand);
-                    let _ = stand.service.respond(&terms, by, order.id, index, ChallengeKind::Dns01).await;
+                    let _ = stand
+                        .service
+                        .respond(&terms, by, order.id, index, ChallengeKind::Dns01, Source::default())
+                        .await;
                 }
             }
             Act::Issue(n) => {
@@ -304,7 +319,10 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 params.distinguished_name = rcgen::DistinguishedName::new();
                 let csr = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap();
                 let account = accounts[*who].account.id;
-                let _ = stand.service.finalize(&terms_of(&stand), account, order.id, csr.der()).await;
+                let _ = stand
+                    .service
+                    .finalize(&terms_of(&stand), account, order.id, csr.der(), Source::default())
+                    .await;
             }
             Act::Revoke(n) => {
                 let all = stand.certificates().await;
@@ -322,6 +340,20 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let _ =
                     stand.service.deactivate_authorization(&terms_of(&stand), account, order.id, index).await;
             }
+            Act::Ahead(who, name) => {
+                let (account, terms) = (&accounts[who], terms_of(&stand));
+                let value = format!("n{name}.test");
+                let identifier = RawIdentifier { kind: "dns".into(), value, ancestor: None };
+                let ask = NewAuthorization { identifier, subdomains: false, from: Source::default() };
+                let made = stand.service.new_authorization(&terms, account, ask).await.unwrap().0;
+                let by = (account.account.id, account.thumbprint);
+                let kind = ChallengeKind::Dns01;
+                stand
+                    .service
+                    .respond(&terms, by, made.order, made.index, kind, Source::default())
+                    .await
+                    .unwrap();
+            }
             Act::Pass(secs) => stand.clock.advance(Duration::from_secs(secs)),
             Act::Sweep => drop(sweep_all(&stand, &mut cursors).await),
             Act::Restart => {
@@ -330,6 +362,7 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
             }
         }
         stand.check_held_rows().await.map_err(TestCaseError::fail)?;
+        check_listed_rows(&stand).await.map_err(TestCaseError::fail)?;
         let now = stand.clock.now();
         let kept = stand.certificates().await;
         for record in revoked.iter().filter(|record| record.not_after + RETENTION > now) {
@@ -346,7 +379,7 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
     // In the end everything goes.
     stand.clock.advance(100 * HOUR);
     sweep_all(&stand, &mut cursors).await;
-    for table in [Table::Orders, Table::Grants, Table::Audit] {
+    for table in [Table::Orders, Table::AccountOrders, Table::Grants, Table::Audit] {
         prop_assert_eq!(stand.rows(table).await, 0, "{:?}", table);
     }
     prop_assert!(stand.certificates().await.is_empty());

@@ -12,12 +12,16 @@ use x509_parser::extensions::GeneralName;
 use crate::acme::account::{Account, AccountStatus};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{
-    Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, Order, OrderStatus, Slot,
+    Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, Order, OrderDetails, OrderStatus,
+    Slot,
 };
+use crate::acme::star::{AutoRenewal, Renewing};
+use crate::acme::subdomain::is_below;
 use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::CertificateRecord;
-use crate::id::OrderId;
+use crate::id::{EabKid, OrderId};
 use crate::provisioner::Requester;
+use crate::provisioner::eab::EabKey;
 use crate::storage::codec::Record;
 use crate::storage::{
     Batch, BoxFuture, CommitOutcome, Expect, Op, Row, Store, StoreError, Table, Version, Versioned,
@@ -168,10 +172,11 @@ fn judge(rows: &Rows, batch: &Batch, times: &[Timestamp]) -> Vec<String> {
         let judged = match op {
             Op::Put(Table::Orders, key, value) => {
                 let new = Order::decode(value).unwrap();
-                match read::<Order>(rows, Table::Orders, key) {
+                let old = read::<Order>(rows, Table::Orders, key);
+                is_found_again(rows, batch, old.as_ref(), &new).and_then(|()| match old {
                     Some(old) => order_moves(&old, &new, decided),
                     None => is_fresh(&new),
-                }
+                })
             }
             Op::Delete(Table::Orders, key) => match OrderId::from_key(key) {
                 Some(id) if id.purge() > latest => Err(format!("{id} is deleted before its time")),
@@ -180,7 +185,7 @@ fn judge(rows: &Rows, batch: &Batch, times: &[Timestamp]) -> Vec<String> {
             Op::Put(Table::Certificates, key, value) => {
                 let new = CertificateRecord::decode(value).unwrap();
                 match read::<CertificateRecord>(rows, Table::Certificates, key) {
-                    Some(old) => certificate_moves(&old, &new),
+                    Some(old) => certificate_moves(rows, &old, &new, decided),
                     None => is_proved(rows, batch, key, &new),
                 }
             }
@@ -215,6 +220,7 @@ fn is_fresh(order: &Order) -> Result<(), String> {
                 && authorization.challenges.iter().all(|c| c.state == ChallengeState::Pending(None))
         }
         Slot::Reused { .. } => true,
+        Slot::Trusted { deactivated, .. } => !deactivated,
     };
     let fresh = order.finish == Finish::Open && order.slots.iter().all(untouched);
     fresh.then_some(()).ok_or_else(|| format!("a new order is not new: {order:?}"))
@@ -223,37 +229,73 @@ fn is_fresh(order: &Order) -> Result<(), String> {
 /// RFC 8555 §7.1.6, of all three kinds of objects.
 pub(super) fn order_moves(old: &Order, new: &Order, times: &[Timestamp]) -> Result<(), String> {
     let same = |order: &Order| {
-        let Order { account, provisioner, created, expires, not_before, not_after, .. } = order.clone();
+        let Order { account, provisioner, created, not_before, not_after, details, .. } = order.clone();
         let identifiers: Vec<Identifier> = order.identifiers().cloned().collect();
-        (account, provisioner, created, expires, not_before, not_after, identifiers)
+        // What is learned on the way: which keys devices hold, where the certificate may be found again,
+        // when to look at a renewal next.
+        let due = |agreed| AutoRenewal { due: Timestamp::EPOCH, ..agreed };
+        let auto_renewal = details.auto_renewal.map(due);
+        let details = OrderDetails { attested: Vec::new(), reuse_row: None, auto_renewal, ..details };
+        (account, provisioner, created, not_before, not_after, identifiers, details)
     };
-    if same(old) != same(new) {
+    if same(old) != same(new) || !new.details.attested.starts_with(&old.details.attested) {
         return Err(format!("an order becomes another: {old:?} {new:?}"));
     }
+    let renewed = old.details.auto_renewal.is_some();
     let finish = match (&old.finish, &new.finish) {
         (before, after) if before == after => true,
-        (Finish::Open, Finish::Processing(_) | Finish::Issued { .. }) => true,
+        (Finish::Open, Finish::Processing(_) | Finish::Issued { .. }) => !renewed,
+        (Finish::Open, Finish::Renewing(begun)) => renewed && begun.canceled.is_none(),
         (Finish::Processing(_), Finish::Issued { .. } | Finish::Failed(_)) => true,
-        (Finish::Open | Finish::Processing(_) | Finish::Issued { .. } | Finish::Failed(_), _) => false,
+        (Finish::Renewing(before), Finish::Renewing(after)) => renewal_moves(before, after),
+        (Finish::Open, Finish::Open | Finish::Failed(_)) => false,
+        (Finish::Processing(_), Finish::Open | Finish::Processing(_) | Finish::Renewing(_)) => false,
+        (Finish::Issued { .. } | Finish::Failed(_), _) => false,
+        (
+            Finish::Renewing(_),
+            Finish::Open | Finish::Processing(_) | Finish::Issued { .. } | Finish::Failed(_),
+        ) => false,
     };
     if !finish {
         return Err(format!("finalization goes from {:?} to {:?}", old.finish, new.finish));
+    }
+    let ends = match (&new.finish, &new.details.auto_renewal) {
+        (Finish::Renewing(state), Some(agreed)) => match (state.canceled, &state.current) {
+            (None, _) => agreed.end,
+            (Some(at), None) => at.whole_seconds(),
+            (Some(at), Some(last)) => at.max(last.not_after).whole_seconds(),
+        },
+        (Finish::Renewing(_), None) => return Err("a renewal that nobody asked for".into()),
+        (Finish::Open | Finish::Processing(_) | Finish::Issued { .. } | Finish::Failed(_), _) => old.expires,
+    };
+    if new.expires != ends {
+        return Err(format!("an order that ended {} now ends {}, not {ends}", old.expires, new.expires));
+    }
+    if old.slots.len() != new.slots.len() {
+        return Err("an order has more or fewer authorizations than it had".into());
     }
     for (before, after) in old.slots.iter().zip(&new.slots) {
         match (before, after) {
             (Slot::Own(before), Slot::Own(after)) => authorization_moves(before, after)?,
             (Slot::Reused { .. }, Slot::Reused { .. }) if before == after => {}
-            (Slot::Own(_) | Slot::Reused { .. }, _) => return Err("a slot becomes another".into()),
+            (
+                Slot::Trusted { identifier: a, expires: a_end, deactivated: was, by: a_by },
+                Slot::Trusted { identifier: b, expires: b_end, deactivated: is, by: b_by },
+            ) if (a, a_end, a_by) == (b, b_end, b_by) && (*is || !was) => {}
+            (Slot::Own(_) | Slot::Reused { .. } | Slot::Trusted { .. }, _) => {
+                return Err("a slot becomes another".into());
+            }
         }
     }
     let allowed = |now: &Timestamp| {
-        use OrderStatus::{Invalid, Pending, Processing, Ready, Valid};
+        use OrderStatus::{Canceled, Invalid, Pending, Processing, Ready, Valid};
         matches!(
             (old.status(*now), new.status(*now)),
             (Pending, Pending | Ready | Invalid)
                 | (Ready, Ready | Processing | Valid | Invalid)
                 | (Processing, Processing | Valid | Invalid)
-                | (Valid, Valid)
+                | (Valid, Valid | Canceled)
+                | (Canceled, Canceled)
                 | (Invalid, Invalid)
         )
     };
@@ -262,6 +304,19 @@ pub(super) fn order_moves(old: &Order, new: &Order, times: &[Timestamp]) -> Resu
     }
     let seen: Vec<_> = times.iter().map(|now| (old.status(*now), new.status(*now))).collect();
     Err(format!("an order goes from one to the other of {seen:?}"))
+}
+
+/// RFC 8739 §3.1: the same key, later and later certificates, and none after it was cancelled.
+fn renewal_moves(old: &Renewing, new: &Renewing) -> bool {
+    let goes_on = match (&old.current, &new.current) {
+        (before, after) if before == after => true,
+        (None, Some(_)) => new.canceled.is_none(),
+        (Some(before), Some(after)) => {
+            new.canceled.is_none() && before.index < after.index && before.not_after <= after.not_after
+        }
+        (Some(_), None) => false,
+    };
+    (&old.csr, old.first) == (&new.csr, new.first) && goes_on && old.canceled.is_none()
 }
 
 fn authorization_moves(old: &Authorization, new: &Authorization) -> Result<(), String> {
@@ -291,58 +346,171 @@ fn authorization_moves(old: &Authorization, new: &Authorization) -> Result<(), S
     })
 }
 
-fn certificate_moves(old: &CertificateRecord, new: &CertificateRecord) -> Result<(), String> {
-    let only_revoked = old.der == new.der
-        && old.requester == new.requester
-        && old.not_after == new.not_after
-        && old.revocation.is_none()
-        && new.revocation.is_some();
-    only_revoked.then_some(()).ok_or_else(|| "a certificate changes other than by revocation".to_owned())
+/// It is revoked once, and marked as replaced by an order; by another one only if that came to nothing.
+fn certificate_moves(
+    rows: &Rows,
+    old: &CertificateRecord,
+    new: &CertificateRecord,
+    times: &[Timestamp],
+) -> Result<(), String> {
+    let fixed = |record: &CertificateRecord| {
+        let mut record = record.clone();
+        (record.revocation, record.details.replaced_by) = (None, None);
+        record
+    };
+    if fixed(old) != fixed(new) {
+        return Err("a certificate becomes another".into());
+    }
+    if old.revocation.is_some() && old.revocation != new.revocation {
+        return Err("a revocation changes".into());
+    }
+    let (before, after) = match (&old.details.replaced_by, &new.details.replaced_by) {
+        (before, after) if before == after => return Ok(()),
+        (Some(before), Some(after)) => (before, after),
+        (None, Some(_)) => return Ok(()),
+        (Some(_), None) => return Err("a certificate is not replaced any more".into()),
+    };
+    let nothing = before.order == after.order
+        || read::<Order>(rows, Table::Orders, before.order.as_bytes())
+            .is_none_or(|order| times.iter().any(|now| order.status(*now) == OrderStatus::Invalid));
+    (before.serial.is_none() && nothing)
+        .then_some(())
+        .ok_or_else(|| format!("a certificate that {before:?} replaces is replaced by {after:?}"))
 }
 
-/// No certificate without its order, for which it is the only one, and all of whose names the account
-/// had proved when it was signed.
+/// An order that is done without a certificate of its own has one that the account got for the same.
+fn is_found_again(rows: &Rows, batch: &Batch, old: Option<&Order>, new: &Order) -> Result<(), String> {
+    let Finish::Issued { serial, .. } = &new.finish else { return Ok(()) };
+    let made =
+        |op: &Op| matches!(op, Op::Put(Table::Certificates, key, _) if key.as_slice() == serial.as_bytes());
+    if old.is_some_and(|old| old.finish == new.finish) || batch.ops.iter().any(made) {
+        return Ok(());
+    }
+    let record: CertificateRecord =
+        read(rows, Table::Certificates, serial.as_bytes()).ok_or("done, and no certificate is there")?;
+    let Requester::Acme { account, .. } = &record.requester else {
+        return Err("done with a certificate that no order asked for".into());
+    };
+    let names: BTreeSet<String> = new.identifiers().map(ToString::to_string).collect();
+    let good = *account == new.account
+        && record.revocation.is_none()
+        && record.details.replaced_by.is_none()
+        && names_of(&record.der) == names;
+    good.then_some(()).ok_or_else(|| format!("done with a certificate for something else: {record:?}"))
+}
+
+/// Whether an account's external account binding stands in for the validation of a name.
+fn is_vouched_for(rows: &Rows, known: &Account, by: &EabKid, name: &Identifier) -> bool {
+    let bound = known.details.eab.as_ref().is_some_and(|binding| binding.kid == *by);
+    let key: Option<EabKey> = read(rows, Table::EabKeys, by.as_bytes());
+    bound
+        && key.is_some_and(|key| {
+            key.trusts_names && key.revoked.is_none() && key.allow.iter().any(|rule| rule.covers(name))
+        })
+}
+
+/// Every name of the order is proved at `at`, by its own authorization, one above it, or the account's
+/// external account binding.
+fn names_are_proved(rows: &Rows, order: &Order, known: &Account, at: Timestamp) -> Result<(), String> {
+    if order.named().count() != order.identifiers().count() {
+        return Err("a name without an authorization".into());
+    }
+    for (name, slot) in order.named() {
+        let place = order.slots.iter().position(|other| std::ptr::eq(other, slot)).expect("one of them");
+        let place = u16::try_from(place).expect("few");
+        let (proof, below) = match slot {
+            Slot::Own(authorization) => (Some(authorization.clone()), order.details.counts_below(place)),
+            Slot::Reused { order: keeper, index, .. } => {
+                let keeper: Option<Order> = read(rows, Table::Orders, keeper.as_bytes());
+                let keeper = keeper.filter(|keeper| keeper.account == order.account);
+                let below = keeper.as_ref().is_some_and(|keeper| keeper.details.counts_below(*index));
+                (keeper.and_then(|keeper| keeper.own(*index).cloned()), below)
+            }
+            Slot::Trusted { identifier, expires, deactivated, by } => {
+                let holds = identifier == name && !deactivated && at < *expires;
+                if !holds || !is_vouched_for(rows, known, by, name) {
+                    return Err(format!("nobody vouched for {name} at {at}: {slot:?}"));
+                }
+                continue;
+            }
+        };
+        let holds = proof.as_ref().is_some_and(|proof| {
+            (proof.identifier == *name || (below && is_below(name, &proof.identifier)))
+                && proof.identifier == *slot.identifier()
+                && proof.status(at) == AuthorizationStatus::Valid
+        });
+        if !holds {
+            return Err(format!("{name} was not proved at {at}: {proof:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// No certificate without its order, for which it is the only one (or, of an automatic renewal, the
+/// next one), and all of whose names the account had proved when it was signed.
 fn is_proved(rows: &Rows, batch: &Batch, serial: &[u8], record: &CertificateRecord) -> Result<(), String> {
-    let Requester::Acme { account, order: id, .. } = &record.requester else { return Ok(()) };
+    let (account, id, renewed) = match &record.requester {
+        Requester::Acme { account, order, .. } => (account, order, false),
+        Requester::AutoRenewal { account, order, .. } => (account, order, true),
+        Requester::Own | Requester::Ceremony => return Ok(()),
+    };
     let order: Order = read(rows, Table::Orders, id.as_bytes()).ok_or("a certificate without an order")?;
-    if order.account != *account {
-        return Err("a certificate for another account's order".into());
+    if order.account != *account || order.details.pre_authorization {
+        return Err("a certificate for another account's order, or for none".into());
     }
     let known: Account = read(rows, Table::Accounts, account.as_bytes()).ok_or("no such account")?;
     if known.status != AccountStatus::Valid {
         return Err("a certificate for a closed account".into());
     }
-    for slot in &order.slots {
-        let proof = match slot {
-            Slot::Own(authorization) => Some(authorization.clone()),
-            Slot::Reused { order: keeper, index, .. } => {
-                let keeper: Option<Order> = read(rows, Table::Orders, keeper.as_bytes());
-                keeper
-                    .filter(|keeper| keeper.account == *account)
-                    .and_then(|keeper| keeper.own(*index).cloned())
-            }
-        };
-        let holds = proof.as_ref().is_some_and(|proof| {
-            proof.identifier == *slot.identifier()
-                && proof.status(record.issued) == AuthorizationStatus::Valid
-        });
-        if !holds {
-            return Err(format!("{} was not proved at {}: {proof:?}", slot.identifier(), record.issued));
+    match (&order.finish, &order.details.auto_renewal) {
+        (Finish::Open, None) | (Finish::Processing(_), None) if !renewed => {
+            names_are_proved(rows, &order, &known, record.issued)?;
         }
+        (Finish::Open, Some(agreed)) if renewed && record.not_after <= agreed.end => {
+            names_are_proved(rows, &order, &known, record.issued)?;
+        }
+        // Proved once, and not given up since (RFC 8739 §3.1).
+        (Finish::Renewing(state), Some(agreed)) if renewed => {
+            if state.canceled.is_some() || record.not_after > agreed.end || !order.still_proved() {
+                return Err(format!("a renewal that has ended goes on: {order:?}"));
+            }
+            let first = state.current.is_none();
+            let named = order.named().filter(|(_, slot)| matches!(slot, Slot::Trusted { .. }));
+            for (name, slot) in named {
+                let Slot::Trusted { by, .. } = slot else { unreachable!("filtered") };
+                if !is_vouched_for(rows, &known, by, name) {
+                    return Err(format!("nobody vouches for {name} any more; first: {first}"));
+                }
+            }
+        }
+        (
+            Finish::Open
+            | Finish::Processing(_)
+            | Finish::Issued { .. }
+            | Finish::Failed(_)
+            | Finish::Renewing(_),
+            _,
+        ) => return Err(format!("a certificate for {:?}", order.finish)),
     }
     let other = rows.iter().filter(|((table, _), _)| *table == Table::Certificates).any(|(_, row)| {
-        let other = CertificateRecord::decode(&row.value).unwrap();
-        matches!(other.requester, Requester::Acme { order, .. } if order == *id)
+        match CertificateRecord::decode(&row.value).unwrap().requester {
+            Requester::Acme { order, .. } => order == *id,
+            Requester::AutoRenewal { order, .. } => order == *id && !renewed,
+            Requester::Own | Requester::Ceremony => false,
+        }
     });
     if other {
         return Err(format!("a second certificate for {id}"));
     }
     let told = batch.ops.iter().any(|op| match op {
         Op::Put(Table::Orders, key, value) if key == id.as_bytes() => {
-            let Finish::Issued { serial: told, .. } = Order::decode(value).unwrap().finish else {
-                return false;
-            };
-            told.as_bytes() == serial
+            match Order::decode(value).unwrap().finish {
+                Finish::Issued { serial: told, .. } => !renewed && told.as_bytes() == serial,
+                Finish::Renewing(state) => {
+                    renewed && state.current.is_some_and(|current| current.serial.as_bytes() == serial)
+                }
+                Finish::Open | Finish::Processing(_) | Finish::Failed(_) => false,
+            }
         }
         _ => false,
     });

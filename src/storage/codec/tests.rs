@@ -13,14 +13,19 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::acme::account::AccountStatus;
+use crate::acme::account::{AccountStatus, EabBinding};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::renewal::CertId;
+use crate::acme::star::{AutoRenewal, Current, Renewing};
+use crate::acme::subdomain::Named;
 use crate::audit::Event;
-use crate::authority::certificate::{Revocation, Revoker};
+use crate::authority::certificate::{Replacement, Revocation, Revoker};
+use crate::id::EabKid;
 use crate::provisioner::Requester;
+use crate::provisioner::eab::EabSecret;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -32,6 +37,25 @@ fn account_id() -> AccountId {
 
 fn order_id() -> OrderId {
     OrderId::new(T0, [0xb2; 11])
+}
+
+fn kid() -> EabKid {
+    EabKid::new([0xd7; 16])
+}
+
+fn eab_key() -> EabKey {
+    EabKey {
+        kid: kid(),
+        secret: EabSecret::new([0xe8; 64]),
+        provisioner: "acme".into(),
+        allow: vec![],
+        expires: T0,
+        max_uses: 1000,
+        label: "web “1”".into(),
+        trusts_names: false,
+        created: T0,
+        revoked: None,
+    }
 }
 
 fn serial() -> Serial {
@@ -104,6 +128,61 @@ fn slots() -> Vec<Slot> {
     ]
 }
 
+fn pre_authorization() -> OrderDetails {
+    OrderDetails { pre_authorization: true, ..OrderDetails::default() }
+}
+
+fn subdomains() -> OrderDetails {
+    let named = |value, slot| Named { identifier: id("dns", value), slot };
+    OrderDetails {
+        subdomains: vec![0, 300],
+        names: vec![named("x.a.test", 0), named("*.y.a.test", 300)],
+        ..OrderDetails::default()
+    }
+}
+
+/// A challenge of each kind that version 1 did not have.
+fn later_kinds() -> Vec<Slot> {
+    let challenge = |kind| Challenge { kind, token: [0xd4; 16], state: ChallengeState::Valid(T0) };
+    let kinds = [ChallengeKind::DnsAccount01, ChallengeKind::DnsPersist01];
+    let authorization = Authorization {
+        identifier: id("dns", "a.test"),
+        expires: T0,
+        deactivated: false,
+        challenges: kinds.map(challenge).to_vec(),
+    };
+    vec![Slot::Own(authorization)]
+}
+
+/// An order of a device, and the key that it was attested to hold.
+fn attested_order() -> Order {
+    let state = ChallengeState::Valid(T0);
+    let challenge = Challenge { kind: ChallengeKind::DeviceAttest01, token: [0xd4; 16], state };
+    let slot = Slot::Own(Authorization {
+        identifier: id("permanent-identifier", "C02XG0FDH05Q/1.2.3"),
+        expires: T0,
+        deactivated: false,
+        challenges: vec![challenge],
+    });
+    let mut order = order(vec![slot], Finish::Open);
+    order.details.attested = vec![AttestedKey { slot: 0, key: [0xa7; 32] }];
+    order
+}
+
+fn renewed(start: Option<Timestamp>, state: Renewing) -> Order {
+    let agreed = AutoRenewal {
+        start,
+        end: Timestamp::from_secs(1_800_000_000),
+        lifetime: 86_400,
+        lifetime_adjust: 57_600,
+        allow_certificate_get: start.is_none(),
+        keep: T0,
+        due: Timestamp::from_secs(1_793_318_401),
+    };
+    let details = OrderDetails { auto_renewal: Some(agreed), ..OrderDetails::default() };
+    Order { details, ..order(slots(), Finish::Renewing(Box::new(state))) }
+}
+
 fn certificate(requester: Requester, revocation: Option<Revocation>) -> CertificateRecord {
     CertificateRecord {
         der: vec![0x30, 0x03, 0x02, 0x01, 0x05],
@@ -157,15 +236,117 @@ fn samples() -> Vec<Sample> {
             },
         ),
         sample("open", order(slots(), Finish::Open)),
+        sample("later-kinds", order(later_kinds(), Finish::Open)),
         sample("processing", order(vec![], Finish::Processing(vec![0x30, 0x00]))),
         sample("issued", order(vec![], Finish::Issued { serial: serial(), csr: [0xf6; 32] })),
         sample("failed", order(vec![], Finish::Failed(StoredProblem { identifier: None, ..problem() }))),
+        sample("attested", attested_order()),
         sample("acme", certificate(acme(), None)),
+        sample(
+            "renewing",
+            renewed(
+                None,
+                Renewing {
+                    csr: vec![0x30, 0x00],
+                    first: T0,
+                    current: Some(Current { index: 300, serial: serial(), not_after: T0 }),
+                    failures: 0,
+                    refused: None,
+                    canceled: None,
+                },
+            ),
+        ),
+        sample(
+            "renewing-canceled",
+            renewed(
+                Some(T0),
+                Renewing {
+                    csr: vec![],
+                    first: T0,
+                    current: None,
+                    failures: 7,
+                    refused: Some(problem()),
+                    canceled: Some(T0),
+                },
+            ),
+        ),
+        sample(
+            "auto-renewal",
+            certificate(
+                Requester::AutoRenewal {
+                    provisioner: "acme".into(),
+                    account: account_id(),
+                    order: order_id(),
+                },
+                None,
+            ),
+        ),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
-        sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0 }),
+        sample("subdomains", Order { details: subdomains(), ..order(slots(), Finish::Open) }),
+        sample("pre-authorization", Order { details: pre_authorization(), ..order(slots(), Finish::Open) }),
+        sample("any", HeldAuthorization { order: order_id(), index: 300, expires: T0, subdomains: false }),
+        sample(
+            "subdomains",
+            HeldAuthorization { order: order_id(), index: 0, expires: T0, subdomains: true },
+        ),
+        sample(
+            "bound",
+            Account {
+                details: AccountDetails {
+                    eab: Some(EabBinding {
+                        kid: kid(),
+                        protected: "e30".into(),
+                        payload: "e30".into(),
+                        signature: "AQID".into(),
+                    }),
+                },
+                ..account(PublicKey::Ed25519(vec![0x44; 32]))
+            },
+        ),
+        sample(
+            "trusted",
+            order(
+                vec![Slot::Trusted {
+                    identifier: id("dns", "*.c.test"),
+                    expires: T0,
+                    deactivated: true,
+                    by: kid(),
+                }],
+                Finish::Open,
+            ),
+        ),
+        sample("plain", eab_key()),
+        sample(
+            "trusting",
+            EabKey {
+                allow: ["a.test", "*.b.test", "10.0.0.0/8", "fd00::/8"]
+                    .map(|rule| rule.parse().unwrap())
+                    .into(),
+                trusts_names: true,
+                revoked: Some(T0),
+                ..eab_key()
+            },
+        ),
+        sample("some", EabUses(300)),
+        sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
+        sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
     ];
+    let asked = OrderDetails {
+        replaces: Some(CertId { issuer: [0xe5; 20], serial: serial() }),
+        profile: Some("short".into()),
+        reuse_row: Some([0x99; 32]),
+        ..OrderDetails::default()
+    };
+    all.push(sample("replacing", Order { details: asked, ..order(vec![], Finish::Open) }));
+    for (what, by) in [("being-replaced", None), ("replaced", Some(serial()))] {
+        let details = CertificateDetails {
+            replaced_by: Some(Replacement { order: order_id(), serial: by }),
+            profile: Some("short".into()),
+        };
+        all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
+    }
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),
         ("authorized", Revoker::Authorized(account_id()), Some(0)),
@@ -203,12 +384,42 @@ fn samples() -> Vec<Sample> {
                 error: ErrorKind::Tls,
             },
         ),
+        (
+            "account-removed",
+            Event::AccountRemoved { provisioner: "acme".into(), account, thumbprint: [0x99; 32] },
+        ),
         ("authorization-deactivated", Event::AuthorizationDeactivated { account, order, identifier }),
         ("certificate-issued", Event::CertificateIssued { serial: serial(), requester: acme() }),
         ("issuance-refused", Event::IssuanceRefused { account, order, error: ErrorKind::BadCsr }),
         (
             "certificate-revoked",
             Event::CertificateRevoked { serial: serial(), by: Revoker::Key, reason: Some(1) },
+        ),
+        (
+            "eab-key-created",
+            Event::EabKeyCreated { kid: kid(), provisioner: "acme".into(), trusts_names: true },
+        ),
+        ("eab-key-revoked", Event::EabKeyRevoked { kid: kid() }),
+        ("account-bound", Event::AccountBound { account, kid: kid() }),
+        (
+            "names-trusted",
+            Event::NamesTrusted {
+                account,
+                order,
+                kid: kid(),
+                identifiers: vec![id("dns", "a.test"), id("ip", "10.0.0.1")],
+            },
+        ),
+        ("certificate-reused", Event::CertificateReused { serial: serial(), account, order }),
+        ("auto-renewal-begun", Event::AutoRenewalBegun { account, order, end: T0 }),
+        ("auto-renewal-canceled", Event::AutoRenewalCanceled { account, order }),
+        (
+            "auto-renewal-stopped",
+            Event::AutoRenewalStopped { account, order, error: ErrorKind::Unauthorized },
+        ),
+        (
+            "auto-renewal-refused",
+            Event::AutoRenewalRefused { account, order, error: ErrorKind::RejectedIdentifier },
         ),
     ];
     for (what, event) in events {
@@ -295,6 +506,7 @@ proptest! {
         for bytes in [bytes.clone(), [&[1], &bytes[..]].concat(), [&[2], &bytes[..]].concat()] {
             let _ = (Account::decode(&bytes), Order::decode(&bytes), CertificateRecord::decode(&bytes));
             let _ = (AuditRecord::decode(&bytes), AccountKey::decode(&bytes), HeldAuthorization::decode(&bytes));
+            let _ = (EabKey::decode(&bytes), EabUses::decode(&bytes));
         }
     }
 

@@ -181,3 +181,16 @@ async fn survives_being_killed() {
     }
     assert!(acknowledged.len() > ROUNDS as usize);
 }
+
+#[test]
+fn a_directory_that_was_open_to_every_user_is_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    for (found, left) in [(0o755, 0o750), (0o777, 0o770), (0o700, 0o700), (0o2770, 0o2770), (0o701, 0o700)] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("db");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(found)).unwrap();
+        super::prepare(&path, &["foreign"]).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, left, "{found:o}");
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -16,6 +17,12 @@ use crate::storage::{Batch, CommitOutcome, Op, StoreError, limits};
 const GROUP_TXNS: usize = 2048;
 /// Bytes at which a group takes no further transaction.
 const GROUP_BYTES: usize = 4 << 20;
+
+/// A group of so many transactions is a crowd: the next one waits [`LINGER`] for company.
+const CROWD: usize = 4;
+/// A pause that makes groups larger and so syncs and wake-ups fewer: 5 % of the CPU of an issuance
+/// under load, where nobody notices it. The lonely client never waits.
+const LINGER: Duration = Duration::from_micros(300);
 
 /// What the caller of a commit waits for.
 pub type Answer = Result<CommitOutcome, StoreError>;
@@ -36,7 +43,9 @@ pub struct Txn {
 /// find their reply gone and answer [`StoreError::Failed`].
 pub fn run<E: Engine>(shared: Arc<Shared<E>>, queue: &Receiver<Txn>, mut ledger: Ledger) {
     let _mark = FailOnPanic(&shared);
-    while let Some(group) = next_group(queue) {
+    let mut crowded = false;
+    while let Some(group) = next_group(queue, crowded) {
+        crowded = group.len() >= CROWD;
         if let Err(error) = commit_group(&shared, &mut ledger, group) {
             tracing::error!(%error, "the store has failed and answers no more until it is opened again");
             return;
@@ -44,10 +53,13 @@ pub fn run<E: Engine>(shared: Arc<Shared<E>>, queue: &Receiver<Txn>, mut ledger:
     }
 }
 
-/// Waits for one transaction, then takes what is there. It never lingers for more: the previous
-/// group's sync was the time to gather.
-fn next_group(queue: &Receiver<Txn>) -> Option<Vec<Txn>> {
+/// Waits for one transaction, then takes what is there. The previous group's sync was time to gather;
+/// a little more is given where there is a crowd.
+fn next_group(queue: &Receiver<Txn>, crowded: bool) -> Option<Vec<Txn>> {
     let first = queue.recv().ok()?;
+    if crowded {
+        std::thread::sleep(LINGER);
+    }
     let mut bytes = first.bytes;
     let mut group = vec![first];
     while group.len() < GROUP_TXNS && bytes < GROUP_BYTES {

@@ -220,6 +220,9 @@ pub(super) static IDENTIFIER: Target = Target {
                 }
             }
             Identifier::Ip(ip) => assert_eq!(ip.to_string(), *printed),
+            Identifier::Permanent(device) => {
+                assert!(!device.value().is_empty() && !printed.chars().any(char::is_control), "{printed:?}");
+            }
         }
         true
     },

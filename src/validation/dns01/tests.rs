@@ -55,6 +55,7 @@ async fn a_truncated_answer_is_read_over_tcp() {
     let dns =
         FakeDns::start(|name, _, _| Answer::Truncated(vec![record(name, &[&expected(KEY_AUTH)])])).await;
     assert_eq!(validate(&dns, "a.test").await, Outcome::Proved);
+    assert!(dns.asked().iter().any(|asked| asked.tcp) && dns.asked().iter().any(|asked| !asked.tcp));
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ fn names(csr: &Csr) -> String {
     let names = csr.names().iter().map(|name| match name {
         RequestedName::Dns(text) => text.clone(),
         RequestedName::Ip(ip) => ip.to_string(),
+        RequestedName::Permanent(text) => text.clone(),
     });
     names.collect::<Vec<_>>().join(" ")
 }
@@ -265,4 +266,56 @@ proptest! {
         let odd = extension(&[6, 3, 0x55, 0x1d, last], &value);
         let _ = Csr::parse(&crafted(&[&requested(&[&odd, &san("a.test")])], &[]));
     }
+}
+
+/// PermanentIdentifier is read for orders of devices only, and only whole.
+#[test]
+fn names_of_devices() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = |san: Option<Vec<u8>>, common_name: Option<&str>| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(text) = common_name {
+            params.distinguished_name.push(rcgen::DnType::CommonName, text);
+        }
+        params.custom_extensions = san
+            .map(|san| rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], san))
+            .into_iter()
+            .collect();
+        params.serialize_request(&key).unwrap().der().to_vec()
+    };
+    let named = |text: &str| permanent::general_name(text).unwrap();
+    let permanent = |text: &str| RequestedName::Permanent(text.into());
+    let dns = tlv_dns("A.test");
+    let good: [(Vec<u8>, Vec<RequestedName>); 3] = [
+        (made(Some(der::sequence(&[&named("ABC")])), None), vec![permanent("ABC")]),
+        (
+            made(Some(der::sequence(&[&named("ABC/1.2.3"), &dns])), Some("ABC")),
+            vec![RequestedName::Dns("a.test".into()), permanent("ABC/1.2.3")],
+        ),
+        // No names: the order's. A common name is none by itself.
+        (made(None, Some("ABC")), vec![]),
+    ];
+    for (der, want) in good {
+        let csr = Csr::parse_for_device(&der).unwrap();
+        assert_eq!(csr.names().iter().cloned().collect::<Vec<_>>(), want);
+        let as_host = Csr::parse(&der);
+        match want.is_empty() {
+            true => assert_eq!(as_host.unwrap().names().len(), 1),
+            false => assert_eq!(as_host, Err(CsrError::NameKind("otherName"))),
+        }
+    }
+    assert_eq!(Csr::parse(&made(None, None)), Err(CsrError::NoNames));
+    assert!(Csr::parse_for_device(&made(None, None)).unwrap().names().is_empty());
+    // A user principal name, and a PermanentIdentifier without a value.
+    let upn = der::tlv(0xa0, &[&[6, 3, 0x2a, 3, 4], &der::tlv(0xa0, &[&[0x0c, 1, b'A']])]);
+    let oid = der::tlv(0x06, &[permanent::PERMANENT_IDENTIFIER]);
+    let empty = der::tlv(0xa0, &[&oid, &der::tlv(0xa0, &[&der::sequence(&[])])]);
+    for (name, want) in [(upn, CsrError::NameKind("otherName")), (empty, CsrError::NameMalformed)] {
+        assert_eq!(Csr::parse_for_device(&made(Some(der::sequence(&[&name])), None)), Err(want));
+    }
+}
+
+fn tlv_dns(name: &str) -> Vec<u8> {
+    der::tlv(0x82, &[name.as_bytes()])
 }

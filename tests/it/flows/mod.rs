@@ -1,10 +1,13 @@
 //! ACME at the level of HTTP: what the RFCs promise, and what must be refused.
 
 mod accounts;
+mod ahead;
 mod directory;
+mod dns_kinds;
 mod envelope;
 mod orders;
 mod process;
+mod renewal;
 mod revocation;
 mod validation;
 

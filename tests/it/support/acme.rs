@@ -28,6 +28,10 @@ pub const JOSE: &str = "application/jose+json";
 /// How long an object may stay pending or processing.
 const SETTLE: Duration = Duration::from_secs(60);
 
+pub fn sha256(text: &str) -> Vec<u8> {
+    digest(&SHA256, text.as_bytes()).as_ref().to_vec()
+}
+
 pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -219,8 +223,13 @@ pub struct Client {
 impl Client {
     /// A client with a new key and no account.
     pub fn new(server: &Server) -> Self {
+        Self::at(server, &server.directory())
+    }
+
+    /// As [`Client::new`], at a directory of the caller's.
+    pub fn at(server: &Server, directory: &str) -> Self {
         let mut https = server.https();
-        let directory = https.get(&server.directory()).unwrap().json();
+        let directory = https.get(directory).unwrap().json();
         Self { https, directory, key: Key::generate(), kid: None, nonce: None }
     }
 
@@ -250,7 +259,8 @@ impl Client {
     pub fn nonce(&mut self) -> io::Result<String> {
         let url = self.endpoint("newNonce");
         let reply = self.https.send("HEAD", &url, &[], None)?;
-        Ok(reply.header("replay-nonce").expect("a nonce").to_owned())
+        let nonce = reply.header("replay-nonce").ok_or_else(|| io::Error::other("no nonce"))?;
+        Ok(nonce.to_owned())
     }
 
     /// A proper request, ready to be sent or spoilt: by account when there is one.

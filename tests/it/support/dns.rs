@@ -8,7 +8,9 @@
 //! | any other under `.test` | 127.0.0.1 | none |
 //!
 //! TXT records are files, one per value: `DIR/<name>/<value>`; client hook scripts add and remove
-//! them with `mkdir`, `touch` and `rm` (see `hook.sh`), and there is nothing to get wrong.
+//! them with `mkdir`, `touch` and `rm` (see `hook.sh`), and there is nothing to get wrong. A file
+//! that is not empty holds the value itself, for values that cannot be a file's name. CAA records
+//! are lines `FLAGS TAG VALUE` of `DIR/.caa/<name>`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,9 +22,10 @@ use std::thread;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CAA, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::acme::{b64, sha256};
 use super::ports;
 
 /// How often the listening threads look whether they should stop.
@@ -38,7 +41,11 @@ pub struct Dns {
 impl Dns {
     /// Starts serving on a free port of 127.0.0.1.
     pub fn start() -> Self {
-        let port = ports::free();
+        Self::start_on(ports::free())
+    }
+
+    /// Starts serving on that port of 127.0.0.1.
+    pub fn start_on(port: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let stop = Arc::new(AtomicBool::new(false));
@@ -68,7 +75,17 @@ impl Dns {
     pub fn add_txt(&self, name: &str, value: &str) {
         let dir = self.dir.path().join(name.to_ascii_lowercase());
         fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join(value), "").unwrap();
+        match value.contains('/') {
+            true => fs::write(dir.join(b64(sha256(value))), value).unwrap(),
+            false => fs::write(dir.join(value), "").unwrap(),
+        }
+    }
+
+    /// Sets the CAA records of a name, each `FLAGS TAG VALUE`.
+    pub fn set_caa(&self, name: &str, records: &[&str]) {
+        let dir = self.dir.path().join(".caa");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(name), records.join("\n")).unwrap();
     }
 }
 
@@ -159,12 +176,30 @@ fn records(name: &str, kind: RecordType, dir: &Path) -> Option<Vec<RData>> {
         RecordType::TXT => fs::read_dir(dir.join(name))
             .into_iter()
             .flatten()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|entry| entry.unwrap())
+            .map(|entry| match fs::read_to_string(entry.path()).unwrap_or_default() {
+                empty if empty.is_empty() => entry.file_name().into_string().unwrap(),
+                value => value,
+            })
             .map(|value| RData::TXT(TXT::new(vec![value])))
             .collect(),
+        RecordType::CAA => {
+            fs::read_to_string(dir.join(".caa").join(name)).unwrap_or_default().lines().map(caa).collect()
+        }
         RecordType::SOA if name == "test" => vec![soa().data],
         _ => Vec::new(),
     })
+}
+
+/// One record from its line.
+fn caa(line: &str) -> RData {
+    let mut parts = line.splitn(3, ' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let flags: u8 = next().parse().unwrap();
+    let mut data = CAA::new_issue(flags & 0x80 != 0, None, Vec::new());
+    data.tag = next().to_owned();
+    data.value = next().as_bytes().to_vec();
+    RData::CAA(data)
 }
 
 /// Negative answers carry it, with a zero TTL so that nothing is remembered between tests.

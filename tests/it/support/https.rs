@@ -58,6 +58,8 @@ impl Reply {
 pub struct Https {
     config: Arc<ClientConfig>,
     port: u16,
+    /// The loopback address it comes from: another network to the server.
+    from: Ipv4Addr,
     stream: Option<BufReader<StreamOwned<ClientConnection, TcpStream>>>,
 }
 
@@ -74,12 +76,18 @@ impl Https {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { config: Arc::new(config), port, stream: None }
+        Self { config: Arc::new(config), port, from: Ipv4Addr::LOCALHOST, stream: None }
     }
 
     /// Another client of the same server, with a connection of its own.
     pub fn another(&self) -> Self {
-        Self { config: self.config.clone(), port: self.port, stream: None }
+        Self { config: self.config.clone(), port: self.port, from: self.from, stream: None }
+    }
+
+    /// Comes from another address of 127.0.0.0/8 from now on.
+    pub fn come_from(&mut self, from: Ipv4Addr) {
+        self.from = from;
+        self.stream = None;
     }
 
     /// One request; nothing is tried twice, so that an error leaves it open whether it arrived.
@@ -146,7 +154,10 @@ impl Https {
     }
 
     fn connect(&self) -> io::Result<BufReader<StreamOwned<ClientConnection, TcpStream>>> {
-        let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        let tcp = match self.from {
+            Ipv4Addr::LOCALHOST => TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?,
+            from => connect_from(from, self.port)?,
+        };
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         tcp.set_write_timeout(Some(Duration::from_secs(30)))?;
@@ -154,6 +165,18 @@ impl Https {
         let tls = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
         Ok(BufReader::new(StreamOwned::new(tls, tcp)))
     }
+}
+
+/// The standard library cannot choose where a connection comes from.
+fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn read_reply(stream: &mut impl BufRead, method: &str) -> io::Result<Reply> {

@@ -44,6 +44,11 @@ impl Server {
         server
     }
 
+    /// A fresh CA that does not serve.
+    pub fn init_only(edit: impl FnOnce(&mut toml::Table)) -> Self {
+        Self::init(edit)
+    }
+
     fn init(edit: impl FnOnce(&mut toml::Table)) -> Self {
         let server = Self {
             port: ports::free(),
@@ -78,6 +83,8 @@ impl Server {
         validation.insert("http_port".into(), i64::from(self.http_port).into());
         validation.insert("tls_alpn_port".into(), i64::from(self.tls_alpn_port).into());
         validation.insert("allow".into(), vec!["127.0.0.0/8", "::1/128"].into());
+        // Many tests' clients are one network here, and run at full speed; the tests of limits lift this.
+        section(config, "limits").insert("exempt".into(), vec!["127.0.0.0/8", "::1/128"].into());
         // No reuse: each client's challenge is to be seen at work.
         provisioner(config).insert("authorization_ttl".into(), "0s".into());
     }
@@ -134,6 +141,11 @@ impl Server {
         fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default()
     }
 
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("a running server").pid()
+    }
+
     /// The orders for which the log tells of a certificate, each as often as it does.
     pub fn issued_orders(&self) -> Vec<String> {
         self.log()
@@ -174,6 +186,13 @@ impl Server {
     /// The ACME directory's URL.
     pub fn directory(&self) -> String {
         self.url("/acme/acme/directory")
+    }
+
+    /// `mayfly eab create --json`, at the running server.
+    pub fn eab_key(&self, flags: &[&str]) -> serde_json::Value {
+        let mut command = Command::new(binary());
+        command.args(["eab", "create", "--provisioner", "acme", "--json", "--config"]);
+        serde_json::from_str(&process::output(command.arg(self.config()).args(flags))).unwrap()
     }
 
     pub fn https(&self) -> Https {

@@ -20,6 +20,8 @@ pub struct Web {
 struct State {
     tokens: Mutex<HashMap<String, String>>,
     redirects: Mutex<HashMap<String, String>>,
+    /// Requests are taken and not answered.
+    silent: AtomicBool,
     files: tempfile::TempDir,
     stop: AtomicBool,
 }
@@ -30,6 +32,7 @@ impl Web {
         let state = Arc::new(State {
             tokens: Mutex::default(),
             redirects: Mutex::default(),
+            silent: AtomicBool::new(false),
             files: tempfile::tempdir().unwrap(),
             stop: AtomicBool::new(false),
         });
@@ -50,6 +53,11 @@ impl Web {
     /// Answers `token` with `body`.
     pub fn set(&self, token: &str, body: &str) {
         self.state.tokens.lock().unwrap().insert(token.to_owned(), body.to_owned());
+    }
+
+    /// Takes requests and does not answer them, or answers again.
+    pub fn silence(&self, silent: bool) {
+        self.state.silent.store(silent, Ordering::Relaxed);
     }
 
     /// Answers `token` with a redirect.
@@ -91,6 +99,10 @@ fn reply(stream: TcpStream, state: &State) -> Option<()> {
         }
     }
     let stream = reader.get_mut();
+    if state.silent.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_secs(60));
+        return None;
+    }
     let token = path.strip_prefix(PREFIX).filter(|token| !token.contains('/'));
     if let Some(to) = token.and_then(|token| state.redirects.lock().unwrap().get(token).cloned()) {
         write!(

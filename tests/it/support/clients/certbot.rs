@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::{Ask, Challenge, LIMIT, command, hook, installed};
 use crate::support::openssl::{Certificate, KeyKind};
 use crate::support::process::must;
@@ -12,17 +14,24 @@ pub struct Certbot<'a> {
     server: &'a Server,
     program: PathBuf,
     dir: PathBuf,
+    eab: Option<Value>,
 }
 
 impl<'a> Certbot<'a> {
     /// Debian's.
     pub fn debian(server: &'a Server) -> Self {
-        Self { server, program: "/usr/bin/certbot".into(), dir: server.scratch("certbot-debian") }
+        Self { server, program: "/usr/bin/certbot".into(), dir: server.scratch("certbot-debian"), eab: None }
     }
 
     /// PyPI's, newer by years.
     pub fn pypi(server: &'a Server) -> Self {
-        Self { server, program: installed("py/bin/certbot"), dir: server.scratch("certbot-pypi") }
+        let dir = server.scratch("certbot-pypi");
+        Self { server, program: installed("py/bin/certbot"), dir, eab: None }
+    }
+
+    /// With what `mayfly eab create --json` has said.
+    pub fn with_eab(self, key: &Value) -> Self {
+        Self { eab: Some(key.clone()), ..self }
     }
 
     fn run(&self, args: &[&str]) -> String {
@@ -57,6 +66,10 @@ impl<'a> Certbot<'a> {
             let flag = if name.parse::<std::net::IpAddr>().is_ok() { "--ip-address" } else { "-d" };
             args.extend([flag, name]);
         }
+        if let Some(key) = &self.eab {
+            let of = |name: &str| key[name].as_str().unwrap();
+            args.extend(["--eab-kid", of("kid"), "--eab-hmac-key", of("hmac_key")]);
+        }
         self.run(&args);
         self.certificate()
     }
@@ -69,6 +82,12 @@ impl<'a> Certbot<'a> {
     /// `certbot renew`, now.
     pub fn renew(&self) -> Certificate {
         self.run(&["renew", "--force-renewal", "--no-random-sleep-on-renew"]);
+        self.certificate()
+    }
+
+    /// `certbot renew`, which does so only if it finds that the time has come.
+    pub fn renew_if_due(&self) -> Certificate {
+        self.run(&["renew", "--no-random-sleep-on-renew"]);
         self.certificate()
     }
 

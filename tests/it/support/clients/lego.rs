@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::{Ask, Challenge, LIMIT, command, hook};
 use crate::support::openssl::{Certificate, KeyKind};
 use crate::support::process::must;
@@ -11,11 +13,17 @@ use crate::support::server::Server;
 pub struct Lego<'a> {
     server: &'a Server,
     dir: PathBuf,
+    eab: Option<Value>,
 }
 
 impl<'a> Lego<'a> {
     pub fn new(server: &'a Server) -> Self {
-        Self { server, dir: server.scratch("lego") }
+        Self { server, dir: server.scratch("lego"), eab: None }
+    }
+
+    /// With what `mayfly eab create --json` has said.
+    pub fn with_eab(self, key: &Value) -> Self {
+        Self { eab: Some(key.clone()), ..self }
     }
 
     fn run(&self, ask: Ask, action: &[&str]) {
@@ -44,6 +52,10 @@ impl<'a> Lego<'a> {
         };
         for name in ask.names {
             command.args(["--domains", name]);
+        }
+        if let Some(key) = &self.eab {
+            let of = |name: &str| key[name].as_str().unwrap();
+            command.args(["--eab", "--kid", of("kid"), "--hmac", of("hmac_key")]);
         }
         must(command.args(action), &self.dir.join("out"), LIMIT);
     }

@@ -1,0 +1,204 @@
+//! What goes on beside the requests: each task for itself, and started again if it panics.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::acme::identifier::Identifier;
+use crate::config::settings::Store;
+use crate::http::tls::OwnCertificate;
+use crate::service::Service;
+use crate::service::star::RenewalCursor;
+use crate::service::sweep::Cursors;
+use crate::time::Timestamp;
+
+/// Between a panic and the next start: a task that panics at once shall not spin.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After a sweep that found nothing more.
+const IDLE: Duration = Duration::from_secs(10);
+/// After one that did, so that requests go first.
+const BUSY: Duration = Duration::from_millis(20);
+/// Between two walks over all accounts.
+const ACCOUNTS: Duration = Duration::from_secs(3600);
+
+/// Starts them all; dropping the set ends them.
+pub(super) fn start(
+    service: &Arc<Service>,
+    own: Arc<OwnCertificate>,
+    names: Vec<Identifier>,
+    renew_at: Timestamp,
+    store: &Store,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let started = service.now();
+    let (retention, account_retention) = (store.retention, store.account_retention);
+    // Over a panic too: a certificate that was renewed is not renewed again at once.
+    let due = Arc::new(Mutex::new(renew_at));
+    let it = service.clone();
+    tasks.spawn(supervised("renewal of the server's own certificate", PAUSE, move || {
+        renew_own(it.clone(), own.clone(), names.clone(), due.clone())
+    }));
+    let it = service.clone();
+    tasks.spawn(supervised("automatic renewals", PAUSE, move || renew_orders(it.clone())));
+    let it = service.clone();
+    tasks.spawn(supervised("sweep", PAUSE, move || sweep(it.clone(), retention)));
+    let it = service.clone();
+    tasks
+        .spawn(supervised("sweep of accounts", PAUSE, move || sweep_accounts(it.clone(), account_retention)));
+    let it = service.clone();
+    tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
+    tasks
+}
+
+/// Runs a task to its end, as often as it takes: a panic is told of, and the task begins anew.
+async fn supervised<F>(name: &'static str, pause: Duration, task: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        // A set, because it takes its task along when it is dropped.
+        let mut one = JoinSet::new();
+        one.spawn(task());
+        match one.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(task = name, %error, "a background task has panicked; it is started again");
+            }
+            // Done, or stopped with the process.
+            Some(Ok(()) | Err(_)) | None => return,
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Issues the next certificates of orders that are renewed automatically, in bounded steps. A short
+/// pause costs one read of the head of a table, and it bounds by how much a renewal is late.
+async fn renew_orders(service: Arc<Service>) {
+    const IDLE: Duration = Duration::from_secs(1);
+    const FAILED: Duration = Duration::from_secs(5);
+    let mut cursor = RenewalCursor::default();
+    loop {
+        let pause = match service.renew_due(&mut cursor).await {
+            Ok(renewed) if renewed.more => BUSY,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "automatic renewals failed; trying on");
+                FAILED
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Renews the listener's certificate at two thirds of its life.
+async fn renew_own(
+    service: Arc<Service>,
+    own: Arc<OwnCertificate>,
+    names: Vec<Identifier>,
+    due: Arc<Mutex<Timestamp>>,
+) {
+    // Short steps: a machine that slept, or a clock that was set, is noticed soon.
+    const STEP: Duration = Duration::from_secs(30);
+    loop {
+        tokio::time::sleep(STEP).await;
+        if service.now() < *due.lock().unwrap_or_else(PoisonError::into_inner) {
+            continue;
+        }
+        match own.renew(&service, &names).await {
+            Ok(next) => {
+                tracing::info!(next = %next, "the server's own certificate was renewed");
+                *due.lock().unwrap_or_else(PoisonError::into_inner) = next;
+            }
+            Err(error) => tracing::error!(%error, "the server's own certificate was not renewed; trying on"),
+        }
+    }
+}
+
+/// Sweeps in bounded steps, with pauses so that requests go first.
+async fn sweep(service: Arc<Service>, retention: Duration) {
+    let mut cursors = Cursors::default();
+    loop {
+        let pause = match service.sweep(&mut cursors, retention).await {
+            Ok(swept) if swept.more => BUSY,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "sweeping expired data failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Walks over all accounts, now and then, and removes those that nobody uses.
+async fn sweep_accounts(service: Arc<Service>, retention: Duration) {
+    let mut cursor = None;
+    loop {
+        let pause = match service.sweep_accounts(&mut cursor, retention).await {
+            Ok(swept) if swept.more => BUSY,
+            Ok(_) => ACCOUNTS,
+            Err(error) => {
+                tracing::warn!(%error, "sweeping unused accounts failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Goes on with what the last process left.
+async fn resume(service: Arc<Service>, started: Timestamp) {
+    let resumed = service.resume(started).await;
+    tracing::info!(
+        open_orders = resumed.open,
+        validations = resumed.validations,
+        finalizations = resumed.finalizations,
+        "work of the last run was taken up"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_not_the_end() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let count = runs.clone();
+        supervised("test", Duration::from_millis(1), move || {
+            let count = count.clone();
+            async move {
+                let run = count.fetch_add(1, Ordering::SeqCst);
+                assert!(run >= 2, "scripted");
+            }
+        })
+        .await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn dropping_the_supervisor_ends_the_task() {
+        let held = Arc::new(());
+        let mine = held.clone();
+        let supervisor = tokio::spawn(supervised("test", PAUSE, move || {
+            let mine = mine.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(mine);
+            }
+        }));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(Arc::strong_count(&held) > 1);
+        supervisor.abort();
+        let _ = supervisor.await;
+        for _ in 0..100 {
+            if Arc::strong_count(&held) == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the task is still there");
+    }
+}

@@ -1,0 +1,142 @@
+//! Each provisioner's way outward, out of the settings.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::settings::{Provisioner, Settings, Validation};
+use crate::http::acme::account_prefixes;
+use crate::provisioner::outward::Outward;
+use crate::service::{Live, Prove, Reach};
+use crate::storage::BoxFuture;
+use crate::validation::{Ask, CaaAsk, Consent, Error, Outcome, Rules, Validator};
+
+impl Prove for Validator {
+    fn prove<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.validate(ask))
+    }
+
+    fn consent<'a>(&'a self, ask: &'a CaaAsk) -> BoxFuture<'a, Consent> {
+        Box::pin(Validator::consent(self, ask))
+    }
+}
+
+/// What a reload replaces; `address` is where this server listens.
+pub(super) fn live(settings: &Settings, address: SocketAddr) -> Result<Live, Error> {
+    let (mut provisioners, mut reach) = (HashMap::new(), HashMap::new());
+    let mut validators = Validators::default();
+    for Provisioner::Acme(acme) in &settings.provisioners {
+        let prover = validators.of(rules(&settings.validation, &acme.outward, address))?;
+        let (account_urls, account_hash_prefix) = account_prefixes(&settings.server.base_url, &acme.name);
+        reach.insert(acme.name.clone(), Reach { prover, account_urls, account_hash_prefix });
+        provisioners.insert(acme.name.clone(), Arc::new(acme.clone()));
+    }
+    let (attempts, limits) = (settings.validation.attempts, settings.limits.clone());
+    Ok(Live { provisioners, reach, attempts, limits })
+}
+
+/// What a provisioner's validator goes by: the server's rules, but for what it sets itself.
+fn rules(validation: &Validation, own: &Outward, address: SocketAddr) -> Rules {
+    Rules {
+        resolvers: own.resolvers.as_ref().unwrap_or(&validation.resolvers).clone(),
+        http_port: own.http_port.unwrap_or(validation.http_port),
+        tls_alpn_port: own.tls_alpn_port.unwrap_or(validation.tls_alpn_port),
+        allow: own.allow.as_ref().unwrap_or(&validation.allow).clone(),
+        deny: own.deny.as_ref().unwrap_or(&validation.deny).clone(),
+        own_listeners: vec![address],
+        timeout: validation.timeout,
+    }
+}
+
+/// One validator for all provisioners of the same rules: one resolver's sockets, and one bound on the
+/// lookups under way.
+#[derive(Default)]
+struct Validators(Vec<(Rules, Arc<Validator>)>);
+
+impl Validators {
+    fn of(&mut self, rules: Rules) -> Result<Arc<Validator>, Error> {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| *known == rules) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(Validator::new(rules.clone())?);
+        self.0.push((rules, made.clone()));
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const FILE: &str = r#"
+[server]
+address = "127.0.0.1:9443"
+dns_names = ["ca.test"]
+
+[validation]
+resolvers = ["10.0.0.53:53"]
+http_port = 8080
+allow = ["127.0.0.1"]
+deny = ["10.9.0.0/16"]
+timeout = "3s"
+
+[[provisioner]]
+type = "acme"
+name = "one"
+
+[[provisioner]]
+type = "acme"
+name = "two"
+
+[[provisioner]]
+type = "acme"
+name = "inside"
+validation = { resolvers = ["10.1.0.53:53"], deny = [] }
+
+[[provisioner]]
+type = "acme"
+name = "same"
+validation = { http_port = 8080 }
+"#;
+
+    fn settings() -> Settings {
+        crate::config::parse(FILE, Path::new(".")).settings.unwrap()
+    }
+
+    #[test]
+    fn what_a_provisioner_sets_stands_in_for_the_server_s_and_nothing_else_does() {
+        let settings = settings();
+        let address = "127.0.0.1:9443".parse().unwrap();
+        let own: Vec<Rules> = settings
+            .provisioners
+            .iter()
+            .map(|Provisioner::Acme(acme)| rules(&settings.validation, &acme.outward, address))
+            .collect();
+        let [one, two, inside, same] = own.as_slice() else { panic!() };
+        assert_eq!((one, one), (two, same));
+        let resolvers = vec!["10.1.0.53:53".parse().unwrap()];
+        assert_eq!(*inside, Rules { resolvers, deny: Vec::new(), ..one.clone() });
+        assert_eq!((one.http_port, one.tls_alpn_port), (8080, 443));
+        assert_eq!(one.own_listeners, [address], "stronger than any allow");
+    }
+
+    #[tokio::test]
+    async fn equal_rules_share_one_validator() {
+        let live = live(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
+        let of = |name: &str| Arc::as_ptr(&live.reach(name).unwrap().prover).cast::<()>();
+        assert_eq!((of("one"), of("one")), (of("two"), of("same")));
+        assert_ne!(of("one"), of("inside"));
+        assert_eq!(live.provisioners.len(), 4);
+        assert!(live.reach("three").is_none());
+    }
+
+    #[test]
+    fn account_urls_are_the_front_end_s() {
+        let live = live(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
+        let account = crate::id::AccountId::new([7; 16]);
+        let url = live.reach("inside").unwrap().account_url(account);
+        assert_eq!(url, format!("https://ca.test:9443/acme/inside/account/{account}"));
+    }
+}

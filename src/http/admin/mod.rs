@@ -1,0 +1,101 @@
+//! The admin socket: HTTP/1.1 and JSON for the operator's commands to a running CA.
+//!
+//! Who may open the socket may do everything it offers ([`socket`] sees to who that is). A new resource
+//! is a variant of [`routes::Resource`], a row of [`routes::parse`] and an arm of [`answer`]; its objects
+//! are in [`crate::wire::admin`], and what it does is a verb of the service.
+
+mod eab;
+mod problem;
+mod routes;
+pub mod socket;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::de::DeserializeOwned;
+
+use self::problem::Failure;
+use self::routes::Resource;
+use super::{App, Response, reply, tagged};
+
+/// Bytes of a request's body.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Answers one request of somebody who may ask.
+pub(super) async fn answer<B>(app: &App, request: Request<B>, id: &str) -> Response
+where
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match dispatch(app, request).await {
+        Ok(response) => response,
+        Err(failure) => problem::render(&failure, id),
+    };
+    tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "admin request");
+    private(tagged(response, id))
+}
+
+/// Answers one request of somebody who may not.
+fn refuse(id: &str) -> Response {
+    private(tagged(problem::render(&Failure::Forbidden, id), id))
+}
+
+async fn dispatch<B>(app: &App, request: Request<B>) -> Result<Response, Failure>
+where
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    let (head, body) = request.into_parts();
+    let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
+    let query = head.uri.query();
+    if query.is_some() && (resource, &head.method) != (Resource::EabKeys, &Method::GET) {
+        return Err(Failure::Malformed("query: this resource takes none".into()));
+    }
+    match (resource, &head.method) {
+        (Resource::EabKeys, &Method::GET) => eab::list(app, query).await,
+        (Resource::EabKeys, &Method::POST) => eab::create(app, read(&head.headers, body).await?).await,
+        (Resource::EabKeys, _) => Err(Failure::Method("GET, POST")),
+        (Resource::EabRevocation(kid), &Method::POST) => eab::revoke(app, kid).await,
+        (Resource::EabRevocation(_), _) => Err(Failure::Method("POST")),
+    }
+}
+
+/// Reads a JSON body, which must have arrived within the connection's time.
+async fn read<T, B>(headers: &header::HeaderMap, body: B) -> Result<T, Failure>
+where
+    T: DeserializeOwned,
+    B: hyper::body::Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    let json = HeaderValue::from_static("application/json");
+    if headers.get(header::CONTENT_TYPE) != Some(&json) {
+        return Err(Failure::ContentType);
+    }
+    let body = body.map_err(|error| std::io::Error::other(error.to_string()));
+    let bytes = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Failure::TooLarge(MAX_BODY)),
+        Err(_) => return Err(Failure::Malformed("the body did not arrive completely".into())),
+    };
+    // serde would take an array for a struct, member by member.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Failure::Malformed("body: must be a JSON object".into()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Failure::Malformed(format!("body: {error}")))
+}
+
+/// A JSON response.
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Result<Response, Failure> {
+    let text = serde_json::to_vec(body)
+        .map_err(|error| Failure::Service(crate::service::Error::Internal(error.to_string())))?;
+    Ok(reply(status, "application/json", text))
+}
+
+fn private(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,88 @@
+//! The admin socket's objects, as the server writes them and the commands read them. Times are RFC 3339.
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/eab-keys`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEabKey {
+    /// The provisioner's name.
+    pub provisioner: String,
+    /// Name rules; none: whatever the provisioner allows.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Seconds for which it registers accounts.
+    pub lifetime: u64,
+    /// How many accounts it registers.
+    pub max_uses: u32,
+    /// What to call it.
+    #[serde(default)]
+    pub label: String,
+    /// Whether its names need no validation.
+    #[serde(default)]
+    pub trust_names: bool,
+}
+
+/// One key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EabKey {
+    /// Its id.
+    pub kid: String,
+    /// `active`, `used-up`, `expired` or `revoked`.
+    pub state: String,
+    /// The provisioner's name.
+    pub provisioner: String,
+    /// Name rules.
+    pub allow: Vec<String>,
+    /// Whether its names need no validation.
+    pub trust_names: bool,
+    /// What it is called.
+    pub label: String,
+    /// Accounts registered.
+    pub uses: u32,
+    /// Accounts it registers.
+    pub max_uses: u32,
+    /// When it was made.
+    pub created: String,
+    /// Until when it registers accounts.
+    pub expires: String,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// Answer to `POST /v1/eab-keys`: the only one that shows the secret, so without Debug.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CreatedEabKey {
+    /// The key.
+    #[serde(flatten)]
+    pub key: EabKey,
+    /// Its secret, base64url, as clients take it.
+    pub hmac_key: String,
+    /// The ACME directory to use it at.
+    pub directory: String,
+}
+
+/// `GET /v1/eab-keys`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EabKeys {
+    /// One page.
+    pub keys: Vec<EabKey>,
+    /// If there may be more: what to ask for as `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// RFC 9457.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`: the status says what kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status, in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong.
+    pub detail: String,
+}
