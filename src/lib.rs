@@ -45,6 +45,8 @@ pub mod provisioner;
 pub mod service;
 pub mod storage;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod validation;
 pub mod wire;

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod challenge;
+pub mod conformance;
 pub mod error;
 pub mod identifier;
 pub mod nonce;

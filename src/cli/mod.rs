@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+pub mod acme;
 pub mod bench;
 pub mod check_config;
 pub mod dev;
@@ -51,6 +52,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Check a mayfly.toml and report every error in it
     CheckConfig(check_config::Args),
+    /// About the ACME server: which standards it follows
+    Acme(acme::Args),
     /// Keys for external account binding: who may register at a running CA
     Eab(eab::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
@@ -66,6 +69,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Init(args) => init::run(&args, out),
         Command::Serve(args) => serve::run(&args),
         Command::CheckConfig(args) => check_config::run(&args, out),
+        Command::Acme(args) => acme::run(&args, out),
         Command::Eab(args) => eab::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),

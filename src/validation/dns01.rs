@@ -26,7 +26,7 @@ impl Validator {
 }
 
 /// The value the record must have.
-fn expected(key_authorization: &str) -> String {
+pub(super) fn expected(key_authorization: &str) -> String {
     URL_SAFE_NO_PAD.encode(sha256(key_authorization))
 }
 

@@ -28,14 +28,14 @@ use super::{Ask, FailureKind, Stop, Validator, quote};
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
 /// The longest body that can be a proof; a key authorization has about 90 bytes.
-const MAX_BODY: usize = 1024;
+pub(super) const MAX_BODY: usize = 1024;
 /// The longest response header.
 const MAX_HEADER: usize = 16 * 1024;
 /// The most header fields of a response.
 const MAX_FIELDS: usize = 100;
 
 /// What one hop answered.
-enum Reply {
+pub(super) enum Reply {
     /// Status 200, and its body; `None` if that is longer than [`MAX_BODY`].
     Ok(Option<Vec<u8>>),
     /// A redirect, and its only Location.
@@ -131,7 +131,7 @@ impl Validator {
 }
 
 /// One request and its answer on a fresh connection.
-async fn exchange<S>(stream: S, target: &Target, from: &str) -> Result<Reply, Stop>
+pub(super) async fn exchange<S>(stream: S, target: &Target, from: &str) -> Result<Reply, Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -228,7 +228,7 @@ async fn body(mut body: Incoming) -> Result<Option<Vec<u8>>, hyper::Error> {
     Ok(Some(bytes))
 }
 
-fn judge(body: Option<&[u8]>, from: &str, ask: &Ask) -> Result<(), Stop> {
+pub(super) fn judge(body: Option<&[u8]>, from: &str, ask: &Ask) -> Result<(), Stop> {
     let Some(body) = body else {
         return Err(Stop::failed(
             FailureKind::IncorrectResponse,

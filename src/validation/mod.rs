@@ -30,6 +30,8 @@ mod dns_persist01;
 mod fake_dns;
 #[cfg(test)]
 mod fakes;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod http01;
 mod issue_value;
 mod location;

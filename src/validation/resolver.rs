@@ -234,7 +234,7 @@ async fn records<T>(
 
 /// Where the chain of aliases in an answer ends. Records of other owners in the same answer were
 /// not asked for and prove nothing.
-fn last_alias<'a>(name: &'a Name, answers: &'a [Record]) -> &'a Name {
+pub(super) fn last_alias<'a>(name: &'a Name, answers: &'a [Record]) -> &'a Name {
     let mut last = name;
     // As many steps as there are records: a circle ends too.
     for _ in answers {
@@ -258,7 +258,7 @@ fn address(record: &Record) -> Option<IpAddr> {
     }
 }
 
-fn text(record: &Record) -> Option<Vec<u8>> {
+pub(super) fn text(record: &Record) -> Option<Vec<u8>> {
     match &record.data {
         RData::TXT(txt) => Some(txt.txt_data.concat()),
         _ => None,

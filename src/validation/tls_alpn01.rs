@@ -108,7 +108,7 @@ fn reverse_name(ip: IpAddr) -> String {
 
 /// What is wrong with a certificate, in the order it is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error("it is not a readable X.509 certificate")]
     Unreadable,
     #[error("it is not self-signed: its issuer differs from its subject")]
@@ -131,7 +131,7 @@ enum Fault {
 
 /// RFC 8737 §3. The issuer's signature is not checked: whoever has the key could have made it, and
 /// the handshake has shown who has the key.
-fn check(cert: &[u8], identifier: &Identifier, digest: &[u8; 32]) -> Result<(), Fault> {
+pub(super) fn check(cert: &[u8], identifier: &Identifier, digest: &[u8; 32]) -> Result<(), Fault> {
     let (rest, cert) = X509Certificate::from_der(cert).map_err(|_| Fault::Unreadable)?;
     if !rest.is_empty() {
         return Err(Fault::Unreadable);

@@ -11,6 +11,7 @@ mod abuse;
 mod architecture;
 mod bench;
 mod cli;
+mod conformance;
 mod crash;
 mod eab;
 mod ecosystems;

@@ -438,3 +438,18 @@ async fn request_ids_are_distinct() {
         assert!(seen.insert(get(&app, path).await.header("x-request-id").unwrap().to_owned()));
     }
 }
+
+/// Nonces live in memory: neither to hand one out nor to take it back writes anything.
+#[tokio::test]
+async fn nonces_cost_the_store_nothing() {
+    let stand = Stand::new().await;
+    let client = Client::new(&app(&stand)).await;
+    let before = stand.store.commits.load(std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..20 {
+        client.nonce().await;
+        let used = client.header(&client.kid).await;
+        client.signed(&client.kid, &used, b"").await.expect(200);
+        client.signed(&client.kid, &used, b"").await.refused(400, "badNonce");
+    }
+    assert_eq!(stand.store.commits.load(std::sync::atomic::Ordering::SeqCst), before);
+}

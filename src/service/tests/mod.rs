@@ -7,4 +7,6 @@ mod churn;
 mod limits;
 mod respond;
 mod star;
+mod states;
 mod sweep;
+mod watched;

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    RSA_PKCS1_SHA256,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -33,16 +36,31 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A signing key: ES256 for accounts, RS256 where a client's certificate key needs it.
+/// A signing key: ES256 for accounts as a rule, the others where it matters.
 #[derive(Clone)]
 pub enum Key {
     P256(Arc<EcdsaKeyPair>),
+    P384(Arc<EcdsaKeyPair>),
+    Ed25519(Arc<Ed25519KeyPair>),
     Rsa(Arc<rsa::KeyPair>),
 }
 
 impl Key {
     pub fn generate() -> Self {
         Self::P256(Arc::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()))
+    }
+
+    pub fn p384() -> Self {
+        Self::P384(Arc::new(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()))
+    }
+
+    pub fn ed25519() -> Self {
+        Self::Ed25519(Arc::new(Ed25519KeyPair::generate().unwrap()))
+    }
+
+    /// Of 2048 bits.
+    pub fn rsa() -> Self {
+        Self::Rsa(Arc::new(rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap()))
     }
 
     /// From PKCS#8, of either kind.
@@ -66,6 +84,8 @@ impl Key {
     pub fn algorithm(&self) -> &'static str {
         match self {
             Self::P256(_) => "ES256",
+            Self::P384(_) => "ES384",
+            Self::Ed25519(_) => "EdDSA",
             Self::Rsa(_) => "RS256",
         }
     }
@@ -76,6 +96,13 @@ impl Key {
             Self::P256(key) => {
                 let point = &key.public_key().as_ref()[1..];
                 json!({"crv": "P-256", "kty": "EC", "x": b64(&point[..32]), "y": b64(&point[32..])})
+            }
+            Self::P384(key) => {
+                let point = &key.public_key().as_ref()[1..];
+                json!({"crv": "P-384", "kty": "EC", "x": b64(&point[..48]), "y": b64(&point[48..])})
+            }
+            Self::Ed25519(key) => {
+                json!({"crv": "Ed25519", "kty": "OKP", "x": b64(key.public_key().as_ref())})
             }
             Self::Rsa(key) => {
                 let der = key.public_key().as_ref().to_vec();
@@ -93,7 +120,10 @@ impl Key {
 
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
-            Self::P256(key) => key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
+            Self::P256(key) | Self::P384(key) => {
+                key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+            }
+            Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
             Self::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();

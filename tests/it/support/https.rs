@@ -20,6 +20,12 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// One that no server has sent, for those who judge replies.
+    pub fn made(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { status, headers, body: body.as_bytes().to_vec() }
+    }
+
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
@@ -120,6 +126,21 @@ impl Https {
     /// A GET without headers.
     pub fn get(&mut self, path: &str) -> io::Result<Reply> {
         self.send("GET", path, &[], None)
+    }
+
+    /// Sends these bytes as they are, over a connection of their own.
+    pub fn raw(&mut self, request: &[u8]) -> io::Result<Reply> {
+        let mut stream = self.connect()?;
+        stream.get_mut().write_all(request)?;
+        stream.get_mut().flush()?;
+        let method = request.split(|byte| *byte == b' ').next().unwrap_or_default();
+        read_reply(&mut stream, &String::from_utf8_lossy(method))
+    }
+
+    /// The certificate of the server, as a new connection shows it.
+    pub fn peer_certificate(&mut self) -> Option<Vec<u8>> {
+        self.get("/livez").ok()?;
+        Some(self.stream.as_ref()?.get_ref().conn.peer_certificates()?.first()?.to_vec())
     }
 
     /// The key exchange of the open connection.

@@ -9,4 +9,5 @@ pub mod openssl;
 pub mod ports;
 pub mod process;
 pub mod server;
+pub mod tls_alpn;
 pub mod web;

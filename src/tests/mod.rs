@@ -1,0 +1,3 @@
+//! Tests that belong to no one room.
+
+mod fuzz;
