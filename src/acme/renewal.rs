@@ -18,7 +18,7 @@ use crate::x509::serial::Serial;
 /// The first windows begin when so many tenths of a life are over.
 const FIRST: u64 = 6;
 
-/// Windows begin within this part of a life, the tenth after [`FIRST`]: one over this.
+/// Windows begin within this part of a life, that after the first six tenths: one over this.
 pub const SPREAD: u64 = 10;
 
 /// A window is this part of a life, one over this; so the last one ends at 0.72 of it, and the

@@ -73,7 +73,7 @@ pub struct AutoRenewal {
 pub struct Renewing {
     /// The CSR's DER: every certificate is for its key.
     pub csr: Vec<u8>,
-    /// The first nominal renewal date, nrd[0].
+    /// The first nominal renewal date, `nrd[0]`.
     pub first: Timestamp,
     /// The certificate issued last.
     pub current: Option<Current>,
@@ -212,7 +212,7 @@ impl AutoRenewal {
         Duration::from_secs(self.lifetime.saturating_add(self.lifetime_adjust))
     }
 
-    /// nrd[index], if it lies before the end.
+    /// `nrd[index]`, if it lies before the end.
     fn nominal(&self, first: Timestamp, index: u64) -> Option<Timestamp> {
         let nominal = first + Duration::from_secs(self.lifetime.saturating_mul(index));
         (nominal < self.end).then_some(nominal)

@@ -1,7 +1,7 @@
 //! The admin socket: HTTP/1.1 and JSON for the operator's commands to a running CA.
 //!
 //! Who may open the socket may do everything it offers ([`socket`] sees to who that is). A new resource
-//! is a variant of [`routes::Resource`], a row of [`routes::parse`] and an arm of [`answer`]; its objects
+//! is a variant of `routes::Resource`, a row of `routes::parse` and an arm of `answer`; its objects
 //! are in [`crate::wire::admin`], and what it does is a verb of the service.
 
 mod eab;
