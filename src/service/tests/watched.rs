@@ -309,6 +309,7 @@ pub(super) fn order_moves(old: &Order, new: &Order, times: &[Timestamp]) -> Resu
 /// RFC 8739 §3.1: the same key, later and later certificates, and none after it was cancelled.
 fn renewal_moves(old: &Renewing, new: &Renewing) -> bool {
     let goes_on = match (&old.current, &new.current) {
+        (None, None) => true,
         (before, after) if before == after => true,
         (None, Some(_)) => new.canceled.is_none(),
         (Some(before), Some(after)) => {
@@ -365,6 +366,7 @@ fn certificate_moves(
         return Err("a revocation changes".into());
     }
     let (before, after) = match (&old.details.replaced_by, &new.details.replaced_by) {
+        (None, None) => return Ok(()),
         (before, after) if before == after => return Ok(()),
         (Some(before), Some(after)) => (before, after),
         (None, Some(_)) => return Ok(()),
