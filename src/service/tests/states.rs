@@ -67,6 +67,7 @@ impl Random {
 }
 
 /// What a verb has acknowledged.
+#[expect(clippy::large_enum_variant, reason = "a few, in one test")]
 enum Ack {
     /// It refused or failed: nothing is promised.
     Nothing,
