@@ -129,7 +129,8 @@ impl Service {
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
-        let depending = bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
+        let depending =
+            bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let replaced = self.replaced(id, order.details.replaces).await?;
         let twin = self.twin(terms, &order, &grant, now).await?;
         if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {

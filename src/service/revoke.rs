@@ -109,13 +109,7 @@ impl Service {
             Asker::Account(account) if account == owner => Ok(Revoker::Owner(account)),
             Asker::Account(account) => {
                 let now = self.now();
-                let identifiers = content(record)?.identifiers;
-                // Without a name every account would hold authorizations for "all" of them.
-                if identifiers.is_empty() {
-                    let detail = "the certificate names nothing that another account could control";
-                    return Err(Refusal::unauthorized(detail).into());
-                }
-                for identifier in &identifiers {
+                for identifier in &content(record)?.identifiers {
                     if !self.holds_proof(terms, account, identifier, now).await? {
                         let detail = format!(
                             "the account neither owns the certificate nor holds an authorization for {identifier}"
@@ -135,6 +129,13 @@ fn read(der: &[u8]) -> Result<(Option<Serial>, Vec<u8>), Refusal> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| malformed())?;
     if !rest.is_empty() {
         return Err(malformed());
+    }
+    let names = certificate.subject_alternative_name().map_err(|_| malformed())?;
+    // Without a name every account would hold authorizations for "all" of them. What ACME issued has
+    // some; a CA's certificate has none.
+    if names.is_none_or(|names| names.value.general_names.is_empty()) {
+        let detail = "certificate: it was not issued by this server to an ACME account: it has no such names";
+        return Err(Refusal::malformed(detail));
     }
     Ok((Serial::from_bytes(certificate.raw_serial()), certificate.public_key().raw.to_vec()))
 }

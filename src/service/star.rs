@@ -108,11 +108,8 @@ impl Service {
         let grant = terms.grant_period(id, &loaded.order, csr, known.key.spki(), eab, &period, now)?;
         let account = loaded.order.account;
         let batch = bound.iter().fold(Batch::new(), |batch, bound| bound.unchanged(batch));
-        let batch = keepers.unchanged(batch).expect(
-            Table::Accounts,
-            *account.as_bytes(),
-            Expect::Is(known.version),
-        );
+        let batch =
+            keepers.unchanged(batch).expect(Table::Accounts, *account.as_bytes(), Expect::Is(known.version));
         let batch = audited(batch, now, Event::AutoRenewalBegun { account, order: id, end: agreed.end });
         let state = Renewing {
             csr: csr.der().to_vec(),
