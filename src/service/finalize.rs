@@ -230,7 +230,7 @@ impl Service {
                 return Err(Refusal::unauthorized(detail).into());
             }
         }
-        Ok(keepers.as_read())
+        Ok(keepers.into_read())
     }
 
     async fn commit_finish(&self, loaded: &LoadedOrder, finish: Finish) -> Result<(), Error> {

@@ -37,7 +37,7 @@ impl<'a> Keepers<'a> {
     }
 
     /// What a commit that rests on these proofs depends on.
-    pub(super) fn as_read(self) -> AsRead {
+    pub(super) fn into_read(self) -> AsRead {
         AsRead(self.read)
     }
 }

@@ -268,7 +268,7 @@ impl Service {
                 return Ok(None);
             }
         }
-        Ok(Some(keepers.as_read()))
+        Ok(Some(keepers.into_read()))
     }
 
     /// Records why there is no next certificate, and when it is tried again, if it is.

@@ -34,7 +34,7 @@ fn ask(names: &[&str], from: Source) -> NewOrder {
 
 async fn try_order(stand: &Stand, account: &KnownAccount, n: usize) -> Result<LoadedOrder, Error> {
     let ask = ask(&[&format!("n{n}.test")], Source::default());
-    stand.service.new_order(&terms_of(stand), &account, ask).await
+    stand.service.new_order(&terms_of(stand), account, ask).await
 }
 
 async fn obtain(stand: &Stand, account: &KnownAccount, names: &[String]) {
