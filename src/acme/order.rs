@@ -67,6 +67,18 @@ pub struct OrderDetails {
     pub reuse_row: Option<[u8; 32]>,
     /// Of an order that is renewed automatically (RFC 8739): what was agreed.
     pub auto_renewal: Option<AutoRenewal>,
+    /// Of an order that is being renewed automatically: how the proofs that other orders keep were given.
+    /// Those orders go long before this one.
+    pub proved_by: Vec<ProvedBy>,
+}
+
+/// How the proof of a [`Slot::Reused`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvedBy {
+    /// The slot's place in the order.
+    pub slot: u16,
+    /// By which challenge.
+    pub kind: ChallengeKind,
 }
 
 /// The key that device-attest-01 proved an identifier with: the only one that may be certified for it.
@@ -416,6 +428,11 @@ impl Order {
     /// The fingerprint of the key that was attested for the order's own authorization at `index`.
     pub fn attested_key(&self, index: usize) -> Option<&[u8; 32]> {
         self.details.attested.iter().find(|held| usize::from(held.slot) == index).map(|held| &held.key)
+    }
+
+    /// By which challenge the proof at `index`, kept elsewhere, was given, if the order says so.
+    pub fn proved_by(&self, index: usize) -> Option<ChallengeKind> {
+        self.details.proved_by.iter().find(|proof| usize::from(proof.slot) == index).map(|proof| proof.kind)
     }
 
     /// The authorization at `index`, if this order keeps it.

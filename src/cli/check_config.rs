@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use crate::acme::star::Offer;
+use crate::attestation::Policy;
 use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
@@ -122,6 +124,12 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         for each in &acme.profiles.offered {
             row("profile", profile(each))?;
         }
+        if let Some(policy) = &acme.attestation {
+            row("devices", devices(policy))?;
+        }
+        if let Some(offer) = &acme.auto_renewal {
+            row("series", series(offer))?;
+        }
         if let Some(window) = acme.reuse_certificates {
             row("", format!("the same again within {} is the same certificate", format_duration(window)))?;
         }
@@ -171,6 +179,25 @@ fn profile((name, profile): (&String, &Profile)) -> String {
         format_duration(lifetimes.max),
         leaf.usages.names(),
         leaf.key_types.names(),
+    )
+}
+
+fn devices(policy: &Policy) -> String {
+    let formats: Vec<_> = policy.formats.iter().map(|format| format.name()).collect();
+    let which = match policy.devices.len() {
+        0 => "any that a root vouches for".to_owned(),
+        1 => "of 1 rule".to_owned(),
+        n => format!("of {n} rules"),
+    };
+    format!("{which}; attested by {}", formats.join(", "))
+}
+
+fn series(offer: &Offer) -> String {
+    format!(
+        "orders are renewed automatically for up to {}, in lifetimes of at least {}{}",
+        format_duration(offer.max_duration),
+        format_duration(offer.min_lifetime),
+        if offer.allow_certificate_get { "; their certificates may be read by anybody" } else { "" },
     )
 }
 

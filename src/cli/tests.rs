@@ -274,6 +274,20 @@ fn check_config_prints_ok_or_everything() {
     }
     assert_eq!(check().1, Ok(()));
 
+    let plain = fs::read_to_string(&file).unwrap();
+    let more = "[provisioner.auto_renewal]\nmin_lifetime = \"1h\"\nmax_duration = \"90d\"\n";
+    fs::write(
+        &file,
+        plain.replace("[[provisioner]]", "[[provisioner]]\nreuse_certificates = \"10m\"") + more,
+    )
+    .unwrap();
+    let (out, result) = check();
+    assert_eq!(result, Ok(()));
+    for want in ["renewed automatically for up to 90d", "at least 1h", "the same again within 10m"] {
+        assert!(out.contains(want), "{want}: {out}");
+    }
+    fs::write(&file, plain).unwrap();
+
     let key = layout.dir.join("secrets/intermediate_ca_key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let report = check().1.unwrap_err();

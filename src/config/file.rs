@@ -235,12 +235,9 @@ impl<'a> Section<'a> {
         Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
     }
 
-    /// The section called `name` that is kept here under `key`, if the file has it.
-    pub(super) fn section(&self, key: &'static str, name: &str, findings: &mut Findings) -> Option<Self> {
-        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
-        let value = self.table?.get(key)?;
-        let section = Self::new(self.source, name, self.path_of(key), Some(value), findings);
-        section.table.is_some().then_some(section)
+    /// Whether the file has it as a section; what else stands in its place was reported, and has no keys.
+    pub(super) fn is_section(&self) -> bool {
+        self.table.is_some()
     }
 
     /// The key's value; absence is an error that quotes `example`.

@@ -256,7 +256,10 @@ pub(super) fn lifetimes(section: &Section<'_>, usual: Lifetimes, findings: &mut 
 
 /// RFC 8739. Who offers it says within which bounds.
 fn auto_renewal(section: &Section<'_>, lifetimes: Lifetimes, findings: &mut Findings) -> Option<Offer> {
-    let section = section.section("auto_renewal", "provisioner.auto_renewal", findings)?;
+    let section = section.inner("auto_renewal", "provisioner.auto_renewal", findings)?;
+    if !section.is_section() {
+        return None;
+    }
     let before = findings.errors.len();
     let mut required = |key, example, range| {
         section.require(key, example, findings);

@@ -9,12 +9,13 @@ use super::{Error, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{AttestedKey, Authorization, Verdict};
+use crate::acme::order::{AttestedKey, Authorization, AuthorizationStatus, Verdict};
 use crate::attestation;
 use crate::audit::Event;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
+use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::storage::{Batch, CommitOutcome};
 
@@ -31,6 +32,7 @@ impl Service {
         signer: (AccountId, Thumbprint),
         place: (OrderId, u16),
         object: &[u8],
+        from: Source,
     ) -> Result<LoadedAuthorization, Error> {
         let kind = ChallengeKind::DeviceAttest01;
         let ((account, thumbprint), (order, index)) = (signer, place);
@@ -43,6 +45,7 @@ impl Service {
         if !authorization.awaits(kind, now) {
             return Ok(of(place, authorization.clone()));
         }
+        self.admit_validation(account, from, now)?;
         // The configuration may have changed since the order was opened; no fault of the statement's.
         let Some(policy) = &terms.attestation else {
             return Err(Refusal::unauthorized("this provisioner attests no devices any more").into());
@@ -78,7 +81,12 @@ impl Service {
         }
         let authorization = authorization.clone();
         match self.store.commit(audited(loaded.stored_by(Batch::new()), now, event)).await? {
-            CommitOutcome::Committed(_) => Ok(of(place, authorization)),
+            CommitOutcome::Committed(_) => {
+                if authorization.status(now) == AuthorizationStatus::Invalid {
+                    self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
+                }
+                Ok(of(place, authorization))
+            }
             CommitOutcome::Conflict => Err(Error::Busy("another change of the order came first")),
         }
     }

@@ -6,12 +6,12 @@
 
 use tokio::task::JoinSet;
 
-use super::objects::LoadedOrder;
+use super::keepers::Keepers;
 use super::{Error, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal, Subproblem};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{Authorization, ChallengeState, Order, OrderStatus, Slot};
+use crate::acme::order::{Authorization, ChallengeState, Order, OrderStatus, ProvedBy, Slot};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::validation::{CaaAsk, Consent};
@@ -71,30 +71,40 @@ impl Service {
         judge(found.into_iter().map(|(_, identifier, consent)| (identifier, consent)))
     }
 
-    /// Every name of an order, and how it was proved.
-    async fn methods(&self, order: &Order) -> Result<Vec<(Identifier, Option<ChallengeKind>)>, Error> {
+    /// How each slot of an order was proved.
+    async fn slot_methods(&self, order: &Order) -> Result<Vec<Option<ChallengeKind>>, Error> {
         let mut methods = Vec::with_capacity(order.slots.len());
-        // Proofs of one order come together as a rule.
-        let mut last: Option<LoadedOrder> = None;
-        for slot in &order.slots {
+        let mut keepers = Keepers::new(self);
+        for (at, slot) in order.slots.iter().enumerate() {
             let method = match slot {
                 Slot::Own(authorization) => proved_by(authorization),
                 // Vouched for by a binding: by none of the methods.
                 Slot::Trusted { .. } => None,
-                Slot::Reused { order: keeper, index, .. } => {
-                    if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
-                        last = match self.load_order(*keeper).await {
-                            Ok(kept) => Some(kept),
-                            // Refused for it further on, in words of its own.
-                            Err(Error::NotFound) => None,
-                            Err(error) => return Err(error),
-                        };
-                    }
-                    last.as_ref().and_then(|kept| kept.order.own(*index)).and_then(proved_by)
-                }
+                Slot::Reused { order: keeper, index, .. } => match order.proved_by(at) {
+                    Some(kind) => Some(kind),
+                    // Without its keeper it is refused further on, in words of its own.
+                    None => keepers.proof(*keeper, *index).await?.and_then(proved_by),
+                },
             };
             methods.push(method);
         }
+        Ok(methods)
+    }
+
+    /// How the proofs that an order does not keep itself were given, to be kept with it: it is to be
+    /// looked at when they have left the store.
+    pub(super) async fn proofs_elsewhere(&self, order: &Order) -> Result<Vec<ProvedBy>, Error> {
+        let methods = self.slot_methods(order).await?;
+        let elsewhere = (0..).zip(&order.slots).zip(methods).filter_map(|((slot, each), kind)| match each {
+            Slot::Reused { .. } => Some(ProvedBy { slot, kind: kind? }),
+            Slot::Own(_) | Slot::Trusted { .. } => None,
+        });
+        Ok(elsewhere.collect())
+    }
+
+    /// Every name of an order, and how it was proved.
+    async fn methods(&self, order: &Order) -> Result<Vec<(Identifier, Option<ChallengeKind>)>, Error> {
+        let methods = self.slot_methods(order).await?;
         let named = &order.details.names;
         if named.is_empty() {
             return Ok(order.slots.iter().map(Slot::identifier).cloned().zip(methods).collect());

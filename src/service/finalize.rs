@@ -11,6 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::account::KnownAccount;
 use super::gate::{self, Gated};
+use super::keepers::{AsRead, Keepers};
 use super::objects::LoadedOrder;
 use super::{Error, Service, audited};
 use crate::acme::account::AccountStatus;
@@ -40,13 +41,6 @@ fn csr_digest(der: &[u8]) -> [u8; 32] {
 /// Names of devices are accepted for orders of devices only.
 pub(super) fn parse_csr(order: &Order, der: &[u8]) -> Result<Csr, CsrError> {
     if order.identifiers().any(Identifier::is_device) { Csr::parse_for_device(der) } else { Csr::parse(der) }
-}
-
-/// A batch that holds only if the orders that keep proofs are as they were read.
-fn depending(keepers: &[(OrderId, Version)]) -> Batch {
-    keepers.iter().fold(Batch::new(), |batch, (keeper, read)| {
-        batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
-    })
 }
 
 fn names_of(order: &Order) -> String {
@@ -135,7 +129,8 @@ impl Service {
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
-        let depending = bound.iter().fold(depending(&keepers), |batch, bound| bound.unchanged(batch));
+        let depending =
+            bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let replaced = self.replaced(id, order.details.replaces).await?;
         let twin = self.twin(terms, &order, &grant, now).await?;
         if let Some(found) = twin.as_ref().and_then(|twin| twin.found) {
@@ -218,25 +213,14 @@ impl Service {
     /// Every authorization must hold now: one proved in another order, or one of an order that
     /// waits for its signature, may have been given up or have run out. The orders that keep such
     /// proofs are returned as they were read, for the commit to depend on.
-    async fn check_proved(&self, order: &Order) -> Result<Vec<(OrderId, Version)>, Error> {
+    async fn check_proved(&self, order: &Order) -> Result<AsRead, Error> {
         let now = self.now();
-        let mut keepers = Vec::new();
-        // The last one read: proofs of one order come together as a rule.
-        let mut last: Option<LoadedOrder> = None;
+        let mut keepers = Keepers::new(self);
         for slot in &order.slots {
             let status = match slot {
                 Slot::Own(_) | Slot::Trusted { .. } => Some(slot.status(now)),
                 Slot::Reused { order: keeper, index, .. } => {
-                    if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
-                        last = match self.load_order(*keeper).await {
-                            Ok(kept) => Some(kept),
-                            Err(Error::NotFound) => None,
-                            Err(error) => return Err(error),
-                        };
-                        keepers.extend(last.iter().map(|kept| (kept.id, kept.version)));
-                    }
-                    let proof = last.as_ref().and_then(|kept| kept.order.own(*index));
-                    proof.map(|authorization| authorization.status(now))
+                    keepers.proof(*keeper, *index).await?.map(|authorization| authorization.status(now))
                 }
             };
             if status != Some(AuthorizationStatus::Valid) {
@@ -246,7 +230,7 @@ impl Service {
                 return Err(Refusal::unauthorized(detail).into());
             }
         }
-        Ok(keepers)
+        Ok(keepers.into_read())
     }
 
     async fn commit_finish(&self, loaded: &LoadedOrder, finish: Finish) -> Result<(), Error> {

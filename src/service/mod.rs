@@ -13,6 +13,7 @@ pub mod eab;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+mod keepers;
 mod limits;
 pub mod new_authz;
 pub mod new_order;

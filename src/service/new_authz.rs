@@ -51,10 +51,16 @@ impl Service {
                 None => terms.allows(id)?,
             }
             if subdomains { terms.allows_below(id) } else { Ok(()) }
-        })?;
+        })
+        .map_err(|refusal| terms.unsupported(refusal))?;
         let identifier = identifiers.pop().ok_or_else(|| Refusal::malformed("identifier: is missing"))?;
         if identifier.is_wildcard() {
             let detail = "identifier: a wildcard cannot be authorized ahead of its order";
+            return Err(Refusal::malformed(detail).into());
+        }
+        if identifier.is_device() {
+            // Its proof would be of no use: it counts for the order that it is given in alone.
+            let detail = "identifier: a device is attested for the key of one order; open that order";
             return Err(Refusal::malformed(detail).into());
         }
         if let Some(held) = self.reusable(terms, account, &identifier, now).await?

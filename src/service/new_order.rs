@@ -124,7 +124,6 @@ impl Service {
                 expires = expires.min(*held);
             }
         }
-        self.admit_order(terms, account, slots.iter().map(Slot::identifier), ask.from, now)?;
         // Kept until the last authorization that may be proved in it has run out, and as long as its
         // certificate may be given again.
         let kept = terms.authorization_ttl.max(terms.reuse_certificates.unwrap_or_default());
@@ -155,6 +154,7 @@ impl Service {
             finish: Finish::Open,
             details: OrderDetails { replaces: ask.replaces, profile, auto_renewal, ..details },
         };
+        self.admit_order(terms, account, order.identifiers(), ask.from, now)?;
         let batch = Batch::new()
             .expect(Table::Orders, *id.as_bytes(), Expect::Absent)
             .put(Table::Orders, *id.as_bytes(), order.encode())

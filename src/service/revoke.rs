@@ -1,11 +1,10 @@
 //! revokeCert (RFC 8555 §7.6).
 
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::renewal::content;
 use super::{Error, Service, audited};
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::acme::identifier::Identifier;
 use crate::audit::Event;
 use crate::authority::certificate::{CertificateRecord, Revocation, Revoker};
 use crate::id::AccountId;
@@ -47,7 +46,7 @@ impl Service {
                 }
             },
         };
-        let (serial, parsed) = read(certificate)?;
+        let (serial, spki) = read(certificate)?;
         let unknown = || Refusal::malformed("certificate: it was not issued by this server");
         let serial = serial.ok_or_else(unknown)?;
         let row = self.store.get(Table::Certificates, serial.as_bytes()).await?.ok_or_else(unknown)?;
@@ -55,7 +54,7 @@ impl Service {
         if record.der != certificate {
             return Err(unknown().into());
         }
-        let by = self.revoker(terms, asker, &record, &parsed).await?;
+        let by = self.revoker(terms, asker, &record, &spki).await?;
         let now = self.now();
         if record.revocation.is_some() {
             return Err(Refusal::new(ErrorKind::AlreadyRevoked, "the certificate is revoked already").into());
@@ -86,7 +85,7 @@ impl Service {
         terms: &Terms,
         asker: Asker<'_>,
         record: &CertificateRecord,
-        parsed: &Parsed,
+        spki: &[u8],
     ) -> Result<Revoker, Error> {
         // What was not issued by ACME is not revoked by ACME; and only at its own provisioner.
         let owner = match &record.requester {
@@ -103,14 +102,14 @@ impl Service {
             }
         };
         match asker {
-            Asker::Key(key) if key.spki().der() == parsed.spki => Ok(Revoker::Key),
+            Asker::Key(key) if key.spki().der() == spki => Ok(Revoker::Key),
             Asker::Key(_) => {
                 Err(Refusal::unauthorized("the request is not signed with the certificate's key").into())
             }
             Asker::Account(account) if account == owner => Ok(Revoker::Owner(account)),
             Asker::Account(account) => {
                 let now = self.now();
-                for identifier in &parsed.identifiers {
+                for identifier in &content(record)?.identifiers {
                     if !self.holds_proof(terms, account, identifier, now).await? {
                         let detail = format!(
                             "the account neither owns the certificate nor holds an authorization for {identifier}"
@@ -124,36 +123,19 @@ impl Service {
     }
 }
 
-struct Parsed {
-    spki: Vec<u8>,
-    identifiers: Vec<Identifier>,
-}
-
-fn read(der: &[u8]) -> Result<(Option<Serial>, Parsed), Refusal> {
+/// A certificate's serial number, if it can be one of ours, and its key.
+fn read(der: &[u8]) -> Result<(Option<Serial>, Vec<u8>), Refusal> {
     let malformed = || Refusal::malformed("certificate: it is not a DER-encoded certificate");
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| malformed())?;
     if !rest.is_empty() {
         return Err(malformed());
     }
-    let serial = Serial::from_bytes(certificate.raw_serial());
     let names = certificate.subject_alternative_name().map_err(|_| malformed())?;
-    let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
-    let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
     // Without a name every account would hold authorizations for "all" of them. What ACME issued has
-    // some, all of kinds known here; a CA's certificate has none.
-    let Some(identifiers) = identifiers.filter(|identifiers| !identifiers.is_empty()) else {
+    // some; a CA's certificate has none.
+    if names.is_none_or(|names| names.value.general_names.is_empty()) {
         let detail = "certificate: it was not issued by this server to an ACME account: it has no such names";
         return Err(Refusal::malformed(detail));
-    };
-    Ok((serial, Parsed { spki: certificate.public_key().raw.to_vec(), identifiers }))
-}
-
-fn identifier_of(name: &GeneralName<'_>) -> Option<Identifier> {
-    match name {
-        GeneralName::DNSName(text) => Identifier::parse_dns(text).ok(),
-        GeneralName::IPAddress(octets) => {
-            crate::x509::ip_of(octets).and_then(|ip| Identifier::from_ip(ip).ok())
-        }
-        _ => None,
     }
+    Ok((Serial::from_bytes(certificate.raw_serial()), certificate.public_key().raw.to_vec()))
 }

@@ -13,6 +13,7 @@ pub use self::renewals::{RenewalCursor, Renewed};
 
 use super::account::KnownAccount;
 use super::gate::{self, Gated};
+use super::keepers::AsRead;
 use super::objects::LoadedOrder;
 use super::{Error, Service, audited};
 use crate::acme::account::AccountStatus;
@@ -26,7 +27,7 @@ use crate::id::{AccountId, OrderId};
 use crate::provisioner::Grant;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
+use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::time::Timestamp;
 use crate::x509::csr::Csr;
 
@@ -92,7 +93,7 @@ impl Service {
         terms: &Terms,
         loaded: &LoadedOrder,
         csr: &Csr,
-        keepers: &[(OrderId, Version)],
+        keepers: &AsRead,
         known: &KnownAccount,
     ) -> Result<LoadedOrder, Error> {
         let (id, now) = (loaded.id, self.now());
@@ -106,15 +107,9 @@ impl Service {
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant_period(id, &loaded.order, csr, known.key.spki(), eab, &period, now)?;
         let account = loaded.order.account;
-        let unchanged = |batch: Batch, (keeper, read): &(OrderId, Version)| {
-            batch.expect(Table::Orders, *keeper.as_bytes(), Expect::Is(*read))
-        };
         let batch = bound.iter().fold(Batch::new(), |batch, bound| bound.unchanged(batch));
-        let batch = keepers.iter().fold(batch, unchanged).expect(
-            Table::Accounts,
-            *account.as_bytes(),
-            Expect::Is(known.version),
-        );
+        let batch =
+            keepers.unchanged(batch).expect(Table::Accounts, *account.as_bytes(), Expect::Is(known.version));
         let batch = audited(batch, now, Event::AutoRenewalBegun { account, order: id, end: agreed.end });
         let state = Renewing {
             csr: csr.der().to_vec(),
@@ -126,6 +121,7 @@ impl Service {
         };
         let mut loaded = loaded.clone();
         loaded.order.expires = agreed.end;
+        loaded.order.details.proved_by = self.proofs_elsewhere(&loaded.order).await?;
         tracing::info!(order = %id, %account, end = %agreed.end, "automatic renewal begun");
         if state.first > now {
             let due = state.due(agreed, now);
@@ -145,6 +141,11 @@ impl Service {
         now: Timestamp,
     ) -> Result<LoadedOrder, Error> {
         let id = loaded.id;
+        // The first certificate replaces what the order was opened to replace.
+        let replaced = match &state.current {
+            None => self.replaced(id, loaded.order.details.replaces).await?,
+            Some(_) => None,
+        };
         let mut next = None;
         let also = |issued: &Issued| {
             let current = Some(Current { index, serial: issued.serial, not_after: issued.not_after });
@@ -153,7 +154,10 @@ impl Service {
             let due = agreed.map_or(now, |agreed| state.due(agreed, now));
             let (order, batch) = changed(loaded, state, due, batch);
             next = Some(order);
-            batch
+            match replaced {
+                None => batch,
+                Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
+            }
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
             Gated::Issued(issued) => {
@@ -191,7 +195,7 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let _guard = self.order_locks.of(id.as_bytes()).await;
         for _ in 0..CANCELS {
-            let loaded = self.load_own_order(terms, account, id).await?;
+            let loaded = self.load_ordered(terms, account, id).await?;
             let now = self.now();
             let invalid =
                 |detail| Err(Refusal::new(ErrorKind::AutoRenewalCancellationInvalid, detail).into());

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
+
 use super::account::{KnownAccount, key_row};
 use super::sweep::Swept;
 use super::{Error, Service, audited};
@@ -27,13 +29,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LONGEST: Duration = Duration::from_secs(398 * 86_400);
 
 /// A use that is in a batch; to be told when the batch is committed.
-pub(super) struct Use(Option<(Arc<KnownAccount>, Timestamp)>);
+#[derive(Default)]
+pub(super) struct Use<'a> {
+    noted: Option<(Arc<KnownAccount>, Timestamp)>,
+    /// The account's lock, from the reading of its row to the commit: what one use says of how long
+    /// something is alive is not to be lost to another's.
+    _alone: Option<MutexGuard<'a, ()>>,
+}
 
-impl Use {
+impl Use<'_> {
     /// The batch was committed: the next use to write down is tomorrow's.
     pub(super) fn stored(self) {
-        if let Some((known, at)) = self.0 {
-            noted(&known, at);
+        if let Some((known, at)) = &self.noted {
+            noted(known, *at);
         }
     }
 }
@@ -49,10 +57,16 @@ impl Service {
         account: AccountId,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<(Batch, Use), Error> {
+    ) -> Result<(Batch, Use<'_>), Error> {
         let known = self.account(terms, account).await?.ok_or(Error::NotFound)?;
-        if now.as_millis() < known.next_use.load(Ordering::Relaxed) {
-            return Ok((batch, Use(None)));
+        let is_noted = || now.as_millis() < known.next_use.load(Ordering::Relaxed);
+        if is_noted() {
+            return Ok((batch, Use::default()));
+        }
+        let alone = self.account_locks.of(account.as_bytes()).await;
+        // By whoever came first.
+        if is_noted() {
+            return Ok((batch, Use::default()));
         }
         // Whatever else is opened before the next time is alive a day longer.
         let batch = self.put_use(batch, account, until + DAY, now).await?.expect(
@@ -60,7 +74,7 @@ impl Service {
             *account.as_bytes(),
             Expect::Is(known.version),
         );
-        Ok((batch, Use(Some((known, now)))))
+        Ok((batch, Use { noted: Some((known, now)), _alone: Some(alone) }))
     }
 
     /// As [`Self::note_use`], for what may be alive for longer than an ordinary order: written down
@@ -71,17 +85,19 @@ impl Service {
         known: &KnownAccount,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<(Batch, Use), Error> {
+    ) -> Result<(Batch, Use<'_>), Error> {
         let account = known.account.id;
+        let alone = self.account_locks.of(account.as_bytes()).await;
         let batch = self.put_use(batch, account, until, now).await?.expect(
             Table::Accounts,
             *account.as_bytes(),
             Expect::Is(known.version),
         );
-        Ok((batch, Use(None)))
+        Ok((batch, Use { noted: None, _alone: Some(alone) }))
     }
 
-    /// Puts the row of an account's use; what was said to be alive longer stays so.
+    /// Puts the row of an account's use; what was said to be alive longer stays so. The account's lock must
+    /// be held until the batch is committed.
     pub(super) async fn put_use(
         &self,
         batch: Batch,

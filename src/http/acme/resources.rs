@@ -325,7 +325,7 @@ async fn challenge(
     } else if kind == ChallengeKind::DeviceAttest01 {
         let wire::DeviceAttest { att_obj } = payload(&bytes)?;
         let object = base64(&att_obj, "attObj")?;
-        service.attest(terms, (account, known.thumbprint), place, &object).await?
+        service.attest(terms, (account, known.thumbprint), place, &object, from).await?
     } else {
         // Clients of the drafts put a keyAuthorization in; what it says is of no account.
         let _: serde_json::Map<String, serde_json::Value> = payload(&bytes)?;

@@ -11,7 +11,9 @@ use crate::attestation::samples::{Authority, NOW, Tpm, extension, hash, object, 
 use crate::attestation::{DeviceRule, Format, Policy};
 use crate::audit::Event;
 use crate::jose::base64url;
-use crate::service::stand::{START, Stand};
+use crate::limits::Limit;
+use crate::limits::gcra::Quota;
+use crate::service::stand::{HOUR, START, Stand, no_limits};
 use crate::x509::der::sequence;
 use crate::x509::permanent;
 
@@ -264,4 +266,83 @@ async fn who_may_ask_for_which_device() {
     let csr = request(&[], None, None, &key);
     let refused = client.finalize(&opened.location(), &csr).await;
     refused.refused(400, "rejectedIdentifier");
+}
+
+/// Names that share a proof of their ancestor have fewer slots than the order has identifiers.
+#[tokio::test]
+async fn a_device_beside_names_that_share_a_proof() {
+    let lab = Lab::new().await;
+    lab.stand.reload(|terms| terms.subdomains = true);
+    let client = Client::new(&app(&lab.stand)).await;
+    let below = |name: &str| json!({ "type": "dns", "value": name, "ancestorDomain": "example.test" });
+    let names = ["a.example.test", "b.example.test"];
+    let opened = order(&client, json!([below(names[0]), below(names[1]), device(DEVICE)])).await.expect(201);
+    assert_eq!(opened.json()["authorizations"].as_array().unwrap().len(), 2);
+    let challenge = client.challenge(&opened.at("/authorizations/0"), "dns-01").await;
+    client.post(&challenge, &json!({})).await.expect(200);
+    let (url, key) = (opened.at("/authorizations/1"), leaf_key());
+    let challenge = client.challenge(&url, "device-attest-01").await;
+    let statement = lab.statement(&client, &url, &key).await;
+    assert_eq!(client.post(&challenge, &statement).await.expect(200).state(), "valid");
+    let other = request(&names, None, None, &leaf_key());
+    client.finalize(&opened.location(), &other).await.refused(400, "badCSR");
+    client.finalize(&opened.location(), &request(&names, None, None, &key)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_device_s_certificate_is_revoked_by_its_owner_and_by_its_key() {
+    let lab = Lab::new().await;
+    let client = Client::new(&app(&lab.stand)).await;
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let opened = order(&client, json!([device(DEVICE)])).await.expect(201);
+        let (url, key) = (opened.at("/authorizations/0"), leaf_key());
+        let challenge = client.challenge(&url, "device-attest-01").await;
+        let statement = lab.statement(&client, &url, &key).await;
+        client.post(&challenge, &statement).await.expect(200);
+        let done = client.finalize(&opened.location(), &request(&[], None, None, &key)).await.expect(200);
+        certificates.push((client.download(&done.at("/certificate")).await.remove(0), key));
+    }
+    // To have been attested does not speak for the next holder of the name.
+    let stranger = Client::new(&client.app).await;
+    stranger.revoke(&certificates[0].0, None).await.refused(403, "unauthorized");
+    client.revoke(&certificates[0].0, None).await.expect(200);
+    let (der, key) = &certificates[1];
+    let mut holder = Client::stranger(&client.app);
+    holder.key = Key::of_certificate(key);
+    let url = client.url("revoke-cert");
+    let header = holder.bare_header(&url).await;
+    holder.signed(&url, &header, revocation(der, None).to_string().as_bytes()).await.expect(200);
+    assert!(lab.stand.certificates().await.iter().all(|record| record.revocation.is_some()));
+}
+
+#[tokio::test]
+async fn statements_that_fail_are_limited() {
+    let lab = Lab::new().await;
+    let client = Client::new(&app(&lab.stand)).await;
+    let mut rules = no_limits();
+    rules.set(Limit::AccountFailures, Quota::new(2, HOUR));
+    lab.stand.service.limits().reload(rules);
+    for attempt in 0..3 {
+        let opened = order(&client, json!([device(DEVICE)])).await.expect(201);
+        let challenge = client.challenge(&opened.at("/authorizations/0"), "device-attest-01").await;
+        let answered = client.post(&challenge, &json!({ "attObj": "" })).await;
+        if attempt < 2 {
+            assert_eq!(answered.expect(200).state(), "invalid");
+        } else {
+            answered.refused(429, "rateLimited");
+        }
+    }
+}
+
+/// The proof would count for nothing: every order wants a key attested of its own.
+#[tokio::test]
+async fn devices_are_not_attested_ahead_of_an_order() {
+    let lab = Lab::new().await;
+    let client = Client::new(&app(&lab.stand)).await;
+    let ask = json!({ "identifier": device(DEVICE) });
+    client.post(&client.url("new-authz"), &ask).await.refused(400, "malformed");
+    let plain = Stand::new().await;
+    let other = Client::new(&app(&plain)).await;
+    other.post(&other.url("new-authz"), &ask).await.refused(400, "unsupportedIdentifier");
 }

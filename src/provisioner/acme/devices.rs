@@ -6,7 +6,7 @@ use super::Terms;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::{Identifier, PermanentId};
-use crate::acme::order::Order;
+use crate::acme::order::{Order, Slot};
 use crate::x509::csr::Csr;
 
 impl Terms {
@@ -45,7 +45,9 @@ impl Terms {
 /// Every device of the order was attested to hold the CSR's key, in this very order.
 pub(super) fn check_keys(order: &Order, csr: &Csr) -> Result<(), Refusal> {
     let mut fingerprint = None;
-    for (index, device) in order.identifiers().enumerate().filter(|(_, identifier)| identifier.is_device()) {
+    // By slot, as the keys are kept: names may share a proof, and then come in another number.
+    let slots = order.slots.iter().map(Slot::identifier).enumerate();
+    for (index, device) in slots.filter(|(_, identifier)| identifier.is_device()) {
         let Some(attested) = order.attested_key(index) else {
             let detail = format!("no key was attested for {device} in this order");
             return Err(Refusal::unauthorized(detail));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::finalize::parse_csr;
+use super::super::keepers::{AsRead, Keepers};
 use super::super::objects::LoadedOrder;
 use super::super::{Error, Service, audited};
 use super::{due_at, due_row, renewal_of};
@@ -231,9 +232,9 @@ impl Service {
             AccountStatus::Valid => {}
             AccountStatus::Deactivated => return Err(Error::Deactivated.into()),
         }
-        if self.is_given_up(order).await? {
+        let Some(keepers) = self.not_given_up(order).await? else {
             return Err(NotIssued::Ended("an authorization of the order was given up"));
-        }
+        };
         self.check_consent(&terms, order).await?;
         let csr = parse_csr(order, &state.csr)
             .map_err(|error| Error::Internal(format!("a stored CSR does not parse: {error}")))?;
@@ -244,36 +245,30 @@ impl Service {
         let grant = terms
             .grant_period(loaded.id, order, &csr, known.key.spki(), eab, &period, now)
             .map_err(NotIssued::Refused)?;
-        let batch = bound.iter().fold(Batch::new(), |batch, bound| bound.unchanged(batch));
+        let batch = bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let batch = batch.expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
         Ok(self.issue_period(loaded, state, period.index, grant, batch, now).await?)
     }
 
-    /// Whether an authorization that the order rests on was deactivated. That it has run out since, or
-    /// left the store, does not count: control is proved once (RFC 8739 §2.1).
-    async fn is_given_up(&self, order: &Order) -> Result<bool, Error> {
-        let mut last: Option<LoadedOrder> = None;
+    /// The orders that keep proofs of this one, as read; `None` if an authorization that it rests on was
+    /// deactivated. That one has run out since, or left the store, does not count: control is proved once
+    /// (RFC 8739 §2.1).
+    async fn not_given_up(&self, order: &Order) -> Result<Option<AsRead>, Error> {
+        let mut keepers = Keepers::new(self);
         for slot in &order.slots {
             let given_up = match slot {
                 Slot::Own(authorization) => authorization.deactivated,
                 Slot::Trusted { deactivated, .. } => *deactivated,
                 Slot::Reused { order: keeper, index, .. } => {
-                    if last.as_ref().is_none_or(|kept| kept.id != *keeper) {
-                        last = match self.load_order(*keeper).await {
-                            Ok(kept) => Some(kept),
-                            Err(Error::NotFound) => None,
-                            Err(error) => return Err(error),
-                        };
-                    }
-                    let proof = last.as_ref().and_then(|kept| kept.order.own(*index));
+                    let proof = keepers.proof(*keeper, *index).await?;
                     proof.is_some_and(|authorization| authorization.deactivated)
                 }
             };
             if given_up {
-                return Ok(true);
+                return Ok(None);
             }
         }
-        Ok(false)
+        Ok(Some(keepers.into_read()))
     }
 
     /// Records why there is no next certificate, and when it is tried again, if it is.

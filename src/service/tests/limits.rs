@@ -246,3 +246,25 @@ async fn issue_many(stand: &Stand, account: &KnownAccount) {
         try_order(stand, account, n).await.unwrap();
     }
 }
+
+/// What is asked when an order is opened is what is counted when it is finalized, whatever proves it.
+#[tokio::test]
+async fn names_below_an_ancestor_are_counted_as_themselves() {
+    let stand = Stand::with(|terms| terms.subdomains = true).await;
+    stand.service.limits().reload(only(Limit::NameSetCertificates, 1));
+    let account = account(&stand).await;
+    let identifier = |name: &str| RawIdentifier {
+        kind: "dns".into(),
+        value: name.into(),
+        ancestor: Some("example.test".into()),
+    };
+    let open = async |name: &str| {
+        let ask = NewOrder { identifiers: vec![identifier(name)], ..NewOrder::default() };
+        stand.service.new_order(&terms_of(&stand), &account, ask).await
+    };
+    let first = open("a.example.test").await.unwrap();
+    prove(&stand, &account, &first).await;
+    issue(&stand, &account, &first, &name("a.example.test")).await;
+    assert_eq!(limited(open("a.example.test").await).0, "name_set_certificates");
+    open("b.example.test").await.unwrap();
+}

@@ -9,21 +9,25 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::Error;
 use super::super::account::{AccountUpdate, KnownAccount};
+use super::super::new_authz::NewAuthorization;
 use super::super::new_order::NewOrder;
 use super::super::objects::LoadedOrder;
 use super::super::stand::{Fault, HOUR, START, Stand};
 use super::super::star::{RenewalCursor, Renewed, StarCertificate};
 use super::super::sweep::Cursors;
 use super::sweep::{account, csr_of, issue, name, order, prove, sweep_all, terms_of};
+use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
 use crate::acme::order::{Finish, OrderStatus, RawIdentifier};
+use crate::acme::renewal::CertId;
 use crate::acme::star::{Ask, KEPT_AFTER_END, Offer, Renewing};
 use crate::audit::Event;
-use crate::authority::certificate::CertificateRecord;
+use crate::authority::certificate::{CertificateRecord, Replacement};
 use crate::id::OrderId;
 use crate::limits::Source;
 use crate::provisioner::Requester;
 use crate::provisioner::acme::{NameRule, Terms};
+use crate::storage::codec::{AccountUse, Record};
 use crate::storage::{Batch, Store, Table};
 use crate::time::{Clock, Timestamp};
 
@@ -400,6 +404,110 @@ async fn an_authorization_given_up_ends_the_series() {
     assert_eq!(stand.certificates().await.len(), 2);
     let events = stand.events().await;
     assert_eq!(events.iter().filter(|e| matches!(e, Event::AutoRenewalStopped { .. })).count(), 2);
+}
+
+/// A proof given up while the signer is at work: the certificate is not released.
+#[tokio::test]
+async fn a_proof_given_up_while_the_next_certificate_is_signed() {
+    let stand = stand().await;
+    let account = account(&stand).await;
+    let (terms, id) = (terms_of(&stand), account.account.id);
+    let first = order(&stand, &account, &name("a.test")).await;
+    prove(&stand, &account, &first).await;
+    let series = open(&stand, &account, &name("a.test"), two_days(START)).await;
+    let series = issue(&stand, &account, &series, &name("a.test")).await;
+    stand.clock.set(START + 3 * HOUR);
+    stand.signer.slow.store(true, Ordering::SeqCst);
+    *stand.signer.delay.lock().unwrap() = Duration::from_millis(400);
+    let given_up = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stand.service.deactivate_authorization(&terms, id, first.id, 0).await.unwrap();
+    };
+    let signed = stand.signer.signed.load(Ordering::SeqCst);
+    let _ = tokio::join!(fetch(&stand, series.id), given_up);
+    assert_eq!(stand.signer.signed.load(Ordering::SeqCst), signed + 1, "it came to that");
+    assert_eq!(stand.certificates().await.len(), 1);
+    renew(&stand, &mut RenewalCursor::default()).await;
+    assert_eq!(refused(fetch(&stand, series.id).await), ErrorKind::AutoRenewalCanceled);
+}
+
+/// The order that keeps the proof goes long before the series ends; how it was given stays known.
+#[tokio::test]
+async fn caa_hears_of_the_method_when_the_proof_has_left_the_store() {
+    let stand = Stand::with(|terms| {
+        offering(terms);
+        terms.caa = true;
+        terms.caa_identities = vec!["ca.test".to_owned()];
+    })
+    .await;
+    let account = account(&stand).await;
+    let first = order(&stand, &account, &name("a.test")).await;
+    prove(&stand, &account, &first).await;
+    let series = open(&stand, &account, &name("a.test"), two_days(START)).await;
+    issue(&stand, &account, &series, &name("a.test")).await;
+    stand.clock.set(START + 12 * HOUR);
+    sweep_all(&stand, &mut Cursors::default()).await;
+    assert_eq!(stand.orders().await.len(), 1, "the proof has gone");
+    let _ = stand.script.caa_asks();
+    assert_eq!(renew(&stand, &mut RenewalCursor::default()).await, 1);
+    let methods: Vec<_> = stand.script.caa_asks().into_iter().map(|ask| ask.method).collect();
+    assert_eq!(methods, [Some(ChallengeKind::Dns01)]);
+    here(&stand, series.id).await;
+}
+
+#[tokio::test]
+async fn a_series_replaces_a_certificate_for_good() {
+    let stand = stand().await;
+    let account = account(&stand).await;
+    let terms = terms_of(&stand);
+    let old = order(&stand, &account, &name("a.test")).await;
+    prove(&stand, &account, &old).await;
+    let old = issue(&stand, &account, &old, &name("a.test")).await;
+    let Finish::Issued { serial, .. } = old.order.finish else { panic!() };
+    let issuer = stand.certificates().await[0].issuer;
+    let identifiers = vec![RawIdentifier { kind: "dns".into(), value: "a.test".into(), ancestor: None }];
+    let (replaces, auto_renewal) = (Some(CertId { issuer, serial }), Some(two_days(START)));
+    let ask = NewOrder { identifiers, replaces, auto_renewal, ..NewOrder::default() };
+    let series = stand.service.new_order(&terms, &account, ask).await.unwrap();
+    let series = issue(&stand, &account, &series, &name("a.test")).await;
+    let mark = || async {
+        let record = stand.service.certificate(account.account.id, serial).await.unwrap();
+        record.details.replaced_by.unwrap()
+    };
+    let first = state_of(&stand, series.id).await.current.unwrap().serial;
+    assert_eq!(mark().await, Replacement { order: series.id, serial: Some(first) });
+    // By its first certificate, and not again by each.
+    stand.clock.set(START + 3 * HOUR);
+    assert_eq!(renew(&stand, &mut RenewalCursor::default()).await, 1);
+    assert_eq!(mark().await.serial, Some(first));
+}
+
+/// Both are written down in the same moment, and the longer life counts.
+#[tokio::test]
+async fn an_ordinary_order_beside_it_does_not_shorten_the_account_s_life() {
+    let stand = stand().await;
+    let account = account(&stand).await;
+    stand.clock.advance(25 * HOUR);
+    let now = stand.clock.now();
+    let long = Ask { end: now + 90 * 24 * HOUR, ..two_days(now) };
+    let (a, b) = (name("a.test"), name("b.test"));
+    tokio::join!(open(&stand, &account, &a, long), order(&stand, &account, &b));
+    let row = stand.store.inner.get(Table::AccountUses, account.account.id.as_bytes()).await.unwrap();
+    let noted = AccountUse::decode(&row.unwrap().value).unwrap();
+    assert!(noted.until >= now + 90 * 24 * HOUR, "{}", noted.until);
+}
+
+/// What keeps an authorization asked for ahead is no order, to nobody.
+#[tokio::test]
+async fn a_pre_authorization_is_not_canceled() {
+    let stand = stand().await;
+    let account = account(&stand).await;
+    let identifier = RawIdentifier { kind: "dns".into(), value: "a.test".into(), ancestor: None };
+    let ask = NewAuthorization { identifier, ..NewAuthorization::default() };
+    let terms = terms_of(&stand);
+    let (ahead, _) = stand.service.new_authorization(&terms, &account, ask).await.unwrap();
+    let canceled = stand.service.cancel_order(&terms, account.account.id, ahead.order).await;
+    assert!(matches!(canceled, Err(Error::NotFound)), "{canceled:?}");
 }
 
 /// What the configuration forbids is refused, recorded once, and goes on when it is allowed again.

@@ -17,7 +17,7 @@ use crate::acme::account::{AccountStatus, EabBinding};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::identifier::Identifier;
-use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, Slot};
+use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, Finish, ProvedBy, Slot};
 use crate::acme::renewal::CertId;
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
@@ -179,7 +179,8 @@ fn renewed(start: Option<Timestamp>, state: Renewing) -> Order {
         keep: T0,
         due: Timestamp::from_secs(1_793_318_401),
     };
-    let details = OrderDetails { auto_renewal: Some(agreed), ..OrderDetails::default() };
+    let proved_by = vec![ProvedBy { slot: 4, kind: ChallengeKind::Dns01 }];
+    let details = OrderDetails { auto_renewal: Some(agreed), proved_by, ..OrderDetails::default() };
     Order { details, ..order(slots(), Finish::Renewing(Box::new(state))) }
 }
 
