@@ -275,7 +275,11 @@ const UPDATE: &[Case] = &[
         ok(200).and(&[True("/termsOfServiceAgreed")]),
     ),
     case("status valid", |w| update(w, r#"{"status":"valid"}"#), ok(200).and(&[Is("/status", "valid")])),
-    case("status revoked", |w| update(w, r#"{"status":"revoked"}"#), refused(400, "malformed")),
+    case(
+        "status revoked is not the client's to give, and ignored",
+        |w| update(w, r#"{"status":"revoked"}"#),
+        ok(200).and(&[Is("/status", "valid")]),
+    ),
     case("status a number", |w| update(w, r#"{"status":1}"#), refused(400, "malformed")),
     case("a bad contact", |w| update(w, r#"{"contact":["mailto:"]}"#), refused(400, "invalidContact")),
     case(

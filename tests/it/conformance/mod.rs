@@ -9,13 +9,20 @@
 
 mod accounts;
 mod authorizations;
+mod binding;
 mod certificates;
 mod csrs;
+mod devices;
 mod http;
 mod identifiers;
 mod jose;
 mod key_change;
+mod limits;
 mod orders;
+mod proofs;
+mod renewal;
+mod resources;
+mod series;
 mod world;
 
 use std::collections::BTreeSet;
@@ -40,6 +47,13 @@ const ALL: &[&[Group]] = &[
     csrs::GROUPS,
     authorizations::GROUPS,
     certificates::GROUPS,
+    resources::GROUPS,
+    binding::GROUPS,
+    renewal::GROUPS,
+    proofs::GROUPS,
+    series::GROUPS,
+    devices::GROUPS,
+    limits::GROUPS,
 ];
 
 /// Rows of one section.

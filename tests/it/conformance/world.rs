@@ -1,5 +1,7 @@
 //! What the rows work with: one server, a few accounts, and short ways to say what is sent.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::support::acme::*;
@@ -21,8 +23,20 @@ pub struct World {
     for_refusals: Option<Order>,
     /// A certificate of alice's.
     issued: Option<Issued>,
+    /// alice at the other provisioners, by their names.
+    elsewhere: BTreeMap<&'static str, Client>,
+    /// A server whose limits are small and hold for everybody.
+    strict: Option<Server>,
     names: u32,
 }
+
+/// What a provisioner offers besides.
+fn table(text: &str) -> toml::Table {
+    text.parse().unwrap()
+}
+
+/// What the provisioner `devices` trusts as a vendor's root; it has signed no device's statement.
+const VENDOR: &str = "certs/root_ca.crt";
 
 /// The answer, whatever it says.
 pub fn reply(result: Result<Reply, Failure>) -> Reply {
@@ -38,7 +52,7 @@ pub fn remove(jws: &mut Jws, member: &str) {
 
 impl World {
     pub fn new() -> Self {
-        let server = Server::start_with(|config| {
+        let mut server = Server::init_only(|config| {
             crate::support::server::section(config, "validation").insert("attempts".into(), 1.into());
             let own = provisioner(config);
             own.insert("authorization_ttl".into(), "8h".into());
@@ -49,18 +63,114 @@ impl World {
             narrow.insert("name".into(), "narrow".into());
             narrow.insert("challenges".into(), vec!["http-01"].into());
             narrow.insert("wildcards".into(), false.into());
+            narrow.insert("pre_authorization".into(), false.into());
             narrow.insert("max_names".into(), 2.into());
             narrow.remove("terms_of_service");
-            config["provisioner"].as_array_mut().unwrap().push(narrow.into());
+            let mut full = own.clone();
+            full.extend(table(
+                r#"
+                name = "full"
+                challenges = ["http-01", "dns-01", "dns-account-01", "dns-persist-01"]
+                issuer_domains = ["ca.test"]
+                caa = true
+                caa_identities = ["ca.test"]
+                pre_authorization = true
+                subdomain_authorizations = true
+                renewal_explanation = "https://ca.test/renew"
+                default_profile = "usual"
+                [profiles.usual]
+                description = "As usual"
+                [profiles.short]
+                default_ttl = "10m"
+                max_ttl = "1h"
+                key_types = ["ec-p256"]
+                [auto_renewal]
+                min_lifetime = "1m"
+                max_duration = "1d"
+                allow_certificate_get = true
+                "#,
+            ));
+            let mut bound = own.clone();
+            bound.extend(table(
+                r#"name = "bound"
+                eab = "required""#,
+            ));
+            let mut devices = own.clone();
+            devices.extend(table(&format!(
+                r#"
+                name = "devices"
+                challenges = ["http-01", "device-attest-01"]
+                [attestation]
+                formats = ["tpm", "apple"]
+                roots = ["{VENDOR}"]
+                allow_devices = ["C02*"]
+                "#
+            )));
+            let list = config["provisioner"].as_array_mut().unwrap();
+            list.extend([narrow, full, bound, devices].map(toml::Value::from));
         });
+        server.serve();
         let web = Web::start(server.http_port);
         let (alice, bob) = (Client::registered(&server), Client::registered(&server));
-        Self { server, web, alice, bob, gone: None, for_refusals: None, issued: None, names: 0 }
+        let (elsewhere, strict) = (BTreeMap::new(), None);
+        let (gone, for_refusals, issued) = (None, None, None);
+        Self { server, web, alice, bob, gone, for_refusals, issued, elsewhere, strict, names: 0 }
+    }
+
+    /// Somebody new at another provisioner.
+    pub fn new_at(&self, name: &str) -> Client {
+        Client::at(&self.server, &self.server.url(&format!("/acme/{name}/directory")))
+    }
+
+    /// alice at another provisioner.
+    pub fn at(&mut self, name: &'static str) -> &mut Client {
+        if !self.elsewhere.contains_key(name) {
+            let mut client = self.new_at(name);
+            client.register().unwrap();
+            self.elsewhere.insert(name, client);
+        }
+        self.elsewhere.get_mut(name).unwrap()
+    }
+
+    /// alice posts this to a URL of the directory of another provisioner.
+    pub fn post_at(&mut self, name: &'static str, endpoint: &str, payload: &Value) -> Reply {
+        let client = self.at(name);
+        let url = client.endpoint(endpoint);
+        reply(client.post(&url, &payload.to_string()))
+    }
+
+    /// alice shows control at another provisioner.
+    pub fn authorize_at(&mut self, name: &'static str, order: &Order) {
+        self.at(name);
+        self.elsewhere.get_mut(name).unwrap().authorize(&self.web, order).unwrap();
+    }
+
+    /// A certificate of alice's at another provisioner.
+    pub fn issue_at(&mut self, name: &'static str) -> (String, Issued) {
+        let host = self.name();
+        self.at(name);
+        let issued = self.elsewhere.get_mut(name).unwrap().issue(&self.web, &[&host]).unwrap();
+        (host, issued)
+    }
+
+    /// A server of which one account may open two orders, and change itself once.
+    pub fn strict(&mut self) -> &Server {
+        self.strict.get_or_insert_with(|| {
+            Server::start_with(|config| {
+                let limits = crate::support::server::section(config, "limits");
+                limits.remove("exempt");
+                limits.insert("account_orders".into(), "2 per 1h".into());
+                limits.insert("account_changes".into(), "1 per 1h".into());
+            })
+        })
     }
 
     pub fn reconnect(&mut self) {
         self.alice = self.alice.again();
         self.bob = self.bob.again();
+        for client in self.elsewhere.values_mut() {
+            *client = client.again();
+        }
     }
 
     /// A name no row has used.

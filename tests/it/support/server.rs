@@ -190,8 +190,13 @@ impl Server {
 
     /// `mayfly eab create --json`, at the running server.
     pub fn eab_key(&self, flags: &[&str]) -> serde_json::Value {
+        self.eab_key_at("acme", flags)
+    }
+
+    /// As [`Server::eab_key`], for another provisioner.
+    pub fn eab_key_at(&self, provisioner: &str, flags: &[&str]) -> serde_json::Value {
         let mut command = Command::new(binary());
-        command.args(["eab", "create", "--provisioner", "acme", "--json", "--config"]);
+        command.args(["eab", "create", "--provisioner", provisioner, "--json", "--config"]);
         serde_json::from_str(&process::output(command.arg(self.config()).args(flags))).unwrap()
     }
 
