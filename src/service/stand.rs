@@ -179,6 +179,8 @@ pub(crate) struct Faulty {
     pub(crate) checks: AtomicUsize,
     pub(crate) down: AtomicBool,
     pub(crate) check_delay: Mutex<Duration>,
+    /// How long a batch is under way before it is applied.
+    pub(crate) commit_delay: Mutex<Duration>,
     /// Whether checks panic.
     pub(crate) panics: AtomicBool,
 }
@@ -193,6 +195,7 @@ impl Faulty {
             checks: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             check_delay: Mutex::new(Duration::ZERO),
+            commit_delay: Mutex::new(Duration::ZERO),
             panics: AtomicBool::new(false),
         }
     }
@@ -245,7 +248,11 @@ impl Store for Faulty {
         self.commits.fetch_add(1, Ordering::SeqCst);
         let fault = if self.down.load(Ordering::SeqCst) { Some(Fault::Failed) } else { self.fault() };
         let failed = || StoreError::Failed("secret-disk-path is gone".into());
+        let delay = *self.commit_delay.lock().unwrap();
         Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             match fault {
                 None => self.inner.commit(batch).await,
                 Some(Fault::Busy) => Err(StoreError::Busy),

@@ -491,7 +491,12 @@ async fn an_ordinary_order_beside_it_does_not_shorten_the_account_s_life() {
     let now = stand.clock.now();
     let long = Ask { end: now + 90 * 24 * HOUR, ..two_days(now) };
     let (a, b) = (name("a.test"), name("b.test"));
-    tokio::join!(open(&stand, &account, &a, long), order(&stand, &account, &b));
+    *stand.store.commit_delay.lock().unwrap() = Duration::from_millis(50);
+    let beside = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        order(&stand, &account, &b).await
+    };
+    tokio::join!(open(&stand, &account, &a, long), beside);
     let row = stand.store.inner.get(Table::AccountUses, account.account.id.as_bytes()).await.unwrap();
     let noted = AccountUse::decode(&row.unwrap().value).unwrap();
     assert!(noted.until >= now + 90 * 24 * HOUR, "{}", noted.until);
