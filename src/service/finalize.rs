@@ -26,6 +26,7 @@ use crate::limits::Source;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
+use crate::time::Timestamp;
 use crate::x509::csr::{Csr, CsrError};
 use crate::x509::serial::Serial;
 
@@ -97,7 +98,7 @@ impl Service {
             }
             Cost::Slow => {
                 // Refuses what is to be refused before the order is bound to this CSR.
-                self.check_proved(&loaded.order).await?;
+                self.check_proved(&loaded.order, self.now()).await?;
                 let known = self.account_in_standing(terms, account).await?;
                 let bound = self.bound_key(&known.account).await?;
                 let eab = bound.as_ref().map(|bound| &bound.key);
@@ -116,16 +117,18 @@ impl Service {
 
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
-        let keepers = self.check_proved(&loaded.order).await?;
+        // One time for all that is decided: a proof that runs out between two looks at the clock would
+        // hold by the one and be signed for by the other.
+        let now = self.now();
+        let keepers = self.check_proved(&loaded.order, now).await?;
         let known = self.account_in_standing(terms, loaded.order.account).await?;
         if loaded.order.details.auto_renewal.is_some() {
-            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known).await?;
-            let (order, now) = (&begun.order, self.now());
+            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known, now).await?;
+            let order = &begun.order;
             self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
             return Ok(begun);
         }
         let LoadedOrder { id, mut order, version } = loaded;
-        let now = self.now();
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms.grant(id, &order, csr, known.key.spki(), eab, now)?;
@@ -210,11 +213,10 @@ impl Service {
         }
     }
 
-    /// Every authorization must hold now: one proved in another order, or one of an order that
+    /// Every authorization must hold at `now`: one proved in another order, or one of an order that
     /// waits for its signature, may have been given up or have run out. The orders that keep such
     /// proofs are returned as they were read, for the commit to depend on.
-    async fn check_proved(&self, order: &Order) -> Result<AsRead, Error> {
-        let now = self.now();
+    async fn check_proved(&self, order: &Order, now: Timestamp) -> Result<AsRead, Error> {
         let mut keepers = Keepers::new(self);
         for slot in &order.slots {
             let status = match slot {

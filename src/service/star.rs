@@ -95,8 +95,9 @@ impl Service {
         csr: &Csr,
         keepers: &AsRead,
         known: &KnownAccount,
+        now: Timestamp,
     ) -> Result<LoadedOrder, Error> {
-        let (id, now) = (loaded.id, self.now());
+        let id = loaded.id;
         let Some(agreed) = &loaded.order.details.auto_renewal else {
             return Err(Error::Internal("an order to renew has no terms of renewal".into()));
         };
