@@ -203,5 +203,27 @@ pub(super) fn alive_until(terms: &Terms, now: Timestamp) -> Timestamp {
     // A certificate may begin as late as one lifetime after the order.
     let longest = terms.profiles.offered.values().map(|profile| profile.rules.lifetimes.max).max();
     let longest = longest.map_or(terms.lifetimes.max, |longest| longest.max(terms.lifetimes.max));
-    now + terms.order_ttl + terms.authorization_ttl.max(longest * 2)
+    // An order stays as long as its certificate may be given again.
+    let kept = terms.authorization_ttl.max(terms.reuse_certificates.unwrap_or_default());
+    now + terms.order_ttl + kept.max(longest * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An account outlives its orders, whatever keeps those.
+    #[test]
+    fn what_an_order_leads_to_is_alive_as_long_as_anything_keeps_it() {
+        let now = Timestamp::from_secs(1_793_318_400);
+        let usual = Terms::named("acme");
+        let ends = |change: fn(&mut Terms)| {
+            let mut terms = usual.clone();
+            change(&mut terms);
+            alive_until(&terms, now).since(now + terms.order_ttl)
+        };
+        assert_eq!(ends(|_| ()), usual.lifetimes.max * 2);
+        assert_eq!(ends(|terms| terms.authorization_ttl = 7 * DAY), 7 * DAY);
+        assert_eq!(ends(|terms| terms.reuse_certificates = Some(7 * DAY)), 7 * DAY);
+    }
 }
