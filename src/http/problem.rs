@@ -107,11 +107,11 @@ pub fn render(failure: &Failure, request_id: &str) -> Response {
     };
     set(header::CACHE_CONTROL, "no-store");
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        match failure {
-            Failure::Service(service::Error::Limited(refused)) => {
-                set(header::RETRY_AFTER, &refused.seconds().to_string());
-            }
-            _ => set(header::RETRY_AFTER, RETRY_AFTER),
+        // A limit knows when; whatever else is busy says a little later.
+        if let Failure::Service(service::Error::Limited(refused)) = failure {
+            set(header::RETRY_AFTER, &refused.seconds().to_string());
+        } else {
+            set(header::RETRY_AFTER, RETRY_AFTER);
         }
     }
     if let Failure::Method(allowed) = failure {

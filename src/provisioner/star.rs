@@ -18,9 +18,9 @@ use crate::x509::csr::Csr;
 use crate::x509::spki::Spki;
 
 impl Terms {
-    #[expect(clippy::too_many_arguments, reason = "what a decision is made of, each a value of its own")]
     /// The grant for `period`: only if the order is ready or being renewed, the provisioner still offers
     /// renewal, and names, lifetime and key are (still) allowed.
+    #[expect(clippy::too_many_arguments, reason = "what a decision is made of, each a value of its own")]
     pub fn grant_period(
         &self,
         id: OrderId,

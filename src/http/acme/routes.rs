@@ -37,7 +37,19 @@ impl Resource {
         match self {
             Self::Directory | Self::NewNonce | Self::StarCertificate(_) => "GET, HEAD, POST",
             Self::RenewalInfo(_) => "GET, HEAD",
-            _ => "POST",
+            Self::NewAccount
+            | Self::NewOrder
+            | Self::NewAuthz
+            | Self::RevokeCert
+            | Self::KeyChange
+            | Self::Account(_)
+            | Self::AccountOrders(_, _)
+            | Self::Order(_)
+            | Self::Finalize(_)
+            | Self::Authorization(_, _)
+            | Self::Challenge(_, _, _)
+            | Self::Certificate(_)
+            | Self::AlternateChain(_, _) => "POST",
         }
     }
 }
