@@ -2,6 +2,7 @@
 
 mod background;
 mod descriptors;
+pub mod dumps;
 pub mod issuer;
 mod reach;
 
@@ -104,6 +105,12 @@ impl From<Problem> for DaemonError {
 /// configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
     telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
+    // Before any key is read, and before there are threads.
+    if launch.settings.server.allow_core_dumps {
+        tracing::warn!("allow_core_dumps: a core dump of this process would hold its private keys");
+    } else {
+        dumps::forbid().map_err(|error| DaemonError::System(format!("cannot forbid core dumps: {error}")))?;
+    }
     // Accepts connections, sweeps, renews, waits for signals; requests run on the workers.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

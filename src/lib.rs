@@ -10,7 +10,7 @@
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
 //! | [`client`] | an ACME client for any server; commands to a running CA | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
-//! | [`config`] | file → validated settings | acme, provisioner, attestation, limits |
+//! | [`config`] | file → validated settings | acme, authority, provisioner, attestation, limits |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod chain;
 pub mod draft;
 pub mod issuer;
+pub mod key_source;
 pub mod lint;
 pub mod policy;
 pub mod sign;

@@ -9,7 +9,7 @@ use crate::attestation::Policy;
 use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
-use crate::daemon::issuer;
+use crate::daemon::{dumps, issuer};
 use crate::limits::Limit;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabMode;
@@ -35,6 +35,7 @@ pub struct Args {
 
 /// Checks the file, prints what it says.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    dumps::forbid().map_err(CliError::CoreDumps)?;
     let file = &args.file;
     let report = config::check(file);
     let settings =

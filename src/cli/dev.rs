@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
@@ -13,7 +12,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
 use crate::config::settings::{Provisioner, Settings};
 use crate::config::{self, default_base_url, parse_host};
-use crate::daemon::{self, Launch, Ready};
+use crate::daemon::{self, Launch, Ready, dumps};
 use crate::keystore::file::shell_word;
 
 /// Where the CA lives if nothing else is said.
@@ -61,6 +60,7 @@ impl Default for Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let layout = Layout { dir: args.dir.clone() };
     if prepare(&layout)? == Found::Nothing {
+        dumps::forbid().map_err(CliError::CoreDumps)?;
         founding::found(&layout, &template(args), None)?;
         writeln!(out, "Created a CA in {}", layout.dir.display())?;
     }
@@ -73,7 +73,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         layout.dir.canonicalize().map_err(|source| CliError::File { path: args.dir.clone(), source })?;
     let shown = settings.clone();
     let on_ready = Box::new(move |ready: &Ready| {
-        let text = welcome(&dir, &shown, ready, effective_uid());
+        let text = welcome(&dir, &shown, ready, rustix::process::geteuid().as_raw());
         // With standard output closed there is nobody to tell.
         let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
     });
@@ -153,7 +153,7 @@ fn base_host(base_url: &str) -> Option<Identifier> {
 }
 
 /// What a start prints once the server answers.
-pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: Option<u32>) -> String {
+pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: u32) -> String {
     let root = &settings.authority.root;
     let root = root.canonicalize().unwrap_or_else(|_| root.clone());
     let mut text = String::from("\n");
@@ -168,7 +168,7 @@ pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: Optio
         return text;
     }
     let port = settings.validation.http_port;
-    let low = port < 1024 && uid != Some(0);
+    let low = port < 1024 && uid != 0;
     text.push_str("\nA certificate for this machine, to paste into another terminal");
     if low {
         text.push_str(&format!(
@@ -190,9 +190,4 @@ pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: Optio
         certbot("logs"),
     ));
     text
-}
-
-/// Who this process runs as, where `/proc` tells.
-fn effective_uid() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|meta| meta.uid())
 }

@@ -56,6 +56,9 @@ pub enum CliError {
     /// A key or password file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// Core dumps could not be switched off before there was a key in memory.
+    #[error("cannot forbid core dumps: {0}")]
+    CoreDumps(io::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,6 +9,7 @@ use super::founding::{self, Founded, Layout};
 use super::template::Template;
 use crate::acme::identifier::Identifier;
 use crate::config::{is_provisioner_name, parse_host};
+use crate::daemon::dumps;
 use crate::keystore::file::shell_word;
 use crate::keystore::password::Password;
 
@@ -52,6 +53,7 @@ pub struct Args {
 
 /// Founds a CA and says what to do next.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    dumps::forbid().map_err(CliError::CoreDumps)?;
     let layout = Layout { dir: args.dir.clone() };
     let password = args.password_file.as_deref().map(Password::read).transpose()?;
     let template = template(args)?;

@@ -71,6 +71,7 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::authority::key_source::PasswordSource;
     use crate::config::{parse, parse_host};
 
     pub(in crate::cli) fn team() -> Template {
@@ -108,7 +109,7 @@ pub(super) mod tests {
         let settings = parse(&template.render(), Path::new("/x")).settings.unwrap();
         assert_eq!(settings.server.base_url, "https://[::1]:8443");
         assert_eq!(settings.server.dns_names.len(), 2);
-        assert_eq!(settings.authority.password_file.unwrap(), Path::new("/a \"b\"\\c"));
+        assert_eq!(settings.authority.password, Some(PasswordSource::File("/a \"b\"\\c".into())));
         assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (5002, 5001));
         assert_eq!(settings.validation.allow.len(), 2);
         let crate::config::settings::Provisioner::Acme(acme) = &settings.provisioners[0];

@@ -216,16 +216,16 @@ fn the_certbot_line() {
         root_fingerprint: "ab".repeat(32),
     };
     let line = |settings: &_, uid| dev::welcome(Path::new("/ca dir"), settings, &ready, uid);
-    let text = line(&settings, Some(1000));
+    let text = line(&settings, 1000);
     assert!(text.contains(&url) && text.contains(&"ab".repeat(32)), "{text}");
     assert!(
         text.contains("  sudo REQUESTS_CA_BUNDLE='/ca dir/certs/root_ca.crt' certbot certonly"),
         "{text}"
     );
     assert!(text.contains("--http-01-port 80 -d localhost"), "{text}");
-    assert!(!line(&settings, Some(0)).contains("sudo"));
+    assert!(!line(&settings, 0).contains("sudo"));
     // As a shell reads it: every argument whole, the bundle in the environment.
-    let line_only = line(&settings, Some(0)).split("terminal:").nth(1).unwrap().to_owned();
+    let line_only = line(&settings, 0).split("terminal:").nth(1).unwrap().to_owned();
     let script = format!("certbot() {{ echo \"$REQUESTS_CA_BUNDLE\"; printf '%s|' \"$@\"; }}\n{line_only}");
     let shell = std::process::Command::new("sh").arg("-euc").arg(script).output().unwrap();
     let want = format!(
@@ -235,7 +235,7 @@ fn the_certbot_line() {
     );
     assert_eq!(String::from_utf8(shell.stdout).unwrap(), want);
     settings.validation.http_port = 5002;
-    let text = line(&settings, Some(1000));
+    let text = line(&settings, 1000);
     assert!(!text.contains("sudo") && text.contains("--http-01-port 5002"), "{text}");
 }
 

@@ -12,8 +12,9 @@ use toml::de::{DeTable, DeValue};
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
 use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
-use super::{limits, provisioner};
+use super::{keys, limits, provisioner};
 use crate::acme::identifier::{DnsName, Identifier};
+use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::names::parse_network;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -109,6 +110,10 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
         // No client is waited for longer than a minute.
         request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, MINUTE), findings),
         drain_timeout: section.duration("drain_timeout", 30 * SECOND, (SECOND, HOUR), findings),
+        allow_core_dumps: section
+            .get("allow_core_dumps")
+            .and_then(|field| field.boolean(findings))
+            .unwrap_or(false),
     }
 }
 
@@ -274,14 +279,12 @@ fn check_store(section: &Section<'_>, base: &Path, findings: &mut Findings) -> S
 }
 
 fn check_authority(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Authority {
+    let key = keys::key(section, base, findings);
     Authority {
         root: section.file("root", "certs/root_ca.crt", base, findings),
         certificate: section.file("certificate", "certs/intermediate_ca.crt", base, findings),
-        key: section.file("key", "secrets/intermediate_ca_key", base, findings),
-        password_file: section
-            .get("password_file")
-            .and_then(|field| field.non_empty(findings))
-            .map(|path| base.join(path)),
+        password: keys::password(section, &key, base, findings),
+        key,
         alternate_chains: alternate_chains(section, base, findings),
     }
 }
@@ -428,9 +431,13 @@ pub(super) fn one_of<T: Copy>(
 /// Checks that the files the settings name are there.
 pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings, findings: &mut Findings) {
     let authority = &settings.authority;
-    let mut files =
-        vec![("root", &authority.root), ("certificate", &authority.certificate), ("key", &authority.key)];
-    files.extend(authority.password_file.iter().map(|path| ("password_file", path)));
+    let mut files = vec![("root", &authority.root), ("certificate", &authority.certificate)];
+    if let KeySource::File(path) = &authority.key {
+        files.push(("key", path));
+    }
+    if let Some(PasswordSource::File(path)) = &authority.password {
+        files.push(("password_file", path));
+    }
     files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
     let line = |section: &str, key: &str| {
         let section: &Spanned<DeValue<'_>> = root.get(section)?;

@@ -26,10 +26,22 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "max_url",
             "request_timeout",
             "drain_timeout",
+            "allow_core_dumps",
         ],
     ),
     ("store", &["engine", "path", "retention", "account_retention"]),
-    ("authority", &["root", "certificate", "key", "password_file", "alternate_chains"]),
+    (
+        "authority",
+        &[
+            "root",
+            "certificate",
+            "key",
+            "password_file",
+            "password_env",
+            "password_credential",
+            "alternate_chains",
+        ],
+    ),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
     (
         "provisioner",

@@ -6,6 +6,7 @@
 mod attestation;
 mod check;
 mod file;
+mod keys;
 mod limits;
 mod problem;
 mod profiles;

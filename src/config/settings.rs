@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::limits::Rules;
 use crate::provisioner::acme::Terms;
 
@@ -58,6 +59,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// How long a drain waits for requests under way before it gives up.
     pub drain_timeout: Duration,
+    /// Whether the process may leave its memory, keys and all, in a core dump.
+    pub allow_core_dumps: bool,
 }
 
 /// Storage engines.
@@ -110,10 +113,10 @@ pub struct Authority {
     pub root: PathBuf,
     /// Intermediate certificate, PEM.
     pub certificate: PathBuf,
-    /// The intermediate's private key, PKCS#8 PEM, perhaps encrypted.
-    pub key: PathBuf,
-    /// File whose first line is the key's password.
-    pub password_file: Option<PathBuf>,
+    /// The intermediate's private key.
+    pub key: KeySource,
+    /// The key file's password, or the token's PIN.
+    pub password: Option<PasswordSource>,
     /// Files with other chains above the same key and name, PEM, served as alternates.
     pub alternate_chains: Vec<PathBuf>,
 }

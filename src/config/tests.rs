@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::settings::*;
 use super::*;
 use crate::acme::challenge::ChallengeKind;
+use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profiles, Rules, Usages};
 
 const MINIMAL: &str = r#"
@@ -32,7 +33,8 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!(settings.server.max_body, 65_536);
     assert_eq!(settings.store.engine, Engine::Fjall);
     assert_eq!(settings.store.path, Path::new("/etc/mayfly/db"));
-    assert_eq!(settings.authority.key, Path::new("/etc/mayfly/secrets/intermediate_ca_key"));
+    assert_eq!(settings.authority.key, KeySource::File("/etc/mayfly/secrets/intermediate_ca_key".into()));
+    assert!(settings.authority.password.is_none() && !settings.server.allow_core_dumps);
     assert_eq!(settings.authority.root, Path::new("/etc/mayfly/certs/root_ca.crt"));
     assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
     assert_eq!(settings.validation.timeout, Duration::from_secs(10));
@@ -186,6 +188,12 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[store]", "path = 3", "store.path", "is an integer"),
     ("[store]", "retention = \"0h\"", "store.retention", "zero does not"),
     ("[authority]", "password_file = \"\"", "authority.password_file", "is empty"),
+    ("[authority]", "password_env = \"A-B\"", "authority.password_env", "letters, digits"),
+    ("[authority]", "password_env = \"1A\"", "authority.password_env", "letters, digits"),
+    ("[authority]", "password_credential = \"../x\"", "authority.password_credential", "LoadCredential="),
+    ("[authority]", "key = \"pkcs11:token=t;object=o\"", "authority.key", "module-path"),
+    ("[authority]", "key = \"vault:x\"", "authority.key", "is no keystore"),
+    ("[server]", "allow_core_dumps = 1", "server.allow_core_dumps", "true or false"),
     ("[authority]", "alternate_chains = \"x.pem\"", "authority.alternate_chains", "write a list"),
     ("[authority]", "alternate_chains = [\"\"]", "authority.alternate_chains[0]", "is empty"),
     ("[authority]", "alternate_chains = [\"a\", \"a\"]", "authority.alternate_chains[1]", "twice"),
@@ -483,6 +491,25 @@ fn an_engine_not_built_in_is_an_error() {
 }
 
 #[test]
+fn the_keys_place_and_its_password() {
+    let key = "pkcs11:token=t;object=o?module-path=/m.so";
+    let text = format!("{MINIMAL}[authority]\nkey = \"{key}\"\npassword_env = \"PIN\"\n");
+    let settings = good(&text);
+    assert_eq!(settings.authority.key.to_string(), key);
+    assert_eq!(settings.authority.password, Some(PasswordSource::Env("PIN".into())));
+    let rows = [
+        text.replace("m.so\"", "m.so&pin-source=/pin\""),
+        format!("{text}password_credential = \"pin\"\n"),
+        text.replace(key, "awskms:key-id=k;region=eu-west-1"),
+    ];
+    for text in rows {
+        let found = errors(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+        assert!(found[0].key.starts_with("authority.password_"), "{}", found[0]);
+    }
+}
+
+#[test]
 fn files_that_do_not_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mayfly.toml");
@@ -501,7 +528,7 @@ fn files_that_do_not_exist() {
     let found = load(&path).unwrap_err();
     assert_eq!((found.len(), found[0].key.as_str()), (1, "store.path"));
     std::fs::remove_file(dir.path().join("db")).unwrap();
-    assert_eq!(load(&path).unwrap().authority.key, dir.path().join("k"));
+    assert_eq!(load(&path).unwrap().authority.key, KeySource::File(dir.path().join("k")));
 
     std::fs::write(&path, b"# fine\n\xff").unwrap();
     assert_eq!(load(&path).unwrap_err()[0].line, Some(2));
@@ -633,6 +660,12 @@ fn nothing_like_zero_switches_a_limit_off() {
     let files = ["path", "root", "certificate", "key", "password_file", "socket", "description"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
+        "allow_core_dumps = false",
+        // Names of files.
+        "password_credential = \"0\"",
+        "password_credential = \"0s\"",
+        "password_credential = \"0h0m\"",
+        "password_credential = \"0B\"",
         "alternate_chains = []",
         "resolvers = []",
         "allow = []",

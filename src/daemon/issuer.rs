@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::authority::issuer::{Issuer, IssuerError};
-use crate::authority::signer::Signer;
+use crate::authority::key_source::PasswordSource;
 use crate::authority::{alternate, chain};
 use crate::config::Problem;
 use crate::config::settings::Authority;
-use crate::keystore::file::FileKey;
-use crate::keystore::password::Password;
+use crate::keystore::{self, KeystoreError};
 use crate::time::Timestamp;
 use crate::x509::pem;
 
@@ -38,13 +37,17 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
 pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
     let roots = certificates("root", &authority.root)?;
     let chain = certificates("certificate", &authority.certificate)?;
-    let password = authority.password_file.as_deref().map(Password::read).transpose();
-    // Errors of keys and passwords name their file themselves.
-    let plain = |key: &str, message: String| Problem { line: None, key: format!("authority.{key}"), message };
-    let password = password.map_err(|error| plain("password_file", error.to_string()))?;
-    let key = FileKey::load(&authority.key, password.as_ref());
-    let key = key.map_err(|error| plain("key", error.to_string()))?;
-    let signer: Arc<dyn Signer> = Arc::new(key);
+    let signer = keystore::open(&authority.key, authority.password.as_ref()).map_err(|error| {
+        // Errors of keys and passwords name their place themselves.
+        let key = match (&error, &authority.password) {
+            (KeystoreError::Password(_), Some(PasswordSource::File(_))) => "password_file",
+            (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
+            (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
+            (KeystoreError::Password(_), None)
+            | (KeystoreError::File(_) | KeystoreError::NotBuiltIn(_), _) => "key",
+        };
+        Problem { line: None, key: format!("authority.{key}"), message: error.to_string() }
+    })?;
     let (own, above) = match chain.split_first() {
         Some((own, above)) => (own.clone(), above),
         None => return Err(problem("certificate", &authority.certificate, "holds no certificate")),
@@ -53,7 +56,7 @@ pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
         IssuerError::KeyMismatch => problem(
             "certificate",
             &authority.certificate,
-            format!("is not the certificate of the key in {}", authority.key.display()),
+            format!("is not the certificate of the key in {}", authority.key),
         ),
         other => problem("certificate", &authority.certificate, other),
     })?;
@@ -74,6 +77,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::authority::key_source::KeySource;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyPair};
 
     const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -112,8 +116,8 @@ mod tests {
         let authority = |alternates: Vec<std::path::PathBuf>| Authority {
             root: write("root.crt", &root),
             certificate: write("issuer.crt", &own),
-            key: write("key", &sealed),
-            password_file: None,
+            key: KeySource::File(write("key", &sealed)),
+            password: None,
             alternate_chains: alternates,
         };
         let good = write("good.crt", &format!("{other}{other_root}"));

@@ -70,7 +70,7 @@ pub enum KeyFileError {
         reason: String,
     },
     /// The key is encrypted and no password was given.
-    #[error("{} is encrypted: give its password with authority.password_file or --password-file", path.display())]
+    #[error("{} is encrypted: give its password with authority.password_file, password_env or password_credential, or with --password-file", path.display())]
     NeedsPassword {
         /// The file.
         path: PathBuf,
@@ -106,6 +106,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
         /// Why.
+        reason: String,
+    },
+    /// A password that is in no file is not there, or is none.
+    #[error("{place} cannot be used: it {reason}")]
+    BadPassword {
+        /// What it should be in.
+        place: String,
+        /// Why not.
         reason: String,
     },
     /// The cryptographic library refused; no fault of the file.
@@ -177,7 +185,7 @@ impl FileKey {
     /// Loads a key; the password is used only if the file is encrypted. Fails if others than the
     /// owner may read the file, or if the key's halves do not belong together.
     pub fn load(path: &Path, password: Option<&Password>) -> Result<Self, KeyFileError> {
-        let text = read_secret(path)?;
+        let text = read_secret(path, Audience::Owner)?;
         let malformed = |reason: String| KeyFileError::Malformed { path: path.to_owned(), reason };
         let (label, der) = pem_rfc7468::decode_vec(&text).map_err(|error| malformed(error.to_string()))?;
         let der = Zeroizing::new(der);
@@ -349,8 +357,27 @@ fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, KeyFileError> {
         .map_err(|error| KeyFileError::Crypto(error.to_string()))
 }
 
-/// Reads a small file that only its owner may read.
-pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+/// Who a secret's file may be open to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// The file's owner.
+    Owner,
+    /// The owner, and a reader whom an ACL adds, as systemd does for services that run as another
+    /// user: the group's bits show the ACL's mask then, and mean no group.
+    Service,
+}
+
+impl Audience {
+    fn forbidden(self) -> u32 {
+        match self {
+            Self::Owner => 0o077,
+            Self::Service => 0o037,
+        }
+    }
+}
+
+/// Reads a small file that only its audience may read.
+pub(super) fn read_secret(path: &Path, audience: Audience) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the open file, so that it is the file that is read whose mode is checked.
@@ -358,7 +385,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileErro
     if !meta.is_file() {
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
     }
-    if meta.mode() & 0o077 != 0 {
+    if meta.mode() & audience.forbidden() != 0 {
         return Err(KeyFileError::TooOpen { path: path.to_owned(), mode: meta.mode() & 0o7777 });
     }
     if meta.len() > LARGEST_FILE {

@@ -36,7 +36,10 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "bench", may_use: &[&["client", "wire"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "client", may_use: &[&["wire"], FORMATS, FLOOR] },
-    Room { name: "config", may_use: &[&["acme", "provisioner", "attestation", "limits"], FLOOR] },
+    Room {
+        name: "config",
+        may_use: &[&["acme", "authority", "provisioner", "attestation", "limits"], FLOOR],
+    },
     Room { name: "http", may_use: &[&["wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "wire", may_use: &[&["acme"], FORMATS, FLOOR] },
     Room { name: "service", may_use: &[ADAPTERS, CORE, FORMATS, FLOOR] },

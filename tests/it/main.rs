@@ -17,6 +17,7 @@ mod eab;
 mod ecosystems;
 mod flows;
 mod interop;
+mod keys;
 mod linters;
 mod operation;
 mod race;

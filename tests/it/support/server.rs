@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -101,6 +102,21 @@ impl Server {
         command.arg(format!("--nofile={limit}:{limit}")).arg(binary());
         server.serve_with(command);
         server
+    }
+
+    /// As [`Server::serve`], as another user if that is not this process's: everything is given to it.
+    pub fn serve_as(&mut self, user: u32) {
+        if fs::metadata("/proc/self").unwrap().uid() == user {
+            return self.serve();
+        }
+        process::output(Command::new("chown").arg("-R").arg(format!("{user}:{user}")).arg(self.home.path()));
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={user}"))
+            .arg(format!("--regid={user}"))
+            .arg("--clear-groups")
+            .arg(binary());
+        self.serve_with(command);
     }
 
     fn serve_with(&mut self, mut command: Command) {
