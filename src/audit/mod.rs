@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
 use crate::acme::identifier::Identifier;
+use crate::authority::blocked::Blocker;
 use crate::authority::certificate::Revoker;
 use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Requester;
 use crate::time::Timestamp;
+use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
 
 /// One event, as kept under its sequence number.
@@ -73,4 +75,8 @@ pub enum Event {
     AutoRenewalStopped { account: AccountId, order: OrderId, error: ErrorKind },
     /// The next certificate was refused; it is tried again, and recorded again when the reason changes.
     AutoRenewalRefused { account: AccountId, order: OrderId, error: ErrorKind },
+    /// A key was blocked.
+    KeyBlocked { key: KeyHash, by: Blocker },
+    /// The operator lifted that.
+    KeyUnblocked { key: KeyHash },
 }

@@ -77,6 +77,9 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
     require(oids.windows(2).all(|pair| pair[0] != pair[1]), "no extension is doubled")?;
     match grant.purpose() {
         Purpose::Leaf(names) => {
+            if grant.key() == issuer.signer().public_key() {
+                return Err(policy::KeyRefusal::Issuer.into());
+            }
             // Of the key in the certificate, which by now is the granted one.
             let key_type = KeyType::of(grant.key().key());
             require(grant.leaf().key_types.contains(key_type), "its key is of a granted type")?;

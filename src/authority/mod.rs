@@ -6,6 +6,7 @@
 //! nothing else.
 
 pub mod alternate;
+pub mod blocked;
 mod canonical;
 pub mod certificate;
 pub mod chain;

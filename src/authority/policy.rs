@@ -9,6 +9,9 @@ pub enum KeyRefusal {
     /// Size out of bounds.
     #[error("the RSA key has {0} bits: 2048 to 8192 are accepted")]
     RsaSize(usize),
+    /// The key that would sign it.
+    #[error("it is the issuer's own key")]
+    Issuer,
     /// No secret.
     #[error("{0}")]
     Weak(#[from] Weakness),

@@ -8,6 +8,7 @@ pub mod eab;
 mod error;
 mod founding;
 pub mod init;
+pub mod keys;
 mod running;
 pub mod serve;
 mod template;
@@ -56,6 +57,8 @@ pub enum Command {
     Acme(acme::Args),
     /// Keys for external account binding: who may register at a running CA
     Eab(eab::Args),
+    /// Blocked keys: which ones a running CA refuses to certify, and accounts to use
+    Keys(keys::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Print the version and what is built in
@@ -71,6 +74,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::CheckConfig(args) => check_config::run(&args, out),
         Command::Acme(args) => acme::run(&args, out),
         Command::Eab(args) => eab::run(&args, out),
+        Command::Keys(args) => keys::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::eab::Registration;
+use super::keys::unblocked;
 use super::sweep_accounts::{alive_until, first_use, noted};
 use super::{Error, Service, audited};
 use crate::acme::account::{Account, AccountDetails, AccountStatus, check_contacts};
@@ -180,6 +181,7 @@ impl Service {
         binding: Option<&UnverifiedMac>,
     ) -> Result<Option<Arc<KnownAccount>>, Error> {
         let now = self.now();
+        self.check_account_key(key.spki()).await?;
         let registration = match binding {
             Some(binding) => Some(self.registration(terms, binding, key, now).await?),
             None => None,
@@ -206,7 +208,7 @@ impl Service {
             Some(registration) => registration.counted(Batch::new(), &account, now),
             None => Batch::new(),
         };
-        let batch = batch
+        let batch = unblocked(batch, key.spki())
             .expect(Table::AccountKeys, row.clone(), Expect::Absent)
             .expect(Table::Accounts, *account.id.as_bytes(), Expect::Absent)
             .put(Table::AccountKeys, row, AccountKey(account.id).encode())
@@ -259,6 +261,7 @@ impl Service {
         if let Some(other) = self.account_of_key(terms, &key).await? {
             return Err(Error::KeyInUse(other.account.id));
         }
+        self.check_account_key(key.spki()).await?;
         let (id, now) = (known.account.id, self.now());
         let (old_row, new_row) =
             (key_row(&terms.name, &known.thumbprint), key_row(&terms.name, &key.thumbprint()));
@@ -269,7 +272,7 @@ impl Service {
             }
             let changed = Account { key: key.spki().key().clone(), ..account.clone() };
             let event = Event::AccountKeyChanged { account: id, thumbprint: key.thumbprint().0 };
-            let batch = Batch::new()
+            let batch = unblocked(Batch::new(), key.spki())
                 .expect(Table::AccountKeys, new_row.clone(), Expect::Absent)
                 .put(Table::AccountKeys, new_row, AccountKey(id).encode())
                 .delete(Table::AccountKeys, old_row);

@@ -60,7 +60,7 @@ impl Service {
         let identifier = authorization.identifier.clone();
         let (verdict, event) = match attestation::verify(object, &ask, policy, now) {
             Ok(attested) => {
-                let key = attested.key.fingerprint();
+                let key = attested.key.hash().0;
                 tracing::info!(%order, %identifier, format = attested.format.name(), "a device is attested");
                 loaded.order.details.attested.push(AttestedKey { slot: index, key });
                 let event = Event::AuthorizationValid { account, order, identifier, by: kind };

@@ -89,6 +89,7 @@ impl Service {
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, error.to_string()))?;
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
+        self.check_certifiable(csr.key()).await?;
         match self.issuer.signer().cost() {
             Cost::Quick => {
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;

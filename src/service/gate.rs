@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, audited};
+use super::{Error, audited, keys};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::authority::draft::{self, DraftError};
@@ -52,14 +52,19 @@ pub async fn issue(
     };
     let issued = signed.map_err(|error| Error::Internal(error.to_string()))?;
     let key = issued.serial.as_bytes().to_vec();
+    let subject = issued.grant().key().clone();
     let event =
         Event::CertificateIssued { serial: issued.serial, requester: issued.grant().requester().clone() };
-    let batch = audited(also(&issued), now, event)
+    let batch = keys::unblocked(audited(also(&issued), now, event), &subject)
         .expect(Table::Certificates, key.clone(), Expect::Absent)
         .put(Table::Certificates, key, issued.record(now).encode());
     match store.commit(batch).await? {
         CommitOutcome::Committed(_) => Ok(Gated::Issued(Box::new(issued))),
-        CommitOutcome::Conflict => Ok(Gated::Conflict),
+        CommitOutcome::Conflict => {
+            // Blocked behind the first look at it: for good, and not worth another try.
+            keys::refuse_blocked(store, &subject).await?;
+            Ok(Gated::Conflict)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod finalize;
 pub mod gate;
 pub mod health;
 mod keepers;
+pub mod keys;
 mod limits;
 pub mod new_authz;
 pub mod new_order;
@@ -35,7 +36,7 @@ pub mod sweep_accounts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -55,6 +56,7 @@ use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, Store, StoreError, Table};
 use crate::time::{Clock, Timestamp};
+use crate::x509::key_hash::KeyHash;
 
 /// Why a verb did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -125,6 +127,9 @@ pub struct Service {
     eab_locks: Locks,
     /// Of certificates that may be given again; taken behind an order's, never the other way round.
     reuse_locks: Locks,
+    /// Keys of this server's own certificate, the last ones first.
+    own_keys: Mutex<VecDeque<KeyHash>>,
+    any_blocked: keys::AnyBlocked,
     /// Authorizations under validation in this process, and by which challenge.
     validating: Running<(OrderId, u16), ChallengeKind>,
     /// Orders being signed in this process, behind a slow signer.
@@ -156,6 +161,8 @@ impl Service {
             order_locks: Locks::new(),
             eab_locks: Locks::new(),
             reuse_locks: Locks::new(),
+            own_keys: Mutex::default(),
+            any_blocked: keys::AnyBlocked::default(),
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),

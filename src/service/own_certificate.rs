@@ -12,6 +12,7 @@ impl Service {
     /// Issues a certificate for `names` and a key that only this process knows.
     pub async fn issue_own(&self, names: &[Identifier], key: Spki) -> Result<Issued, Error> {
         let now = self.now();
+        self.note_own_key(&key);
         let grant = own::grant(names, key);
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, |_| Batch::new()).await? {
             Gated::Issued(issued) => Ok(*issued),

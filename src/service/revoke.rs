@@ -6,6 +6,7 @@ use super::renewal::content;
 use super::{Error, Service, audited};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
+use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{CertificateRecord, Revocation, Revoker};
 use crate::id::AccountId;
 use crate::jose::jwk::Jwk;
@@ -13,6 +14,7 @@ use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
 
 /// Who signed the request.
@@ -25,7 +27,10 @@ pub enum Asker<'a> {
 
 /// Reasons that a subscriber may give (RFC 5280 §5.3.1): unspecified, keyCompromise,
 /// affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn.
-const REASONS: [u8; 6] = [0, 1, 3, 4, 5, 9];
+const REASONS: [u8; 6] = [0, KEY_COMPROMISE, 3, 4, 5, 9];
+
+/// Whoever gives this reason has the key blocked in the same commit (RFC 8555 §7.6).
+const KEY_COMPROMISE: u8 = 1;
 
 impl Service {
     /// Revokes a certificate of ours.
@@ -69,6 +74,12 @@ impl Service {
             key,
             record.encode(),
         );
+        let batch = match reason {
+            Some(KEY_COMPROMISE) => {
+                self.blocked_by(batch, KeyHash::of(&spki), Blocker::Revocation(serial), now).await?
+            }
+            Some(_) | None => batch,
+        };
         let event = Event::CertificateRevoked { serial, by: by.clone(), reason };
         match self.store.commit(audited(batch, now, event)).await? {
             CommitOutcome::Committed(_) => {

@@ -13,6 +13,7 @@ use crate::acme::account::{Account, AccountDetails};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
+use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::eab::EabKey;
@@ -190,6 +191,11 @@ pub struct ReusableCertificate {
 
 impl Record for ReusableCertificate {
     const KIND: &'static str = "reusable certificate";
+    const VERSION: u8 = 1;
+}
+
+impl Record for BlockedKey {
+    const KIND: &'static str = "blocked key";
     const VERSION: u8 = 1;
 }
 

@@ -77,6 +77,8 @@ tables! {
     /// Account and everything that decides over a certificate → the one that may be given again. Goes
     /// with the order that it was issued for.
     Reuse = "reuse",
+    /// SHA-256 of a SubjectPublicKeyInfo → that nobody is to use that key. There as long as it is blocked.
+    BlockedKeys = "blocked_keys",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -73,6 +73,49 @@ pub struct EabKeys {
     pub next: Option<String>,
 }
 
+/// `POST /v1/blocked-keys`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockKeys {
+    /// SHA-256 of each key's SubjectPublicKeyInfo, 64 hexadecimal digits.
+    pub keys: Vec<String>,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// Answer to `POST /v1/blocked-keys`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysBlocked {
+    /// Blocked now.
+    pub blocked: usize,
+    /// Blocked before; they keep their reason.
+    pub known: usize,
+}
+
+/// One blocked key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedKey {
+    /// SHA-256 of its SubjectPublicKeyInfo, hexadecimal.
+    pub key: String,
+    /// When it was blocked.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+    /// The certificate whose revocation blocked it; absent if the operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// `GET /v1/blocked-keys`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedKeys {
+    /// One page.
+    pub keys: Vec<BlockedKey>,
+    /// If there may be more: what to ask for as `?after=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// RFC 9457.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -2,10 +2,12 @@
 
 pub mod csr;
 pub mod der;
+pub mod key_hash;
 pub mod pem;
 pub mod permanent;
 pub mod serial;
 pub mod spki;
+pub mod subject_key;
 pub mod weak;
 
 /// The address in an iPAddress name (RFC 5280 §4.2.1.6): 4 or 16 bytes.

@@ -1,11 +1,11 @@
 //! Public keys as SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), parsed once.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::der;
+use super::key_hash::KeyHash;
 
 /// A public key of a kind we know, together with its DER.
 #[derive(Clone, PartialEq, Eq)]
@@ -98,10 +98,8 @@ impl Spki {
     }
 
     /// SHA-256 over the DER: what key blocks and inventories compare.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, &self.der).as_ref());
-        out
+    pub fn hash(&self) -> KeyHash {
+        KeyHash::of(&self.der)
     }
 
     /// The key in the form that aws-lc-rs verifies with; fails if the key is not valid.

@@ -10,6 +10,7 @@
 mod abuse;
 mod architecture;
 mod bench;
+mod blocked_keys;
 mod cli;
 mod conformance;
 mod crash;

@@ -5,6 +5,7 @@
 //! are in [`crate::wire::admin`], and what it does is a verb of the service.
 
 mod eab;
+mod keys;
 mod problem;
 mod routes;
 pub mod socket;
@@ -51,7 +52,8 @@ where
     let (head, body) = request.into_parts();
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
     let query = head.uri.query();
-    if query.is_some() && (resource, &head.method) != (Resource::EabKeys, &Method::GET) {
+    let pages = matches!(resource, Resource::EabKeys | Resource::BlockedKeys) && head.method == Method::GET;
+    if query.is_some() && !pages {
         return Err(Failure::Malformed("query: this resource takes none".into()));
     }
     match (resource, &head.method) {
@@ -60,6 +62,11 @@ where
         (Resource::EabKeys, _) => Err(Failure::Method("GET, POST")),
         (Resource::EabRevocation(kid), &Method::POST) => eab::revoke(app, kid).await,
         (Resource::EabRevocation(_), _) => Err(Failure::Method("POST")),
+        (Resource::BlockedKeys, &Method::GET) => keys::list(app, query).await,
+        (Resource::BlockedKeys, &Method::POST) => keys::block(app, read(&head.headers, body).await?).await,
+        (Resource::BlockedKeys, _) => Err(Failure::Method("GET, POST")),
+        (Resource::Unblocking(key), &Method::POST) => keys::unblock(app, key).await,
+        (Resource::Unblocking(_), _) => Err(Failure::Method("POST")),
     }
 }
 

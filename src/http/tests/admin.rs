@@ -19,14 +19,14 @@ use crate::service::eab::PAGE;
 use crate::service::stand::{Fault, Stand};
 use crate::wire::admin::{CreatedEabKey, EabKey, EabKeys, Problem};
 
-struct Running {
+pub(super) struct Running {
     _home: tempfile::TempDir,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-fn serve(stand: &Stand) -> Running {
+pub(super) fn serve(stand: &Stand) -> Running {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("admin.sock");
     let (stop, stopping) = watch::channel(false);
@@ -66,7 +66,7 @@ impl Running {
     }
 }
 
-fn refused<T>(result: Result<T, AdminError>) -> Problem {
+pub(super) fn refused<T>(result: Result<T, AdminError>) -> Problem {
     match result.map(drop) {
         Err(AdminError::Refused(problem)) => problem,
         other => panic!("{other:?}"),

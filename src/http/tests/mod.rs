@@ -10,6 +10,7 @@ mod envelope;
 mod faults;
 mod field;
 mod flow;
+mod keys;
 mod kinds;
 mod limits;
 mod listener;

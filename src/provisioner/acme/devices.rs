@@ -52,7 +52,7 @@ pub(super) fn check_keys(order: &Order, csr: &Csr) -> Result<(), Refusal> {
             let detail = format!("no key was attested for {device} in this order");
             return Err(Refusal::unauthorized(detail));
         };
-        if fingerprint.get_or_insert_with(|| csr.key().fingerprint()) != attested {
+        if fingerprint.get_or_insert_with(|| csr.key().hash().0) != attested {
             let detail = format!("the CSR's key is not the one that was attested for {device}");
             return Err(Refusal::new(ErrorKind::BadCsr, detail));
         }

@@ -22,10 +22,12 @@ use crate::acme::renewal::CertId;
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
+use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Replacement, Revocation, Revoker};
 use crate::id::EabKid;
 use crate::provisioner::Requester;
 use crate::provisioner::eab::EabSecret;
+use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -282,6 +284,11 @@ fn samples() -> Vec<Sample> {
                 None,
             ),
         ),
+        sample(
+            "operator",
+            BlockedKey { at: T0, reason: "found in a “repository”".into(), by: Blocker::Operator },
+        ),
+        sample("revocation", BlockedKey { at: T0, reason: String::new(), by: Blocker::Revocation(serial()) }),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
         sample("key", AccountKey(account_id())),
@@ -422,6 +429,8 @@ fn samples() -> Vec<Sample> {
             "auto-renewal-refused",
             Event::AutoRenewalRefused { account, order, error: ErrorKind::RejectedIdentifier },
         ),
+        ("key-blocked", Event::KeyBlocked { key: KeyHash([0x5b; 32]), by: Blocker::Operator }),
+        ("key-unblocked", Event::KeyUnblocked { key: KeyHash([0x5b; 32]) }),
     ];
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));
@@ -507,7 +516,7 @@ proptest! {
         for bytes in [bytes.clone(), [&[1], &bytes[..]].concat(), [&[2], &bytes[..]].concat()] {
             let _ = (Account::decode(&bytes), Order::decode(&bytes), CertificateRecord::decode(&bytes));
             let _ = (AuditRecord::decode(&bytes), AccountKey::decode(&bytes), HeldAuthorization::decode(&bytes));
-            let _ = (EabKey::decode(&bytes), EabUses::decode(&bytes));
+            let _ = (EabKey::decode(&bytes), EabUses::decode(&bytes), BlockedKey::decode(&bytes));
         }
     }
 
