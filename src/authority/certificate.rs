@@ -1,13 +1,16 @@
 //! Issued certificates as the inventory keeps them.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::lint::identifier_of;
 use crate::acme::identifier::Identifier;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Requester;
 use crate::time::Timestamp;
+use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
 
 /// A certificate in the inventory. Its names, serial and the rest are in the DER; here is what is
@@ -37,6 +40,42 @@ pub struct CertificateDetails {
     pub replaced_by: Option<Replacement>,
     /// The ACME profile that it was issued under.
     pub profile: Option<String>,
+    /// Where it came from and what for.
+    pub provenance: Provenance,
+}
+
+/// Where an issuance came from, besides its requester. Grows at its end only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Who sent the request; none if this server acted by itself, or went on after a crash with what a
+    /// slow signer had not signed yet.
+    pub client: Option<Client>,
+    /// The key that the account is bound to.
+    pub eab: Option<EabKid>,
+    /// The certificate that it replaces, as the client said (RFC 9773 §5).
+    pub replaces: Option<Serial>,
+}
+
+/// The sender of a request, as the inventory keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its address; behind a proxy, the proxy's.
+    pub address: IpAddr,
+    /// Its User-Agent: printable ASCII, at most [`Client::MAX_AGENT`] bytes; empty if it sent none.
+    pub user_agent: String,
+}
+
+impl Client {
+    /// Bytes kept of a User-Agent.
+    pub const MAX_AGENT: usize = 120;
+
+    /// From what came over the wire: an IPv4 address in IPv6 clothes is one, and of the User-Agent only so
+    /// much is kept, with `?` for whatever does not print.
+    pub fn new(address: IpAddr, user_agent: &[u8]) -> Self {
+        let printable = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '?' };
+        let user_agent = user_agent.iter().take(Self::MAX_AGENT).map(printable).collect();
+        Self { address: address.to_canonical(), user_agent }
+    }
 }
 
 /// That an order was opened to replace a certificate.
@@ -56,6 +95,8 @@ pub struct Content {
     pub not_before: Timestamp,
     /// Its names and addresses.
     pub identifiers: Vec<Identifier>,
+    /// The SHA-256 of its SubjectPublicKeyInfo.
+    pub key_hash: KeyHash,
 }
 
 impl CertificateRecord {
@@ -66,7 +107,8 @@ impl CertificateRecord {
         let names = parsed.subject_alternative_name().ok()?;
         let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
         let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>()?;
-        Some(Content { not_before: Timestamp::from_secs(not_before), identifiers })
+        let key_hash = KeyHash::of(parsed.public_key().raw);
+        Some(Content { not_before: Timestamp::from_secs(not_before), identifiers, key_hash })
     }
 }
 
@@ -90,4 +132,20 @@ pub enum Revoker {
     Authorized(AccountId),
     /// The holder of its private key.
     Key,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_is_bounded_and_printable() {
+        let of = |text: &[u8]| Client::new([10, 0, 0, 1].into(), text).user_agent;
+        assert_eq!(of(b"lego/4.20 (linux)"), "lego/4.20 (linux)");
+        assert_eq!(of(b""), "");
+        assert_eq!(of(b"a\x1b[31m\xff\n\x7f"), "a?[31m???");
+        assert_eq!(of(&[b'x'; 5000]).len(), Client::MAX_AGENT);
+        let mapped = Client::new("::ffff:10.0.0.1".parse().unwrap(), b"");
+        assert_eq!(mapped.address, IpAddr::from([10, 0, 0, 1]));
+    }
 }

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
-use super::certificate::{CertificateDetails, CertificateRecord};
+use super::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use super::issuer::Issuer;
 use super::lint::Linted;
 use super::signer::{Cost, SignError, SignatureAlgorithm};
@@ -33,8 +33,13 @@ impl Issued {
         &self.grant
     }
 
+    /// The key identifier of its issuer.
+    pub fn issuer(&self) -> &[u8; 20] {
+        &self.issuer
+    }
+
     /// Its row of the inventory.
-    pub fn record(&self, now: Timestamp) -> CertificateRecord {
+    pub fn record(&self, provenance: Provenance, now: Timestamp) -> CertificateRecord {
         CertificateRecord {
             der: self.der.clone(),
             issuer: self.issuer,
@@ -43,8 +48,9 @@ impl Issued {
             not_after: self.not_after,
             revocation: None,
             details: CertificateDetails {
+                replaced_by: None,
                 profile: self.grant.profile().map(str::to_owned),
-                ..CertificateDetails::default()
+                provenance,
             },
         }
     }

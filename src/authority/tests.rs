@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rcgen::SigningKey;
 
+use super::certificate::Provenance;
 use super::draft::{Draft, draft};
 use super::issuer::{Issuer, IssuerError};
 use super::sign::{Issued, self_test, sign};
@@ -213,7 +214,7 @@ fn the_inventory_row_is_the_certificate() {
     let grant = Ask::new(&["a.test"]).grant(&p256(), T0);
     let requester = grant.requester().clone();
     let issued = issue(grant, &issuer, T0);
-    let record = issued.record(T0);
+    let record = issued.record(Provenance::default(), T0);
     assert_eq!((record.der, record.issuer), (issued.der, *issuer.key_id()));
     assert_eq!((record.requester, record.issued, record.not_after), (requester, T0, T0 + DAY));
     assert_eq!(record.revocation, None);

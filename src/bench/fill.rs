@@ -17,14 +17,14 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, Slot};
 use crate::audit::{AuditRecord, Event};
-use crate::authority::certificate::CertificateRecord;
+use crate::authority::certificate::{CertificateRecord, Client, Provenance};
 use crate::authority::{draft, lint, sign};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::provisioner::{Requester, own};
 use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
-use crate::storage::{Batch, CommitOutcome, Store, Table};
+use crate::storage::{Batch, CommitOutcome, Store, Table, inventory};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 use crate::x509::spki::{PublicKey, Spki};
@@ -32,7 +32,7 @@ use crate::x509::spki::{PublicKey, Spki};
 /// A store with more certificates than this is in use, and not ours to fill.
 const IN_USE: usize = 100;
 /// Issuances in one batch.
-const BATCH: u64 = 150;
+const BATCH: u64 = 90;
 /// Batches under way.
 const CALLERS: u64 = 4;
 /// Accounts that the certificates belong to.
@@ -105,9 +105,10 @@ struct Maker {
     now: Timestamp,
     /// A true certificate of a throw-away issuer.
     sample: CertificateRecord,
-    /// Where its public key begins, and its serial.
+    /// Where its public key begins, its serial, and its name.
     key: usize,
     serial: usize,
+    name: usize,
     /// Where its accounts' ids differ.
     accounts: [u8; 8],
     entropy: SystemEntropy,
@@ -128,13 +129,16 @@ impl Maker {
         let drafted = draft::draft(grant, &issuer, entropy.bytes(), now).map_err(failed)?;
         let linted = lint::lint(drafted, &issuer).map_err(failed)?;
         let issued = sign::sign(linted, &issuer).map_err(failed)?;
-        let sample = issued.record(now);
+        let client = Client::new([10, 0, 0, 1].into(), b"lego/4.20 (linux)");
+        let provenance = Provenance { client: Some(client), ..Provenance::default() };
+        let sample = issued.record(provenance, now);
         let place = |part: &[u8]| {
             let found = sample.der.windows(part.len()).position(|window| window == part);
             found.ok_or_else(|| failed("the sample certificate lacks a part of its own"))
         };
         let (key, serial) = (place(&point)? + 1, place(issued.serial.as_bytes())?);
-        Ok(Self { now, key, serial, sample, accounts: entropy.bytes(), entropy: system })
+        let name = place(names[0].order_value().as_bytes())?;
+        Ok(Self { now, key, serial, name, sample, accounts: entropy.bytes(), entropy: system })
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -202,6 +206,8 @@ impl Maker {
         let mut der = self.sample.der.clone();
         der[self.serial..][..Serial::LEN].copy_from_slice(serial.as_bytes());
         der[self.key..][..POINT].copy_from_slice(&self.random::<POINT>());
+        let named = name(n);
+        der[self.name..][..named.len()].copy_from_slice(named.as_bytes());
         let signature = der.len() - POINT;
         der[signature..].copy_from_slice(&self.random::<POINT>());
         let requester =
@@ -218,6 +224,9 @@ impl Maker {
             .append(Table::Audit, AuditRecord { at: issued, event: proved }.encode())
             .append(Table::Audit, AuditRecord { at: issued, event: signed }.encode())
             .put(Table::Certificates, *serial.as_bytes(), record.encode());
+        for row in inventory::rows_of_record(&serial, &record).map_err(failed)? {
+            batch = batch.put(Table::CertificateIndex, row, Vec::new());
+        }
         if id.purge() > self.now {
             let held = HeldAuthorization { order: id, index: 0, expires: proof.expires, subdomains: false };
             batch = batch.put(Table::Grants, held_row(order.account, &proof.identifier), held.encode()).put(
@@ -230,8 +239,9 @@ impl Maker {
     }
 }
 
+/// All of one length, to stand in the same place of the same certificate.
 fn name(n: u64) -> String {
-    format!("n{n}-host.fill.test")
+    format!("n{n:010}-host.fill.test")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::CliError;
-use super::running::Target;
+use super::running::{Target, json};
 use crate::config::units::parse_duration;
 use crate::id::EabKid;
 use crate::provisioner::eab::{LIFETIMES, MAX_USES};
@@ -213,12 +213,6 @@ fn revoke(args: &Revoke, out: &mut dyn Write) -> Result<(), CliError> {
          Certificates that they have stay valid until they expire or are revoked.",
         key.kid, key.uses
     )?;
-    Ok(())
-}
-
-fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
-    writeln!(out, "{text}")?;
     Ok(())
 }
 

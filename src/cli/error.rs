@@ -74,8 +74,8 @@ pub enum CliError {
     /// A running CA could not be reached, or said no.
     #[error("{error}")]
     Admin {
-        /// Its configuration.
-        file: PathBuf,
+        /// Its configuration, if it was found by that.
+        file: Option<PathBuf>,
         /// Why.
         error: AdminError,
     },
@@ -132,7 +132,7 @@ impl CliError {
                 error,
             )))) => after_store(error)?.to_owned(),
             Self::WhichCa => "give --config FILE or --dir DIR of a running one".to_owned(),
-            Self::Admin { file, error: AdminError::NotRunning(_) } => format!(
+            Self::Admin { file: Some(file), error: AdminError::NotRunning(_) } => format!(
                 "start it, then run this again: mayfly serve --config {} (or `mayfly dev`, for a CA that it made)",
                 shell_word(file)
             ),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hyper::Method;
 
 use super::CliError;
-use super::running::Target;
+use super::running::{Target, json};
 use crate::authority::blocked::check_reason;
 use crate::service::keys::MOST_AT_ONCE;
 use crate::wire::admin::{BlockKeys, BlockedKey, BlockedKeys, KeysBlocked};
@@ -251,12 +251,6 @@ fn unblock(args: &Unblock, out: &mut dyn Write) -> Result<(), CliError> {
         return json(out, &lifted);
     }
     writeln!(out, "Unblocked {}, which was blocked since {}: {}", lifted.key, lifted.at, lifted.reason)?;
-    Ok(())
-}
-
-fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
-    writeln!(out, "{text}")?;
     Ok(())
 }
 

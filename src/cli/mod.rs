@@ -2,6 +2,7 @@
 
 pub mod acme;
 pub mod bench;
+pub mod certs;
 pub mod check_config;
 pub mod dev;
 pub mod eab;
@@ -59,6 +60,8 @@ pub enum Command {
     Eab(eab::Args),
     /// Blocked keys: which ones a running CA refuses to certify, and accounts to use
     Keys(keys::Args),
+    /// The inventory of a running CA: every certificate and what is known of it
+    Certs(certs::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Print the version and what is built in
@@ -75,6 +78,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Acme(args) => acme::run(&args, out),
         Command::Eab(args) => eab::run(&args, out),
         Command::Keys(args) => keys::run(&args, out),
+        Command::Certs(args) => certs::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
     }

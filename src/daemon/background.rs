@@ -47,6 +47,8 @@ pub(super) fn start(
     tasks
         .spawn(supervised("sweep of accounts", PAUSE, move || sweep_accounts(it.clone(), account_retention)));
     let it = service.clone();
+    tasks.spawn(supervised("certificate index", PAUSE, move || build_index(it.clone())));
+    let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
 }
@@ -139,6 +141,21 @@ async fn sweep_accounts(service: Arc<Service>, retention: Duration) {
             Ok(_) => ACCOUNTS,
             Err(error) => {
                 tracing::warn!(%error, "sweeping unused accounts failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Gives certificates from before there was an index their rows, once, so slowly that requests go first.
+async fn build_index(service: Arc<Service>) {
+    loop {
+        let pause = match service.build_index().await {
+            Ok(true) => BUSY,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "indexing certificates failed; trying on");
                 IDLE
             }
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::gate::{self, Gated};
+use crate::authority::certificate::Provenance;
 use crate::authority::issuer::Issuer;
 use crate::authority::sign::Issued;
 use crate::authority::signer::Signer;
@@ -85,7 +86,7 @@ async fn issue(
     grant: Grant,
     now: Timestamp,
 ) -> Result<Issued, Error> {
-    match gate::issue(store, entropy, issuer, grant, now, |_| Batch::new()).await? {
+    match gate::issue(store, entropy, issuer, grant, now, Provenance::default(), |_| Batch::new()).await? {
         Gated::Issued(issued) => Ok(*issued),
         Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
     }

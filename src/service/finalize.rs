@@ -19,6 +19,7 @@ use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{AuthorizationStatus, Finish, Order, OrderStatus, Slot};
 use crate::audit::Event;
+use crate::authority::certificate::{Client, Provenance};
 use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
@@ -49,6 +50,21 @@ fn names_of(order: &Order) -> String {
     names.join(",")
 }
 
+/// Who sends a request: what its limits count by, and what the inventory keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Where it comes from.
+    pub source: Source,
+    /// Who, as far as it is known.
+    pub client: Option<Client>,
+}
+
+impl From<Source> for Caller {
+    fn from(source: Source) -> Self {
+        Self { source, client: None }
+    }
+}
+
 impl Service {
     /// Finalizes an order of the account's with a DER-encoded CSR.
     pub async fn finalize(
@@ -57,8 +73,9 @@ impl Service {
         account: AccountId,
         id: OrderId,
         csr: &[u8],
-        from: Source,
+        by: impl Into<Caller>,
     ) -> Result<LoadedOrder, Error> {
+        let Caller { source: from, client } = by.into();
         let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_ordered(terms, account, id).await?;
@@ -67,7 +84,7 @@ impl Service {
             Finish::Issued { csr: known, .. } if *known == csr_digest(csr) => return Ok(loaded),
             Finish::Processing(known) if known == csr => {
                 drop(guard);
-                self.resume_finalize(id);
+                self.resume_finalize(id, client);
                 return Ok(loaded);
             }
             Finish::Renewing(state) if state.csr == csr => return Ok(loaded),
@@ -93,7 +110,7 @@ impl Service {
         match self.issuer.signer().cost() {
             Cost::Quick => {
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;
-                let issued = self.issue_order(terms, loaded, &csr).await?;
+                let issued = self.issue_order(terms, loaded, &csr, client).await?;
                 one.used();
                 Ok(issued)
             }
@@ -108,7 +125,7 @@ impl Service {
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
                 one.used();
                 drop(guard);
-                if let Some(work) = self.resume_finalize(id) {
+                if let Some(work) = self.resume_finalize(id, client) {
                     let _ = tokio::time::timeout(PATIENCE, work).await;
                 }
                 self.load_own_order(terms, account, id).await
@@ -117,7 +134,13 @@ impl Service {
     }
 
     /// Signs and commits, if order and account are still as they were read.
-    async fn issue_order(&self, terms: &Terms, loaded: LoadedOrder, csr: &Csr) -> Result<LoadedOrder, Error> {
+    async fn issue_order(
+        &self,
+        terms: &Terms,
+        loaded: LoadedOrder,
+        csr: &Csr,
+        client: Option<Client>,
+    ) -> Result<LoadedOrder, Error> {
         // One time for all that is decided: a proof that runs out between two looks at the clock would
         // hold by the one and be signed for by the other.
         let now = self.now();
@@ -144,6 +167,11 @@ impl Service {
             self.limits.close(given.order.account.as_bytes(), terms.order_ttl, given.order.created, now);
             return Ok(given);
         }
+        let provenance = Provenance {
+            client,
+            eab: eab.map(|key| key.kid),
+            replaces: order.details.replaces.map(|old| old.serial),
+        };
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };
             order.details.reuse_row = twin.as_ref().map(|twin| twin.digest);
@@ -160,7 +188,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
+        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
                 self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
                 tracing::info!(
@@ -254,12 +282,17 @@ impl Service {
         }
     }
 
-    /// Goes on with an order committed as processing, if nobody is at it.
-    pub(super) fn resume_finalize(self: &Arc<Self>, id: OrderId) -> Option<tokio::task::JoinHandle<()>> {
+    /// Goes on with an order committed as processing, if nobody is at it. `client` is who asked, where that
+    /// is still known.
+    pub(super) fn resume_finalize(
+        self: &Arc<Self>,
+        id: OrderId,
+        client: Option<Client>,
+    ) -> Option<tokio::task::JoinHandle<()>> {
         let claim = self.finishing.claim(id, ())?;
         let service = self.clone();
         Some(tokio::spawn(async move {
-            if let Err(error) = service.finish_processing(id).await {
+            if let Err(error) = service.finish_processing(id, client).await {
                 tracing::warn!(order = %id, %error, "an accepted order could not be finished yet");
             }
             drop(claim);
@@ -268,13 +301,13 @@ impl Service {
 
     /// Without the order's lock, which others would wait for as long as the signer takes: the claim
     /// keeps a second one away, and a change meanwhile shows as a conflict, to begin anew from.
-    async fn finish_processing(&self, id: OrderId) -> Result<(), Error> {
+    async fn finish_processing(&self, id: OrderId, client: Option<Client>) -> Result<(), Error> {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
         let issued = match (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner)) {
             // Accepted a while ago, perhaps by a process that is no more.
             (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
-                Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr).await {
+                Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr, client).await {
                     // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
                     Err(busy @ Error::Busy(_)) => {
                         self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))

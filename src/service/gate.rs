@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Error, audited, keys};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
+use crate::authority::certificate::Provenance;
 use crate::authority::draft::{self, DraftError};
 use crate::authority::issuer::Issuer;
 use crate::authority::lint::{self, LintError};
@@ -17,7 +18,7 @@ use crate::authority::signer::Cost;
 use crate::entropy::Entropy;
 use crate::provisioner::Grant;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, CommitOutcome, Expect, Store, Table};
+use crate::storage::{Batch, CommitOutcome, Expect, Store, Table, inventory};
 use crate::time::Timestamp;
 
 /// How an issuance ended, when it did not fail.
@@ -29,14 +30,15 @@ pub enum Gated {
     Conflict,
 }
 
-/// Issues the certificate that `grant` permits. `also` adds the asking verb's own checks and
-/// changes to the one batch.
+/// Issues the certificate that `grant` permits. `provenance` goes to the inventory with it, and `also`
+/// adds the asking verb's own checks and changes to the one batch.
 pub async fn issue(
     store: &dyn Store,
     entropy: &dyn Entropy,
     issuer: &Arc<Issuer>,
     grant: Grant,
     now: Timestamp,
+    provenance: Provenance,
     also: impl FnOnce(&Issued) -> Batch,
 ) -> Result<Gated, Error> {
     let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
@@ -57,7 +59,10 @@ pub async fn issue(
         Event::CertificateIssued { serial: issued.serial, requester: issued.grant().requester().clone() };
     let batch = keys::unblocked(audited(also(&issued), now, event), &subject)
         .expect(Table::Certificates, key.clone(), Expect::Absent)
-        .put(Table::Certificates, key, issued.record(now).encode());
+        .put(Table::Certificates, key, issued.record(provenance, now).encode());
+    let batch = inventory::rows_of_issued(&issued)
+        .into_iter()
+        .fold(batch, |batch, row| batch.put(Table::CertificateIndex, row, Vec::new()));
     match store.commit(batch).await? {
         CommitOutcome::Committed(_) => Ok(Gated::Issued(Box::new(issued))),
         CommitOutcome::Conflict => {

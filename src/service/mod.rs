@@ -13,6 +13,7 @@ pub mod eab;
 pub mod finalize;
 pub mod gate;
 pub mod health;
+pub mod inventory;
 mod keepers;
 pub mod keys;
 mod limits;
@@ -136,6 +137,8 @@ pub struct Service {
     finishing: Running<OrderId, ()>,
     slots: Arc<slots::Slots>,
     limits: Limiter,
+    /// How far the certificate index is; nothing once it is complete. Until it is known, it is not.
+    index: Mutex<Option<inventory::Indexed>>,
 }
 
 impl Service {
@@ -166,6 +169,7 @@ impl Service {
             validating: Running::default(),
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),
+            index: Mutex::new(Some(inventory::Indexed::default())),
         }
     }
 

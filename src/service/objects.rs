@@ -105,7 +105,7 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let loaded = self.load_ordered(terms, account, id).await?;
         if matches!(loaded.order.finish, Finish::Processing(_)) {
-            self.resume_finalize(id);
+            self.resume_finalize(id, None);
         }
         Ok(loaded)
     }

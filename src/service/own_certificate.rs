@@ -3,6 +3,7 @@
 use super::gate::{self, Gated};
 use super::{Error, Service};
 use crate::acme::identifier::Identifier;
+use crate::authority::certificate::Provenance;
 use crate::authority::sign::Issued;
 use crate::provisioner::own;
 use crate::storage::Batch;
@@ -14,7 +15,17 @@ impl Service {
         let now = self.now();
         self.note_own_key(&key);
         let grant = own::grant(names, key);
-        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, |_| Batch::new()).await? {
+        match gate::issue(
+            &*self.store,
+            &*self.entropy,
+            &self.issuer,
+            grant,
+            now,
+            Provenance::default(),
+            |_| Batch::new(),
+        )
+        .await?
+        {
             Gated::Issued(issued) => Ok(*issued),
             Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
         }

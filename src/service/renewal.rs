@@ -23,7 +23,7 @@ use crate::x509::serial::Serial;
 
 /// A certificate that an order is to replace, as it was read.
 pub(super) struct Predecessor {
-    serial: Serial,
+    pub(super) serial: Serial,
     record: CertificateRecord,
     version: Version,
 }

@@ -72,7 +72,7 @@ impl Service {
         let now = self.now();
         match (&order.finish, order.status(now)) {
             (Finish::Processing(_), _) => {
-                if let Some(work) = self.resume_finalize(id) {
+                if let Some(work) = self.resume_finalize(id, None) {
                     resumed.finalizations += 1;
                     // One after the other: the signer is slow, and clients ask it too.
                     let _ = work.await;

@@ -13,7 +13,7 @@ use crate::jose::jwk::Jwk;
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::storage::{Batch, CommitOutcome, Expect, Table, inventory};
 use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
 
@@ -69,11 +69,10 @@ impl Service {
         }
         record.revocation = Some(Revocation { at: now, reason, by: by.clone() });
         let key = *serial.as_bytes();
-        let batch = Batch::new().expect(Table::Certificates, key, Expect::Is(row.version)).put(
-            Table::Certificates,
-            key,
-            record.encode(),
-        );
+        let batch = Batch::new()
+            .expect(Table::Certificates, key, Expect::Is(row.version))
+            .put(Table::Certificates, key, record.encode())
+            .put(Table::CertificateIndex, inventory::revoked_row(&serial), Vec::new());
         let batch = match reason {
             Some(KEY_COMPROMISE) => {
                 self.blocked_by(batch, KeyHash::of(&spki), Blocker::Revocation(serial), now).await?

@@ -21,9 +21,9 @@ use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::{Finish, Order, name_of};
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::audit::Event;
-use crate::authority::certificate::CertificateRecord;
+use crate::authority::certificate::{CertificateRecord, Provenance};
 use crate::authority::sign::Issued;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Grant;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::Record;
@@ -128,7 +128,7 @@ impl Service {
             let due = state.due(agreed, now);
             return self.store_renewal(&loaded, state, due, batch).await;
         }
-        self.issue_period(&loaded, &state, period.index, grant, batch, now).await
+        self.issue_period(&loaded, &state, period.index, (grant, eab.map(|key| key.kid)), batch, now).await
     }
 
     /// Signs one certificate of a series; the order is due again for the next one.
@@ -137,7 +137,7 @@ impl Service {
         loaded: &LoadedOrder,
         state: &Renewing,
         index: u64,
-        grant: Grant,
+        (grant, eab): (Grant, Option<EabKid>),
         batch: Batch,
         now: Timestamp,
     ) -> Result<LoadedOrder, Error> {
@@ -147,6 +147,8 @@ impl Service {
             None => self.replaced(id, loaded.order.details.replaces).await?,
             Some(_) => None,
         };
+        let replaces = replaced.as_ref().map(|predecessor| predecessor.serial);
+        let provenance = Provenance { client: None, eab, replaces };
         let mut next = None;
         let also = |issued: &Issued| {
             let current = Some(Current { index, serial: issued.serial, not_after: issued.not_after });
@@ -160,7 +162,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, also).await? {
+        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %loaded.order.account, index,

@@ -13,8 +13,9 @@ use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
 use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
 use crate::storage::limits::MAX_OPS;
-use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
+use crate::storage::{Batch, CommitOutcome, Expect, Table, Version, inventory};
 use crate::time::Timestamp;
+use crate::x509::serial::Serial;
 
 /// Rows looked at in one step.
 const STEP: usize = 256;
@@ -44,6 +45,9 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// Rows of other tables, whose content is in their keys, that go with a row.
+type Along = Vec<(Table, Vec<u8>)>;
+
 /// One step over one table in the making.
 #[derive(Default)]
 struct Step {
@@ -66,13 +70,21 @@ impl Service {
         cursors.at = now;
         let orders = self.sweep_orders(&mut cursors.orders, now).await?;
         let certificates = self
-            .sweep_rows(Table::Certificates, &mut cursors.certificates, |value| {
-                Ok(CertificateRecord::decode(value)?.not_after + retention <= now)
+            .sweep_rows(Table::Certificates, &mut cursors.certificates, |key, value| {
+                let record = CertificateRecord::decode(value)?;
+                if record.not_after + retention > now {
+                    return Ok(None);
+                }
+                // One whose certificate does not parse never had any.
+                let rows = Serial::from_bytes(key)
+                    .and_then(|serial| inventory::rows_of_record(&serial, &record).ok());
+                let rows = rows.unwrap_or_default().into_iter();
+                Ok(Some(rows.map(|row| (Table::CertificateIndex, row)).collect()))
             })
             .await?;
         let audit = self
-            .sweep_rows(Table::Audit, &mut cursors.audit, |value| {
-                Ok(AuditRecord::decode(value)?.at + retention <= now)
+            .sweep_rows(Table::Audit, &mut cursors.audit, |_, value| {
+                Ok((AuditRecord::decode(value)?.at + retention <= now).then(Vec::new))
             })
             .await?;
         Ok(Swept {
@@ -146,22 +158,31 @@ impl Service {
         Ok(rows)
     }
 
+    /// Deletes the rows from the front of a table for as long as `gone` says so, and with each what it says
+    /// goes along.
     async fn sweep_rows(
         &self,
         table: Table,
         cursor: &mut Option<Vec<u8>>,
-        gone: impl Fn(&[u8]) -> Result<bool, Error>,
+        gone: impl Fn(&[u8], &[u8]) -> Result<Option<Along>, Error>,
     ) -> Result<Swept, Error> {
         let rows = self.store.scan(table, &[], cursor.as_deref(), STEP).await?;
         let mut step = Step { more: rows.len() == STEP, ..Step::default() };
         for (key, row) in rows {
-            match gone(&row.value) {
-                Ok(true) => {
+            match gone(&key, &row.value) {
+                Ok(Some(along)) => {
+                    if step.batch.ops.len() + along.len() + 1 > MAX_OPS {
+                        step.more = true;
+                        break;
+                    }
                     step.deleted += 1;
                     step.batch = step.batch.expect(table, key.clone(), Expect::Is(row.version));
                     step.batch = step.batch.delete(table, key.clone());
+                    for (table, row) in along {
+                        step.batch = step.batch.delete(table, row);
+                    }
                 }
-                Ok(false) => {
+                Ok(None) => {
                     step.more = false;
                     break;
                 }

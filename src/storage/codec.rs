@@ -14,7 +14,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::blocked::BlockedKey;
-use crate::authority::certificate::{CertificateDetails, CertificateRecord};
+use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
@@ -96,10 +96,14 @@ impl Record for Order {
 
 impl Record for CertificateRecord {
     const KIND: &'static str = "certificate";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn grown_since(version: u8) -> Option<Vec<u8>> {
-        since_version_1::<CertificateDetails>(version)
+        match version {
+            1 => postcard::to_allocvec(&CertificateDetails::default()).ok(),
+            2 => postcard::to_allocvec(&Provenance::default()).ok(),
+            _ => None,
+        }
     }
 }
 

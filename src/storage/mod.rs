@@ -9,6 +9,7 @@
 pub mod embedded;
 pub mod engine;
 pub mod group;
+pub mod inventory;
 pub mod limits;
 pub mod memory;
 mod open;
@@ -79,6 +80,8 @@ tables! {
     Reuse = "reuse",
     /// SHA-256 of a SubjectPublicKeyInfo → that nobody is to use that key. There as long as it is blocked.
     BlockedKeys = "blocked_keys",
+    /// What certificates are looked up by, and serial → nothing; see [`inventory`].
+    CertificateIndex = "certificate_index",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

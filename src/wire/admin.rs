@@ -129,3 +129,99 @@ pub struct Problem {
     /// What is wrong.
     pub detail: String,
 }
+
+/// One certificate of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its serial number, lower-case hex.
+    pub serial: String,
+    /// `valid`, `expired` or `revoked`.
+    pub state: String,
+    /// Its names and addresses; none for a CA's certificate.
+    pub names: Vec<String>,
+    /// When it begins.
+    pub not_before: String,
+    /// When it ends.
+    pub not_after: String,
+    /// When it was signed.
+    pub issued: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hex.
+    pub key_sha256: String,
+    /// The issuer's key identifier, lower-case hex.
+    pub issuer: String,
+    /// Through which door it was asked for: `acme`, `auto-renewal` (RFC 8739), `own` (this server's
+    /// listener) or `ceremony` (the founding of the hierarchy).
+    pub door: String,
+    /// The provisioner's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioner: Option<String>,
+    /// The ACME account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The ACME order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// The profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The EAB key that the account is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eab_key: Option<String>,
+    /// The address that the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<String>,
+    /// The request's User-Agent, its first 120 printable characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The serial of what it replaces, as the client said (RFC 9773).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// The serial of what has replaced it, as the client said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
+    /// If it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// The certificate, PEM; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+}
+
+/// How a certificate was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// When.
+    pub at: String,
+    /// The reason (RFC 5280 §5.3.1), if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<u8>,
+    /// `owner`, `authorized` (another account with proofs for all its names) or `key`.
+    pub by: String,
+    /// The account that revoked it; none if its key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// `GET /v1/certificates`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificates {
+    /// One page; it may be short, or empty, and yet not the last.
+    pub certificates: Vec<Certificate>,
+    /// If there may be more: what to ask for as `after`, with the same conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// While certificates from before there was an index are given theirs: how far that is. Until it is
+    /// done, some that meet the conditions may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexing: Option<Indexing>,
+}
+
+/// How far an index is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Indexing {
+    /// Certificates looked at.
+    pub certificates: u64,
+    /// All that expire before are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
+}

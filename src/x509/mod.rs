@@ -2,6 +2,7 @@
 
 pub mod csr;
 pub mod der;
+pub mod hex;
 pub mod key_hash;
 pub mod pem;
 pub mod permanent;

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::hex;
 use crate::time::Timestamp;
 
 /// A certificate's serial number, big-endian.
@@ -41,22 +42,7 @@ impl Serial {
 
     /// From lower-case hex without separators, as URLs carry it.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != Self::LEN * 2 {
-            return None;
-        }
-        let mut bytes = [0; Self::LEN];
-        for (into, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *into = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-fn hex_digit(c: u8) -> Option<u8> {
-    match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
+        hex::decode(text).map(Self)
     }
 }
 

@@ -8,10 +8,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, header};
 
 use super::super::problem::Failure;
-use super::super::{App, RequestLimits};
+use super::super::{App, Peer, RequestLimits};
 use super::links::Links;
 use crate::acme::account::AccountStatus;
 use crate::acme::error::Refusal;
+use crate::authority::certificate::Client;
 use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
 use crate::limits::{Limit, Source};
@@ -27,6 +28,8 @@ pub(super) struct Verified {
     pub(super) payload: Vec<u8>,
     /// Where the request comes from.
     pub(super) from: Source,
+    /// Who sent it, for the inventory.
+    pub(super) client: Option<Client>,
 }
 
 /// Who signed.
@@ -76,6 +79,8 @@ where
     }
     let (head, body) = request.into_parts();
     let from = head.extensions.get().copied().unwrap_or_default();
+    let agent = head.headers.get(header::USER_AGENT).map_or(&[][..], |value| value.as_bytes());
+    let client = head.extensions.get().map(|Peer(address)| Client::new(*address, agent));
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let body = collect(body, app.limits).await?;
     let jws = Unverified::parse(&body)?;
@@ -92,7 +97,7 @@ where
         KeyRef::Jwk(key) => {
             let key = key.parse()?;
             let payload = jws.signed.verify(&key).ok_or(Failure::Signature)?;
-            Ok(Verified { signer: Signer::Key(Box::new(key)), payload, from })
+            Ok(Verified { signer: Signer::Key(Box::new(key)), payload, from, client })
         }
         KeyRef::Kid(kid) => {
             let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;
@@ -104,7 +109,9 @@ where
                 .take(Limit::AccountRequests, known.account.id.as_bytes(), &from, now)
                 .map_err(service::Error::Limited)?;
             match known.account.status {
-                AccountStatus::Valid => Ok(Verified { signer: Signer::Account(known), payload, from }),
+                AccountStatus::Valid => {
+                    Ok(Verified { signer: Signer::Account(known), payload, from, client })
+                }
                 AccountStatus::Deactivated => Err(Failure::Deactivated),
             }
         }

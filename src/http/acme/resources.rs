@@ -25,6 +25,7 @@ use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
 use crate::service::account::{AccountUpdate, NewAccount};
+use crate::service::finalize::Caller;
 use crate::service::new_order::NewOrder;
 use crate::service::revoke::Asker;
 use crate::time::Timestamp;
@@ -277,14 +278,14 @@ async fn finalize(
     id: OrderId,
     verified: Verified,
 ) -> Result<Response, Failure> {
-    let from = verified.from;
+    let by = Caller { source: verified.from, client: verified.client.clone() };
     let (known, bytes) = verified.account()?;
     let wire::Finalize { csr } = payload(&bytes)?;
     let Some(csr) = from_base64url(&csr) else {
         let detail = "csr: is not base64url without padding (PEM is not accepted)";
         return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
     };
-    let loaded = app.service.finalize(terms, known.account.id, id, &csr, from).await?;
+    let loaded = app.service.finalize(terms, known.account.id, id, &csr, by).await?;
     Ok(objects::order(links, &loaded, false, app.service.now()))
 }
 
@@ -370,7 +371,7 @@ async fn certificate(
 }
 
 async fn revoke(app: &App, terms: &Terms, verified: Verified) -> Result<Response, Failure> {
-    let Verified { signer, payload: bytes, from: _ } = verified;
+    let Verified { signer, payload: bytes, from: _, client: _ } = verified;
     let wire::Revoke { certificate, reason } = payload(&bytes)?;
     let certificate = base64(&certificate, "certificate")?;
     let asker = match &signer {

@@ -1,11 +1,13 @@
 //! The admin socket: HTTP/1.1 and JSON for the operator's commands to a running CA.
 //!
 //! Who may open the socket may do everything it offers ([`socket`] sees to who that is). A new resource
-//! is a variant of `routes::Resource`, a row of `routes::parse` and an arm of `answer`; its objects
-//! are in [`crate::wire::admin`], and what it does is a verb of the service.
+//! is a variant of `routes::Resource`, a row of `routes::parse`, an arm of `answer` and a path of
+//! `openapi.json`; its objects are in [`crate::wire::admin`], and what it does is a verb of the service.
 
+mod certificates;
 mod eab;
 mod keys;
+mod parameters;
 mod problem;
 mod routes;
 pub mod socket;
@@ -18,6 +20,9 @@ use serde::de::DeserializeOwned;
 use self::problem::Failure;
 use self::routes::Resource;
 use super::{App, Response, reply, tagged};
+
+/// What is here, for people and their tools.
+const OPEN_API: &str = include_str!("openapi.json");
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024;
@@ -52,8 +57,7 @@ where
     let (head, body) = request.into_parts();
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
     let query = head.uri.query();
-    let pages = matches!(resource, Resource::EabKeys | Resource::BlockedKeys) && head.method == Method::GET;
-    if query.is_some() && !pages {
+    if query.is_some() && !(resource.takes_query() && head.method == Method::GET) {
         return Err(Failure::Malformed("query: this resource takes none".into()));
     }
     match (resource, &head.method) {
@@ -67,6 +71,12 @@ where
         (Resource::BlockedKeys, _) => Err(Failure::Method("GET, POST")),
         (Resource::Unblocking(key), &Method::POST) => keys::unblock(app, key).await,
         (Resource::Unblocking(_), _) => Err(Failure::Method("POST")),
+        (Resource::Certificates, &Method::GET) => certificates::list(app, query).await,
+        (Resource::Certificate(serial), &Method::GET) => certificates::show(app, serial).await,
+        (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
+        (Resource::Certificates | Resource::Certificate(_) | Resource::OpenApi, _) => {
+            Err(Failure::Method("GET"))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::id::EabKid;
 use crate::x509::key_hash::KeyHash;
+use crate::x509::serial::Serial;
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,16 +15,37 @@ pub(super) enum Resource {
     BlockedKeys,
     /// The end of one block.
     Unblocking(KeyHash),
+    /// The inventory.
+    Certificates,
+    /// One certificate.
+    Certificate(Serial),
+    /// The description of all this.
+    OpenApi,
+}
+
+impl Resource {
+    /// Whether a GET of it may have a query.
+    pub(super) fn takes_query(self) -> bool {
+        match self {
+            Self::EabKeys | Self::BlockedKeys | Self::Certificates => true,
+            Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
+        }
+    }
 }
 
 /// Parses a path; only the one spelling is known.
 pub(super) fn parse(path: &str) -> Option<Resource> {
+    if path == "/openapi.json" {
+        return Some(Resource::OpenApi);
+    }
     let parts: Vec<&str> = path.strip_prefix("/v1/")?.split('/').take(4).collect();
     Some(match parts.as_slice() {
         ["eab-keys"] => Resource::EabKeys,
         ["eab-keys", kid, "revoke"] => Resource::EabRevocation(EabKid::parse(kid)?),
         ["blocked-keys"] => Resource::BlockedKeys,
         ["blocked-keys", key, "unblock"] => Resource::Unblocking(KeyHash::parse(key)?),
+        ["certificates"] => Resource::Certificates,
+        ["certificates", serial] => Resource::Certificate(Serial::parse(serial)?),
         _ => return None,
     })
 }
@@ -41,6 +63,10 @@ mod tests {
         assert_eq!(parse("/v1/blocked-keys"), Some(Resource::BlockedKeys));
         assert_eq!(parse(&format!("/v1/blocked-keys/{key}/unblock")), Some(Resource::Unblocking(key)));
         assert_eq!(parse(&format!("/v1/blocked-keys/{key}0/unblock")), None);
+        let serial = Serial::new(crate::time::Timestamp::EPOCH, [0xab; 16]);
+        assert_eq!(parse("/v1/certificates"), Some(Resource::Certificates));
+        assert_eq!(parse(&format!("/v1/certificates/{serial}")), Some(Resource::Certificate(serial)));
+        assert_eq!(parse("/openapi.json"), Some(Resource::OpenApi));
         for bad in
             ["", "/", "/v1", "/v1/", "/v2/eab-keys", "/v1/eab-keys/", "/v1/eab-keys/x/revoke", "v1/eab-keys"]
         {
@@ -48,5 +74,34 @@ mod tests {
         }
         assert_eq!(parse(&format!("/v1/eab-keys/{kid}/revoke/")), None);
         assert_eq!(parse(&format!("/v1/eab-keys/{kid}")), None);
+    }
+
+    /// The path of a resource in the description; a new one must be given its own there.
+    fn described(resource: Resource) -> &'static str {
+        match resource {
+            Resource::EabKeys => "/v1/eab-keys",
+            Resource::EabRevocation(_) => "/v1/eab-keys/{kid}/revoke",
+            Resource::BlockedKeys => "/v1/blocked-keys",
+            Resource::Unblocking(_) => "/v1/blocked-keys/{key}/unblock",
+            Resource::Certificates => "/v1/certificates",
+            Resource::Certificate(_) => "/v1/certificates/{serial}",
+            Resource::OpenApi => "/openapi.json",
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_description_is_a_resource() {
+        let description: serde_json::Value = serde_json::from_str(super::super::OPEN_API).unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        let kid = EabKid::new([1; 16]).to_string();
+        for path in paths.keys() {
+            let real = path
+                .replace("{kid}", &kid)
+                .replace("{key}", &"ab".repeat(32))
+                .replace("{serial}", &"ab".repeat(19));
+            let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
+            assert_eq!(described(resource), path);
+        }
+        assert_eq!(paths.len(), 7, "one for each resource");
     }
 }

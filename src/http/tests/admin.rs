@@ -17,6 +17,7 @@ use crate::http::admin::socket::{self, AdminSocket};
 use crate::provisioner::eab::EabMode;
 use crate::service::eab::PAGE;
 use crate::service::stand::{Fault, Stand};
+use crate::wire::admin as wire;
 use crate::wire::admin::{CreatedEabKey, EabKey, EabKeys, Problem};
 
 pub(super) struct Running {
@@ -242,4 +243,47 @@ async fn another_user_is_refused_whatever_is_asked() {
         assert_eq!(problem.status, 403, "{resource}");
     }
     assert_eq!(stand.rows(crate::storage::Table::EabKeys).await, 0);
+}
+
+#[tokio::test]
+async fn certificates_are_listed_and_shown() {
+    let stand = Stand::new().await;
+    let client = super::client::Client::new(&app(&stand)).await;
+    let der = client.obtain(&["a.test", "b.a.test"], &rcgen::KeyPair::generate().unwrap()).await;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let serial = crate::x509::hex::encode(parsed.raw_serial());
+    let running = serve(&stand);
+    let get = async |query: &str| -> Result<wire::Certificates, AdminError> {
+        call(&running.path, Method::GET, &format!("/v1/certificates{query}"), None::<&()>).await
+    };
+    let listed = get("?suffix=a.test&state=valid").await.unwrap();
+    let [only] = listed.certificates.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((only.serial.as_str(), only.door.as_str(), only.state.as_str()), (&*serial, "acme", "valid"));
+    assert_eq!(only.names, ["a.test", "b.a.test"]);
+    assert!(only.pem.is_none() && listed.next.is_none());
+    let path = format!("/v1/certificates/{serial}");
+    let shown: wire::Certificate = call(&running.path, Method::GET, &path, None::<&()>).await.unwrap();
+    assert!(shown.pem.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(wire::Certificate { pem: None, ..shown }, *only);
+    // The root and the intermediate are in it as well, page by page.
+    let first = get("?limit=1").await.unwrap();
+    let second = get(&format!("?limit=1&after={}", first.next.unwrap())).await.unwrap();
+    assert_ne!(first.certificates, second.certificates);
+    for (query, word) in [
+        ("?state=good", "state"),
+        ("?limit=0", "limit"),
+        ("?limit=501", "limit"),
+        ("?after=!", "after"),
+        ("?name=a.test&name=b.test", "name"),
+        ("?nane=a.test", "nane"),
+        ("?expires_from=today", "expires_from"),
+    ] {
+        let problem = refused(get(query).await);
+        assert!(problem.status == 400 && problem.detail.starts_with(word), "{query}: {problem:?}");
+    }
+    let none = format!("/v1/certificates/{}", "00".repeat(19));
+    let gone: Result<wire::Certificate, _> = call(&running.path, Method::GET, &none, None::<&()>).await;
+    assert_eq!(refused(gone).status, 404);
+    let described: Value = call(&running.path, Method::GET, "/openapi.json", None::<&()>).await.unwrap();
+    assert!(described["openapi"].as_str().unwrap().starts_with("3."));
 }

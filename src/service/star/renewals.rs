@@ -247,7 +247,9 @@ impl Service {
             .map_err(NotIssued::Refused)?;
         let batch = bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let batch = batch.expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
-        Ok(self.issue_period(loaded, state, period.index, grant, batch, now).await?)
+        Ok(self
+            .issue_period(loaded, state, period.index, (grant, eab.map(|key| key.kid)), batch, now)
+            .await?)
     }
 
     /// The orders that keep proofs of this one, as read; `None` if an authorization that it rests on was

@@ -146,7 +146,7 @@ async fn a_slow_signer_changes_nothing() {
     assert!(matches!(accepted.order.finish, Finish::Processing(_)));
     stand.signer.broken.store(false, Ordering::SeqCst);
     stand.script.caa_says("n0.test", Consent::Forbidden("closed".into()));
-    stand.service.resume_finalize(accepted.id).unwrap().await.unwrap();
+    stand.service.resume_finalize(accepted.id, None).unwrap().await.unwrap();
     let ended = stand.service.order(&terms_of(&stand), account.account.id, accepted.id).await.unwrap();
     let Finish::Failed(problem) = &ended.order.finish else { panic!("{:?}", ended.order.finish) };
     assert_eq!(problem.kind, ErrorKind::Caa);

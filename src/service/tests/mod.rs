@@ -8,5 +8,5 @@ mod limits;
 mod respond;
 mod star;
 mod states;
-mod sweep;
+pub(in crate::service) mod sweep;
 mod watched;

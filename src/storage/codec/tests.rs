@@ -23,7 +23,7 @@ use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::authority::blocked::Blocker;
-use crate::authority::certificate::{Replacement, Revocation, Revoker};
+use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::id::EabKid;
 use crate::provisioner::Requester;
 use crate::provisioner::eab::EabSecret;
@@ -352,7 +352,17 @@ fn samples() -> Vec<Sample> {
         let details = CertificateDetails {
             replaced_by: Some(Replacement { order: order_id(), serial: by }),
             profile: Some("short".into()),
+            provenance: Provenance::default(),
         };
+        all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
+    }
+    for (what, address) in [("provenance", "10.0.0.1"), ("provenance-ipv6", "2001:db8::1")] {
+        let provenance = Provenance {
+            client: Some(Client::new(address.parse().unwrap(), b"lego/4.20 (linux)")),
+            eab: Some(kid()),
+            replaces: Some(serial()),
+        };
+        let details = CertificateDetails { provenance, ..CertificateDetails::default() };
         all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
     }
     let revokers = [
