@@ -4,13 +4,14 @@
 //! The lint therefore compares the draft with these bytes in the end, so that nothing is in a
 //! certificate that no rule looked at. Only the order of the extensions is the builder's.
 
-use super::draft::Draft;
-use super::issuer::{Issuer, key_identifier};
+use super::constraints::NAME_CONSTRAINTS;
+use super::draft::{Draft, key_id};
+use super::issuer::Issuer;
 use crate::acme::identifier::Identifier;
 use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
-use crate::x509::der::{sequence, tlv};
+use crate::x509::der::{sequence, tlv, unsigned_integer};
 use crate::x509::permanent;
 use crate::x509::spki::PublicKey;
 
@@ -22,7 +23,6 @@ pub(super) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 pub(super) const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
 pub(super) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 
-const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 const CLIENT_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 
@@ -32,7 +32,7 @@ pub(super) fn tbs(draft: &Draft, issuer: &Issuer, algorithm: &[u8], oids: &[&[u8
     let Draft { serial, not_before, not_after, grant, .. } = draft;
     let subject = match grant.purpose() {
         Purpose::Leaf(_) => sequence(&[]),
-        Purpose::Root(common_name) | Purpose::Intermediate(common_name) => name(common_name),
+        Purpose::Root(spec) | Purpose::Intermediate(spec) => spec.subject.der().to_vec(),
     };
     // A root in the making has no subject yet but the one that it is about to get.
     let above = if issuer.subject().is_empty() { subject.as_slice() } else { issuer.subject() };
@@ -50,11 +50,6 @@ pub(super) fn tbs(draft: &Draft, issuer: &Issuer, algorithm: &[u8], oids: &[&[u8
     ]))
 }
 
-fn name(common_name: &str) -> Vec<u8> {
-    let pair = sequence(&[COMMON_NAME, &tlv(0x0c, &[common_name.as_bytes()])]);
-    sequence(&[&tlv(0x31, &[&pair])])
-}
-
 /// RFC 5280 §4.1.2.5.
 fn time(at: Timestamp) -> Vec<u8> {
     let at = at.to_utc();
@@ -69,13 +64,16 @@ fn time(at: Timestamp) -> Vec<u8> {
 
 fn extension(oid: &[u8], grant: &Grant, issuer: &Issuer) -> Option<Vec<u8>> {
     let (critical, value) = match (oid, grant.purpose()) {
-        (SUBJECT_KEY_ID, _) => (false, tlv(0x04, &[&key_identifier(grant.key())])),
+        (SUBJECT_KEY_ID, _) => (false, tlv(0x04, &[&key_id(grant)])),
         (AUTHORITY_KEY_ID, _) => (false, sequence(&[&tlv(0x80, &[issuer.key_id()])])),
         (KEY_USAGE, purpose) => (true, key_usage(purpose, grant.key().key()).to_vec()),
         (BASIC_CONSTRAINTS, Purpose::Leaf(_)) => (true, sequence(&[])),
-        (BASIC_CONSTRAINTS, Purpose::Root(_)) => (true, sequence(&[&[0x01, 0x01, 0xff]])),
-        (BASIC_CONSTRAINTS, Purpose::Intermediate(_)) => {
-            (true, sequence(&[&[0x01, 0x01, 0xff], &[0x02, 0x01, 0x00]]))
+        (BASIC_CONSTRAINTS, Purpose::Root(spec) | Purpose::Intermediate(spec)) => {
+            let path = spec.path_len.map(|below| unsigned_integer(&[below])).unwrap_or_default();
+            (true, sequence(&[&[0x01, 0x01, 0xff], &path]))
+        }
+        (NAME_CONSTRAINTS, Purpose::Root(spec) | Purpose::Intermediate(spec)) => {
+            (true, spec.constraints.encode())
         }
         (SUBJECT_ALT_NAME, Purpose::Leaf(names)) => (true, subject_alt_name(names)?),
         (EXTENDED_KEY_USAGE, Purpose::Leaf(_)) => {

@@ -16,6 +16,9 @@ pub enum ChainError {
     /// Its signer does not follow it.
     #[error("certificate {0} of the chain was not signed by the one after it")]
     Broken(usize),
+    /// Deeper than a certificate above allows.
+    #[error("certificate {0} of the chain allows fewer CAs below it (pathLenConstraint)")]
+    PathLength(usize),
     /// The top is under none of the roots.
     #[error("the chain does not lead to the root certificate: none given has signed it")]
     NoRoot,
@@ -34,6 +37,17 @@ fn signed_by(child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> bool 
         && child.verify_signature(Some(parent.public_key())).is_ok()
 }
 
+/// RFC 5280 §6.1.4 (l, m): `below` CAs are between this one and the leaf.
+fn check_depth(certificate: &X509Certificate<'_>, below: usize) -> Result<(), ChainError> {
+    let basic = certificate.basic_constraints().map_err(|_| ChainError::Malformed(below))?;
+    match basic.and_then(|basic| basic.value.path_len_constraint) {
+        Some(path) if below > usize::try_from(path).unwrap_or(usize::MAX) => {
+            Err(ChainError::PathLength(below))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn check_time(certificate: &X509Certificate<'_>, place: usize, now: Timestamp) -> Result<(), ChainError> {
     let at = |time: x509_parser::time::ASN1Time| {
         Timestamp::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
@@ -49,6 +63,7 @@ pub(super) fn check_links(chain: &[Vec<u8>], now: Timestamp) -> Result<Vec<X509C
         chain.iter().enumerate().map(|(place, der)| parse(der, place)).collect::<Result<_, _>>()?;
     for (place, certificate) in parsed.iter().enumerate() {
         check_time(certificate, place, now)?;
+        check_depth(certificate, place)?;
         if let Some(parent) = parsed.get(place + 1)
             && !signed_by(certificate, parent)
         {
@@ -59,14 +74,16 @@ pub(super) fn check_links(chain: &[Vec<u8>], now: Timestamp) -> Result<Vec<X509C
 }
 
 /// Checks that each certificate of `chain` (DER, issuer first, without the root) was signed by the
-/// next one, the last one by one of `roots`, and that all of them are valid at `now`.
-pub fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(), ChainError> {
-    let parsed = check_links(chain, now)?;
-    let top = parsed.last().ok_or(ChainError::NoRoot)?;
-    for root in roots {
-        let root = parse(root, parsed.len())?;
+/// next one, the last one by one of `roots`, and that all of them are valid at `now`; that root.
+pub fn check<'a>(chain: &[Vec<u8>], roots: &'a [Vec<u8>], now: Timestamp) -> Result<&'a [u8], ChainError> {
+    let links = check_links(chain, now)?;
+    let top = links.last().ok_or(ChainError::NoRoot)?;
+    for der in roots {
+        let root = parse(der, links.len())?;
         if signed_by(top, &root) {
-            return check_time(&root, parsed.len(), now);
+            check_time(&root, links.len(), now)?;
+            check_depth(&root, links.len())?;
+            return Ok(der);
         }
     }
     Err(ChainError::NoRoot)
@@ -117,13 +134,13 @@ mod tests {
             (vec![b"junk".to_vec()], one(&root), Err(ChainError::Malformed(0))),
         ];
         for (chain, roots, want) in rows {
-            assert_eq!(check(&chain, &roots, now), want);
+            assert_eq!(check(&chain, &roots, now).map(drop), want);
         }
         for at in [999_999, 2_000_000] {
             let at = Timestamp::from_secs(at);
-            let got = check(&one(&middle), &one(&root), at);
+            let got = check(&one(&middle), &one(&root), at).map(drop);
             assert!(matches!(got, Err(ChainError::NotValid(0, ..))), "{got:?}");
         }
-        assert_eq!(check(&long, &one(&root), now + Duration::from_secs(1)), Ok(()));
+        assert_eq!(check(&long, &one(&root), now + Duration::from_secs(1)), Ok(root.as_slice()));
     }
 }

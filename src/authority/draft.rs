@@ -7,11 +7,13 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 
+use super::ca::CaSpec;
 use super::canonical;
+use super::constraints::NAME_CONSTRAINTS;
 use super::issuer::{Issuer, SubjectKey, key_identifier};
 use crate::acme::identifier::Identifier;
 use crate::provisioner::profile::Usages;
@@ -62,7 +64,7 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
     params.not_after = not_after.to_utc();
     params.distinguished_name = DistinguishedName::new();
     params.use_authority_key_identifier_extension = true;
-    params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(grant.key()).to_vec());
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key_id(&grant).to_vec());
     match grant.purpose() {
         Purpose::Leaf(names) => {
             params.is_ca = IsCa::ExplicitNoCa;
@@ -79,10 +81,7 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
                 params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
             }
         }
-        Purpose::Root(common_name) => ca_profile(&mut params, common_name, BasicConstraints::Unconstrained),
-        Purpose::Intermediate(common_name) => {
-            ca_profile(&mut params, common_name, BasicConstraints::Constrained(0));
-        }
+        Purpose::Root(spec) | Purpose::Intermediate(spec) => ca_profile(&mut params, spec),
     }
     let built = params
         .signed_by(&SubjectKey::of(grant.key()), issuer.builder())
@@ -90,10 +89,29 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
     Ok(Draft { unsigned: built.der().to_vec(), serial, not_before, not_after, grant })
 }
 
-fn ca_profile(params: &mut CertificateParams, common_name: &str, constraints: BasicConstraints) {
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.is_ca = IsCa::Ca(constraints);
+/// The subject key identifier that a grant's certificate has.
+pub(super) fn key_id(grant: &Grant) -> [u8; 20] {
+    match grant.purpose() {
+        Purpose::Root(CaSpec { key_id: Some(given), .. })
+        | Purpose::Intermediate(CaSpec { key_id: Some(given), .. }) => *given,
+        Purpose::Leaf(_) | Purpose::Root(_) | Purpose::Intermediate(_) => key_identifier(grant.key()),
+    }
+}
+
+fn ca_profile(params: &mut CertificateParams, spec: &CaSpec) {
+    params.distinguished_name = spec.subject.to_builder();
+    params.is_ca = IsCa::Ca(match spec.path_len {
+        None => BasicConstraints::Unconstrained,
+        Some(below) => BasicConstraints::Constrained(below),
+    });
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    if !spec.constraints.is_empty() {
+        // The builder has none for URIs.
+        let oid = [2, 5, 29, u64::from(NAME_CONSTRAINTS[2])];
+        let mut extension = CustomExtension::from_oid_content(&oid, spec.constraints.encode());
+        extension.set_criticality(true);
+        params.custom_extensions.push(extension);
+    }
 }
 
 /// RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2: RSA keys may also transport keys in TLS 1.2.

@@ -9,7 +9,9 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::alternate::AlternateChain;
+use super::constraints::{ChainConstraints, NAME_CONSTRAINTS, NameConstraints};
 use super::signer::{SignatureAlgorithm, Signer};
+use super::subject::Subject;
 use crate::time::Timestamp;
 use crate::x509::pem;
 use crate::x509::spki::{PublicKey, Spki};
@@ -26,6 +28,8 @@ pub struct Issuer {
     signer: Arc<dyn Signer>,
     builder: rcgen::Issuer<'static, Unsigned>,
     alternates: Vec<AlternateChain>,
+    constraints: ChainConstraints,
+    path_room: Option<u8>,
 }
 
 /// Why a certificate and a key do not make an issuer.
@@ -46,6 +50,9 @@ pub enum IssuerError {
     /// The builder cannot reproduce its name.
     #[error("the issuer certificate's subject uses a form of name that is not supported")]
     Name,
+    /// What is above it does not allow it, or in a way that cannot be held.
+    #[error("certificate {0} of the issuer's chain: {1}")]
+    Chain(usize, &'static str),
 }
 
 impl Issuer {
@@ -78,6 +85,10 @@ impl Issuer {
         let chain: Vec<Vec<u8>> = std::iter::once(der.clone()).chain(above.iter().cloned()).collect();
         let chain_pem = chain.iter().map(|certificate| pem::certificate(certificate)).collect();
         let alternates = Vec::new();
+        let (mut constraints, mut path_room) = (ChainConstraints::default(), None);
+        for (place, certificate) in chain.iter().enumerate() {
+            take_limits(certificate, place, &mut constraints, &mut path_room)?;
+        }
         Ok(Self {
             der,
             chain_pem,
@@ -89,21 +100,29 @@ impl Issuer {
             signer,
             builder,
             alternates,
+            constraints,
+            path_room,
         })
+    }
+
+    /// The same issuer under this root: what the root's certificate says of names and of the depth
+    /// below it counts too.
+    pub fn under_root(mut self, root: &[u8]) -> Result<Self, IssuerError> {
+        take_limits(root, self.chain.len(), &mut self.constraints, &mut self.path_room)?;
+        Ok(self)
     }
 
     /// A root about to be made: it has a name and a key, and its certificate is what it issues
     /// first. Used by the ceremony only.
     pub(crate) fn founding(
-        common_name: &str,
+        subject: &Subject,
         now: Timestamp,
         not_after: Timestamp,
         signer: Arc<dyn Signer>,
     ) -> Self {
         let key_id = key_identifier(signer.public_key());
         let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.distinguished_name = subject.to_builder();
         params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(key_id.to_vec());
         Self {
             der: Vec::new(),
@@ -116,6 +135,8 @@ impl Issuer {
             builder: rcgen::Issuer::new(params, Unsigned::of(&*signer)),
             signer,
             alternates: Vec::new(),
+            constraints: ChainConstraints::default(),
+            path_room: None,
         }
     }
 
@@ -155,6 +176,15 @@ impl Issuer {
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
+    /// Which names its own certificate and those above it let it certify.
+    pub fn constraints(&self) -> &ChainConstraints {
+        &self.constraints
+    }
+    /// How many CAs may follow below it, one under the other, by its own certificate and those above
+    /// it; `None` if nothing limits that.
+    pub fn path_room(&self) -> Option<u8> {
+        self.path_room
+    }
     /// Its key.
     pub fn signer(&self) -> &Arc<dyn Signer> {
         &self.signer
@@ -170,6 +200,37 @@ impl fmt::Debug for Issuer {
     }
 }
 
+/// What a certificate `place` steps above the issuer says of all that is below.
+fn take_limits(
+    der: &[u8],
+    place: usize,
+    constraints: &mut ChainConstraints,
+    room: &mut Option<u8>,
+) -> Result<(), IssuerError> {
+    let Ok(([], parsed)) = X509Certificate::from_der(der) else { return Err(IssuerError::Malformed) };
+    let unreadable = |_| IssuerError::Chain(place, "its basicConstraints extension does not read");
+    if let Some(basic) = parsed.basic_constraints().map_err(unreadable)?
+        && let Some(path) = basic.value.path_len_constraint
+    {
+        let path = usize::try_from(path).unwrap_or(usize::MAX);
+        let left = path.checked_sub(place);
+        let left = left.ok_or(IssuerError::Chain(place, "its path length allows no issuer that deep"))?;
+        let left = u8::try_from(left).unwrap_or(u8::MAX);
+        *room = Some(room.map_or(left, |room| room.min(left)));
+    }
+    let mut found = parsed.iter_extensions().filter(|e| e.oid.as_bytes() == NAME_CONSTRAINTS);
+    match (found.next(), found.next()) {
+        (None, _) => Ok(()),
+        (Some(extension), None) => {
+            let read = NameConstraints::parse(extension.value);
+            let read = read.map_err(|_| IssuerError::Chain(place, "its nameConstraints cannot be held"))?;
+            constraints.push(read);
+            Ok(())
+        }
+        (Some(_), Some(_)) => Err(IssuerError::Chain(place, "it has two nameConstraints extensions")),
+    }
+}
+
 /// The issuer's name as the builder writes it, DER: it knows no name with two parts of one kind.
 fn issuer_written_by(builder: &rcgen::Issuer<'static, Unsigned>, signer: &dyn Signer) -> Option<Vec<u8>> {
     let probe = CertificateParams::default().signed_by(&SubjectKey::of(signer.public_key()), builder).ok()?;
@@ -177,7 +238,8 @@ fn issuer_written_by(builder: &rcgen::Issuer<'static, Unsigned>, signer: &dyn Si
     Some(parsed.issuer().as_raw().to_vec())
 }
 
-pub(super) fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
+/// The subject key identifier of a certificate, if it has one of 20 bytes.
+pub fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
     certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
         x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => id.0.try_into().ok(),
         _ => None,

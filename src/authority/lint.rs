@@ -12,12 +12,14 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Version;
 
+use super::ca::CaSpec;
 use super::canonical::{
     self, AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME,
     SUBJECT_KEY_ID,
 };
-use super::draft::{BACKDATE, Draft};
-use super::issuer::{Issuer, key_identifier};
+use super::constraints::{NAME_CONSTRAINTS, Name, NameConstraints, Violation};
+use super::draft::{BACKDATE, Draft, key_id};
+use super::issuer::Issuer;
 use super::policy;
 use super::signer::SignatureAlgorithm;
 use crate::acme::identifier::{Identifier, PermanentId};
@@ -48,6 +50,12 @@ pub enum LintError {
     /// The key may not be certified; the client's to mend.
     #[error("{0}")]
     Key(#[from] policy::KeyRefusal),
+    /// The issuer's own certificate, or one above it, forbids a name.
+    #[error("{0}")]
+    Name(#[from] Violation),
+    /// The issuer's own certificate, or one above it, forbids a CA of that kind.
+    #[error("{0}")]
+    Path(&'static str),
     /// Anything else is our own fault.
     #[error("the drafted certificate breaks a rule: {0}")]
     Rule(&'static str),
@@ -68,6 +76,7 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
     check_frame(&parsed, serial, not_before, not_after, issuer)?;
     check_lifetime(grant, not_before, not_after)?;
     check_maker(grant, issuer)?;
+    check_names(&parsed, issuer)?;
     require(parsed.public_key().raw == grant.key().der(), "its key is the granted key")?;
     let critical = |oid: &[u8]| matches!(oid, KEY_USAGE | BASIC_CONSTRAINTS);
     let extensions = parsed.extensions();
@@ -103,17 +112,21 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
                 check_leaf_extension(extension.parsed_extension(), names, grant, issuer)?;
             }
         }
-        Purpose::Root(common_name) | Purpose::Intermediate(common_name) => {
-            let mut names = parsed.subject().iter_common_name();
-            let named = names.next().and_then(|cn| cn.as_str().ok()) == Some(common_name.as_str());
-            let alone = parsed.subject().iter_attributes().count() == 1;
-            require(named && alone, "a CA's subject is its common name")?;
-            let expected = [SUBJECT_KEY_ID, KEY_USAGE, BASIC_CONSTRAINTS, AUTHORITY_KEY_ID];
-            require(oids == expected, "a CA has the four extensions of its profile")?;
-            let well_marked = |e: &X509Extension<'_>| e.critical == critical(e.oid.as_bytes());
+        Purpose::Root(spec) | Purpose::Intermediate(spec) => {
+            require(parsed.subject().as_raw() == spec.subject.der(), "a CA's subject is the granted one")?;
+            let mut expected = vec![SUBJECT_KEY_ID, KEY_USAGE, BASIC_CONSTRAINTS, AUTHORITY_KEY_ID];
+            if !spec.constraints.is_empty() {
+                expected.insert(3, NAME_CONSTRAINTS);
+            }
+            require(oids == expected, "a CA has the extensions of its profile")?;
+            let well_marked = |e: &X509Extension<'_>| {
+                let oid = e.oid.as_bytes();
+                e.critical == (critical(oid) || oid == NAME_CONSTRAINTS)
+            };
             require(extensions.iter().all(well_marked), "criticality is as profiled")?;
+            check_path(spec, grant, issuer)?;
             for extension in extensions {
-                check_ca_extension(extension.parsed_extension(), grant, issuer)?;
+                check_ca_extension(extension, spec, grant, issuer)?;
             }
         }
     }
@@ -213,18 +226,72 @@ fn check_leaf_extension(
     }
 }
 
+/// What the issuer's certificate and those above it say of every name in the certificate: those of
+/// subjectAltName and, since verifiers look there too, the subject's.
+fn check_names(parsed: &X509Certificate<'_>, issuer: &Issuer) -> Result<(), LintError> {
+    let constraints = issuer.constraints();
+    if constraints.is_empty() {
+        return Ok(());
+    }
+    let names = parsed.subject_alternative_name();
+    let names = names.map_err(|_| LintError::Rule("its names are readable"))?;
+    for name in names.iter().flat_map(|san| &san.value.general_names) {
+        constraints.check(Name::of(name).ok_or(LintError::Rule("its names are well formed"))?)?;
+    }
+    let subject = parsed.subject();
+    if subject.iter().next().is_none() {
+        return Ok(());
+    }
+    constraints.check(Name::Directory(subject.as_raw()))?;
+    for address in subject.iter_email() {
+        let text = address.as_str().map_err(|_| LintError::Rule("its names are readable"))?;
+        constraints.check(Name::Email(text))?;
+    }
+    for text in subject.iter_common_name().filter_map(|name| name.as_str().ok()) {
+        if !parsed.is_ca() && Identifier::parse_dns(text).is_ok() {
+            constraints.check(Name::Dns(text))?;
+        }
+    }
+    Ok(())
+}
+
+/// No CA below a CA that may have none, none that may have more below it than its issuer, and none
+/// that permits names which its issuer does not.
+fn check_path(spec: &CaSpec, grant: &Grant, issuer: &Issuer) -> Result<(), LintError> {
+    let forbidden = |rule| Err(LintError::Path(rule));
+    match (issuer.path_room(), spec.path_len) {
+        // What a root says is for those below it.
+        _ if matches!(grant.purpose(), Purpose::Root(_)) => return Ok(()),
+        (None, _) => {}
+        (Some(0), _) => {
+            return forbidden("the issuer's path length (pathLenConstraint) allows no CA below it");
+        }
+        (Some(_), None) => return forbidden("the issuer's path length is limited: give a smaller one"),
+        (Some(room), Some(below)) if below >= room => {
+            return forbidden("the path length must be smaller than the issuer's");
+        }
+        (Some(_), Some(_)) => {}
+    }
+    for subtree in &spec.constraints.permitted {
+        issuer.constraints().check_subtree(subtree)?;
+    }
+    Ok(())
+}
+
 fn check_ca_extension(
-    extension: &ParsedExtension<'_>,
+    extension: &X509Extension<'_>,
+    spec: &CaSpec,
     grant: &Grant,
     issuer: &Issuer,
 ) -> Result<(), LintError> {
-    match extension {
+    match extension.parsed_extension() {
         ParsedExtension::BasicConstraints(constraints) => {
-            let path = match grant.purpose() {
-                Purpose::Root(_) => None,
-                Purpose::Intermediate(_) | Purpose::Leaf(_) => Some(0),
-            };
-            require(constraints.ca && constraints.path_len_constraint == path, "path length is as profiled")
+            let path = spec.path_len.map(u32::from);
+            require(constraints.ca && constraints.path_len_constraint == path, "path length is as granted")
+        }
+        ParsedExtension::NameConstraints(_) => {
+            let read = NameConstraints::parse(extension.value);
+            require(read.as_ref() == Ok(&spec.constraints), "name constraints are the granted ones")
         }
         // Bit 5 keyCertSign, bit 6 cRLSign.
         ParsedExtension::KeyUsage(usage) => require(usage.flags == 0b110_0000, "a CA signs only"),
@@ -235,7 +302,7 @@ fn check_ca_extension(
 fn check_key_ids(extension: &ParsedExtension<'_>, grant: &Grant, issuer: &Issuer) -> Result<(), LintError> {
     match extension {
         ParsedExtension::SubjectKeyIdentifier(id) => {
-            require(id.0 == key_identifier(grant.key()), "the subject key identifier is the key's")
+            require(id.0 == key_id(grant), "the subject key identifier is the key's")
         }
         ParsedExtension::AuthorityKeyIdentifier(id) => require(
             id.key_identifier.as_ref().is_some_and(|key| key.0 == issuer.key_id())
@@ -272,7 +339,7 @@ fn oid_of(algorithm: SignatureAlgorithm) -> &'static [u8] {
 
 /// AlgorithmIdentifier as it stands in the certificate; RSA alone has (NULL) parameters
 /// (RFC 5758 §3.2, RFC 8410 §3, RFC 4055 §5).
-fn algorithm_der(algorithm: SignatureAlgorithm) -> &'static [u8] {
+pub(super) fn algorithm_der(algorithm: SignatureAlgorithm) -> &'static [u8] {
     match algorithm {
         SignatureAlgorithm::EcdsaP256Sha256 => {
             &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]

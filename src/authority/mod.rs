@@ -7,9 +7,11 @@
 
 pub mod alternate;
 pub mod blocked;
+pub mod ca;
 mod canonical;
 pub mod certificate;
 pub mod chain;
+pub mod constraints;
 pub mod draft;
 pub mod issuer;
 pub mod key_source;
@@ -17,6 +19,7 @@ pub mod lint;
 pub mod policy;
 pub mod sign;
 pub mod signer;
+pub mod subject;
 
 #[cfg(test)]
 mod tests;

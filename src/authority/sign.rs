@@ -4,11 +4,12 @@ use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
 use super::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use super::issuer::Issuer;
-use super::lint::Linted;
-use super::signer::{Cost, SignError, SignatureAlgorithm};
+use super::lint::{Linted, algorithm_der};
+use super::signer::{Cost, SignError, SignatureAlgorithm, Signer};
+use super::subject::Subject;
 use crate::provisioner::Grant;
 use crate::time::Timestamp;
-use crate::x509::der;
+use crate::x509::der::{self, sequence, tlv};
 use crate::x509::serial::Serial;
 
 /// A signed certificate that has not left yet: it must be committed first.
@@ -86,6 +87,22 @@ pub fn self_test(issuer: &Issuer) -> Result<(), SignError> {
     const TEXT: &[u8] = b"mayfly signer self-test; this is no certificate";
     let signature = issuer.signer().sign(TEXT)?;
     check_signature(issuer, TEXT, &signature)
+}
+
+/// A certification request (RFC 2986) for a CA of this name: what another CA is asked to sign. It
+/// proves that the key is there and can be no certificate, so it passes no gate.
+pub fn certification_request(subject: &Subject, signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
+    const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
+    let constraints = sequence(&[&[0x01, 0x01, 0xff]]);
+    let oid = tlv(0x06, &[super::canonical::BASIC_CONSTRAINTS]);
+    let extension = sequence(&[&oid, &[0x01, 0x01, 0xff], &tlv(0x04, &[&constraints])]);
+    let extensions = tlv(0x31, &[&sequence(&[&extension])]);
+    let attribute = sequence(&[&tlv(0x06, &[EXTENSION_REQUEST]), &extensions]);
+    let version: &[u8] = &[0x02, 0x01, 0x00];
+    let key = signer.public_key().der();
+    let info = sequence(&[version, subject.der(), key, &tlv(0xa0, &[&attribute])]);
+    let signature = signer.sign(&info)?;
+    Ok(sequence(&[&info, algorithm_der(signer.algorithm()), &der::bit_string(&signature)]))
 }
 
 fn check_signature(issuer: &Issuer, message: &[u8], signature: &[u8]) -> Result<(), SignError> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rcgen::SigningKey;
 
+use super::ca::CaSpec;
 use super::certificate::Provenance;
 use super::draft::{Draft, draft};
 use super::issuer::{Issuer, IssuerError};
@@ -88,13 +89,18 @@ fn spki(key: &rcgen::KeyPair) -> Spki {
 /// A root that makes itself at `now`.
 fn root(signer: Arc<dyn Signer>, lifetime: Duration, now: Timestamp) -> Issued {
     let founding = founding(&signer, lifetime, now);
-    let grant = ceremony::root("Test Root CA".into(), signer.public_key().clone(), lifetime);
+    let grant = ceremony::root(CaSpec::root("Test Root CA").unwrap(), signer.public_key().clone(), lifetime);
     issue(grant, &founding, now)
 }
 
 fn founding(signer: &Arc<dyn Signer>, lifetime: Duration, now: Timestamp) -> Issuer {
     let begin = (now - super::draft::BACKDATE).whole_seconds();
-    Issuer::founding("Test Root CA", begin, (now + lifetime).whole_seconds(), signer.clone())
+    Issuer::founding(
+        &CaSpec::root("Test Root CA").unwrap().subject,
+        begin,
+        (now + lifetime).whole_seconds(),
+        signer.clone(),
+    )
 }
 
 fn issue(grant: Grant, issuer: &Issuer, now: Timestamp) -> Issued {
@@ -111,7 +117,11 @@ fn intermediate(signer: Arc<dyn Signer>, lifetime: Duration) -> (Vec<u8>, Issuer
     let root_signer = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP384Sha384));
     let root = root(root_signer.clone(), YEAR * 10, T0).der;
     let above = Issuer::new(root.clone(), &[], root_signer).unwrap();
-    let grant = ceremony::intermediate("Test Intermediate CA".into(), signer.public_key().clone(), lifetime);
+    let grant = ceremony::intermediate(
+        CaSpec::issuing("Test Intermediate CA").unwrap(),
+        signer.public_key().clone(),
+        lifetime,
+    );
     let der = issue(grant, &above, T0).der;
     (root, Issuer::new(der, &[], signer).unwrap())
 }

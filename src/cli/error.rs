@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::ca::CaError;
 use crate::bench::BenchError;
 use crate::client::admin::AdminError;
 use crate::config::Problem;
@@ -82,6 +83,9 @@ pub enum CliError {
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// A `mayfly ca` command.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// The async runtime could not be started.
     #[error("the runtime could not be started: {0}")]
     Runtime(io::Error),

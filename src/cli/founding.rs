@@ -49,11 +49,14 @@ impl Layout {
     pub(super) fn root_key(&self) -> PathBuf {
         self.dir.join("secrets/root_ca_key")
     }
-    fn intermediate_key(&self) -> PathBuf {
+    pub(super) fn intermediate_key(&self) -> PathBuf {
         self.dir.join("secrets/intermediate_ca_key")
     }
-    fn db(&self) -> PathBuf {
+    pub(super) fn db(&self) -> PathBuf {
         self.dir.join("db")
+    }
+    pub(super) fn csr(&self) -> PathBuf {
+        self.dir.join("intermediate_ca.csr")
     }
 
     /// What the directory holds apart from dotfiles, sorted; nothing if it is not there.
@@ -113,14 +116,12 @@ pub(super) fn found_with(
         return Err(CliError::Occupied { dir: layout.dir.clone(), found: some_of(&found) });
     }
     let mut made = Made::default();
-    made.directory(&layout.dir, 0o755)?;
-    made.directory(&layout.dir.join("certs"), 0o755)?;
-    made.directory(&layout.dir.join("secrets"), 0o700)?;
+    made.ca_directory(layout)?;
     made.directory(&layout.db(), 0o700)?;
 
     let mut key = |path: PathBuf, kind| {
         let key = FileKey::generate(&path, kind, password, &SystemEntropy::default())?;
-        made.0.push(path);
+        made.note(path);
         Ok::<Arc<dyn Signer>, CliError>(Arc::new(key))
     };
     let keys = [key(layout.root_key(), KeyKind::P384)?, key(layout.intermediate_key(), KeyKind::P256)?];
@@ -176,11 +177,23 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> CliError {
 
 /// What was made so far, in order; removed when dropped without [`Made::keep`].
 #[derive(Debug, Default)]
-struct Made(Vec<PathBuf>);
+pub(super) struct Made(Vec<PathBuf>);
 
 impl Made {
+    /// A CA's directory, with what certificates and keys are put into.
+    pub(super) fn ca_directory(&mut self, layout: &Layout) -> Result<(), CliError> {
+        self.directory(&layout.dir, 0o755)?;
+        self.directory(&layout.dir.join("certs"), 0o755)?;
+        self.directory(&layout.dir.join("secrets"), 0o700)
+    }
+
+    /// That somebody else made it.
+    pub(super) fn note(&mut self, path: PathBuf) {
+        self.0.push(path);
+    }
+
     /// Makes a directory and those above it, where they are not there yet.
-    fn directory(&mut self, path: &Path, mode: u32) -> Result<(), CliError> {
+    pub(super) fn directory(&mut self, path: &Path, mode: u32) -> Result<(), CliError> {
         if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
             self.directory(parent, 0o755)?;
         }
@@ -195,7 +208,7 @@ impl Made {
     }
 
     /// Writes a new file for everybody to read.
-    fn file(&mut self, path: &Path, text: &str) -> Result<(), CliError> {
+    pub(super) fn file(&mut self, path: &Path, text: &str) -> Result<(), CliError> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -208,7 +221,7 @@ impl Made {
         File::open(parent).and_then(|dir| dir.sync_all()).map_err(file_error(parent))
     }
 
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.0.clear();
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod acme;
 pub mod bench;
+pub mod ca;
 pub mod certs;
 pub mod check_config;
 pub mod dev;
@@ -66,6 +67,8 @@ pub enum Command {
     Bench(bench::Args),
     /// Print the version and what is built in
     Version,
+    /// Roots, intermediates and cross certificates, made offline
+    Ca(ca::Args),
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
@@ -81,6 +84,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Certs(args) => certs::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Version => version::run(out),
+        Command::Ca(args) => ca::run(&args, out),
     }
 }
 

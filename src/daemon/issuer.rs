@@ -60,9 +60,10 @@ pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
         ),
         other => problem("certificate", &authority.certificate, other),
     })?;
-    chain::check(issuer.chain(), &roots, now).map_err(|error| {
+    let root = chain::check(issuer.chain(), &roots, now).map_err(|error| {
         problem("root", &authority.root, format!("{error} ({})", authority.certificate.display()))
     })?;
+    let issuer = issuer.under_root(root).map_err(|error| problem("root", &authority.root, error))?;
     let mut alternates = Vec::with_capacity(authority.alternate_chains.len());
     for path in &authority.alternate_chains {
         let chain = certificates("alternate_chains", path)?;

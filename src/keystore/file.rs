@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa;
+use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{
     self as sig, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
     UnparsedPublicKey,
@@ -128,9 +129,35 @@ pub enum KeyKind {
     P256,
     /// NIST P-384.
     P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA of 2048 bits.
+    Rsa2048,
+    /// RSA of 3072 bits.
+    Rsa3072,
+    /// RSA of 4096 bits.
+    Rsa4096,
 }
 
 impl KeyKind {
+    /// What the command line calls them.
+    pub const TABLE: [(&str, Self); 6] = [
+        ("p256", Self::P256),
+        ("p384", Self::P384),
+        ("ed25519", Self::Ed25519),
+        ("rsa2048", Self::Rsa2048),
+        ("rsa3072", Self::Rsa3072),
+        ("rsa4096", Self::Rsa4096),
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+}
+
+impl Curve {
     fn algorithm(self) -> &'static EcdsaSigningAlgorithm {
         match self {
             Self::P256 => &sig::ECDSA_P256_SHA256_ASN1_SIGNING,
@@ -140,7 +167,7 @@ impl KeyKind {
 }
 
 enum Pair {
-    Ec(KeyKind, EcdsaKeyPair),
+    Ec(Curve, EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
 }
@@ -168,18 +195,16 @@ impl FileKey {
         password: Option<&Password>,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
-        let crypto = |_| KeyFileError::Crypto("no key could be generated".to_owned());
-        let pair = EcdsaKeyPair::generate(kind.algorithm()).map_err(crypto)?;
-        let plain = pair.to_pkcs8v1().map_err(crypto)?;
+        let (pair, plain) = new_pair(kind)?;
         let pem = match password {
-            None => encode(PLAIN, plain.as_ref()),
+            None => encode(PLAIN, &plain),
             Some(password) => {
-                let der = pbes2::encrypt(plain.as_ref(), password, entropy).map_err(KeyFileError::Crypto)?;
+                let der = pbes2::encrypt(&plain, password, entropy).map_err(KeyFileError::Crypto)?;
                 encode(ENCRYPTED, &der)
             }
         }?;
         write_secret(path, pem.as_bytes())?;
-        Ok(Self::from_pair(Pair::Ec(kind, pair)))
+        Ok(Self::from_pair(pair))
     }
 
     /// Loads a key; the password is used only if the file is encrypted. Fails if others than the
@@ -225,8 +250,8 @@ impl FileKey {
 
     fn from_pair(pair: Pair) -> Self {
         let key = match &pair {
-            Pair::Ec(KeyKind::P256, pair) => PublicKey::EcP256(pair.public_key().as_ref().to_vec()),
-            Pair::Ec(KeyKind::P384, pair) => PublicKey::EcP384(pair.public_key().as_ref().to_vec()),
+            Pair::Ec(Curve::P256, pair) => PublicKey::EcP256(pair.public_key().as_ref().to_vec()),
+            Pair::Ec(Curve::P384, pair) => PublicKey::EcP384(pair.public_key().as_ref().to_vec()),
             Pair::Ed25519(pair) => PublicKey::Ed25519(pair.public_key().as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let [n, e] = rsa_numbers(pair.public_key().as_ref(), false).unwrap_or_default();
@@ -241,8 +266,8 @@ impl FileKey {
         let message = b"mayfly: do the halves of this key belong together?";
         let Ok(signature) = self.sign(message) else { return false };
         let algorithm: &dyn sig::VerificationAlgorithm = match &self.pair {
-            Pair::Ec(KeyKind::P256, _) => &sig::ECDSA_P256_SHA256_ASN1,
-            Pair::Ec(KeyKind::P384, _) => &sig::ECDSA_P384_SHA384_ASN1,
+            Pair::Ec(Curve::P256, _) => &sig::ECDSA_P256_SHA256_ASN1,
+            Pair::Ec(Curve::P384, _) => &sig::ECDSA_P384_SHA384_ASN1,
             Pair::Ed25519(_) => &sig::ED25519,
             Pair::Rsa(_) => &sig::RSA_PKCS1_2048_8192_SHA256,
         };
@@ -262,8 +287,8 @@ impl Signer for FileKey {
 
     fn algorithm(&self) -> SignatureAlgorithm {
         match &self.pair {
-            Pair::Ec(KeyKind::P256, _) => SignatureAlgorithm::EcdsaP256Sha256,
-            Pair::Ec(KeyKind::P384, _) => SignatureAlgorithm::EcdsaP384Sha384,
+            Pair::Ec(Curve::P256, _) => SignatureAlgorithm::EcdsaP256Sha256,
+            Pair::Ec(Curve::P384, _) => SignatureAlgorithm::EcdsaP384Sha384,
             Pair::Ed25519(_) => SignatureAlgorithm::Ed25519,
             Pair::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha256,
         }
@@ -292,6 +317,33 @@ impl Signer for FileKey {
     }
 }
 
+/// A new key and its PKCS#8.
+fn new_pair(kind: KeyKind) -> Result<(Pair, Zeroizing<Vec<u8>>), KeyFileError> {
+    let crypto = |_| KeyFileError::Crypto("no key could be generated".to_owned());
+    let ec = |curve: Curve| {
+        let pair = EcdsaKeyPair::generate(curve.algorithm()).map_err(crypto)?;
+        let plain = Zeroizing::new(pair.to_pkcs8v1().map_err(crypto)?.as_ref().to_vec());
+        Ok((Pair::Ec(curve, pair), plain))
+    };
+    let rsa = |size| {
+        let pair = RsaKeyPair::generate(size).map_err(crypto)?;
+        let plain = Zeroizing::new(AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(crypto)?.as_ref().to_vec());
+        Ok((Pair::Rsa(pair), plain))
+    };
+    match kind {
+        KeyKind::P256 => ec(Curve::P256),
+        KeyKind::P384 => ec(Curve::P384),
+        KeyKind::Ed25519 => {
+            let pair = Ed25519KeyPair::generate().map_err(crypto)?;
+            let plain = Zeroizing::new(pair.to_pkcs8v1().map_err(crypto)?.as_ref().to_vec());
+            Ok((Pair::Ed25519(pair), plain))
+        }
+        KeyKind::Rsa2048 => rsa(KeySize::Rsa2048),
+        KeyKind::Rsa3072 => rsa(KeySize::Rsa3072),
+        KeyKind::Rsa4096 => rsa(KeySize::Rsa4096),
+    }
+}
+
 enum ParseError {
     Malformed(String),
     Unsupported(String),
@@ -305,8 +357,8 @@ fn parse(der: &[u8]) -> Result<FileKey, ParseError> {
         EC_PUBLIC_KEY => {
             let curve = info.algorithm.parameters_oid().map_err(|error| malformed(&error))?;
             let kind = match curve {
-                P256 => KeyKind::P256,
-                P384 => KeyKind::P384,
+                P256 => Curve::P256,
+                P384 => Curve::P384,
                 other => return Err(ParseError::Unsupported(format!("a key on curve {other}"))),
             };
             let pair = EcdsaKeyPair::from_pkcs8(kind.algorithm(), der).map_err(|e| malformed(&e))?;

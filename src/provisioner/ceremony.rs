@@ -1,10 +1,11 @@
-//! The founding of a hierarchy: a root and its first intermediate, by the operator's own hand
-//! (`mayfly init`, `mayfly dev`), before any server runs.
+//! CA certificates: made by the operator's own hand (`mayfly init`, `mayfly dev`, `mayfly ca …`), never
+//! by a request.
 
 use std::time::Duration;
 
 use super::profile::LeafRules;
 use super::{Grant, Purpose, Requester};
+use crate::authority::ca::CaSpec;
 use crate::x509::spki::Spki;
 
 fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
@@ -22,11 +23,11 @@ fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
 }
 
 /// The grant for a root.
-pub fn root(common_name: String, key: Spki, lifetime: Duration) -> Grant {
-    grant(Purpose::Root(common_name), key, lifetime)
+pub fn root(spec: CaSpec, key: Spki, lifetime: Duration) -> Grant {
+    grant(Purpose::Root(spec), key, lifetime)
 }
 
-/// The grant for an intermediate.
-pub fn intermediate(common_name: String, key: Spki, lifetime: Duration) -> Grant {
-    grant(Purpose::Intermediate(common_name), key, lifetime)
+/// The grant for a CA below another, a cross certificate included.
+pub fn intermediate(spec: CaSpec, key: Spki, lifetime: Duration) -> Grant {
+    grant(Purpose::Intermediate(spec), key, lifetime)
 }

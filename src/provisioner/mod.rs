@@ -19,6 +19,7 @@ use profile::{LeafRules, Usages};
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
+use crate::authority::ca::CaSpec;
 use crate::id::{AccountId, OrderId};
 use crate::time::Timestamp;
 use crate::x509::spki::Spki;
@@ -56,10 +57,10 @@ pub enum Purpose {
     /// A TLS certificate for these names and addresses, in this order (clients take the first one for
     /// the main one), none twice.
     Leaf(Vec<Identifier>),
-    /// A self-signed root with this common name.
-    Root(String),
-    /// An intermediate with this common name that issues leaves only.
-    Intermediate(String),
+    /// A self-signed root.
+    Root(CaSpec),
+    /// A CA below another.
+    Intermediate(CaSpec),
 }
 
 /// Permission to have one certificate signed.

@@ -1,11 +1,12 @@
-//! The founding of a hierarchy: a root and its first intermediate, through the gate like any other
-//! certificate, and in the inventory before either leaves.
+//! The making of CA certificates: a root and its first intermediate, and whatever an offline CA signs,
+//! through the gate like any other certificate, and in the inventory before any of them leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
 use super::gate::{self, Gated};
+use crate::authority::ca::CaSpec;
 use crate::authority::certificate::Provenance;
 use crate::authority::issuer::Issuer;
 use crate::authority::sign::Issued;
@@ -14,6 +15,7 @@ use crate::entropy::Entropy;
 use crate::provisioner::{Grant, ceremony};
 use crate::storage::{Batch, Store};
 use crate::time::{Clock, Timestamp};
+use crate::x509::spki::Spki;
 
 /// What to found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,17 @@ pub enum CeremonyError {
     Issue(#[from] Error),
 }
 
+/// Where CA certificates are made: the store that keeps them, the time, and randomness.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Keeps the inventory and the audit log.
+    pub store: &'a dyn Store,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// For serial numbers.
+    pub entropy: &'a dyn Entropy,
+}
+
 /// Makes and records a root and an intermediate under the given keys.
 pub async fn create_hierarchy(
     store: &dyn Store,
@@ -57,22 +70,49 @@ pub async fn create_hierarchy(
 ) -> Result<CeremonyResult, CeremonyError> {
     // Common names hold 64 characters at most (RFC 5280 A.1), the suffix included.
     let length = plan.name.chars().count();
-    if !(1..=44).contains(&length) || plan.name.chars().any(char::is_control) || plan.name.trim() != plan.name
-    {
+    if !(1..=44).contains(&length) {
         return Err(CeremonyError::Name);
     }
-    let now = clock.now();
-    let root_name = format!("{} Root CA", plan.name);
-    let until = (now + plan.root_lifetime).whole_seconds();
-    let founding = Arc::new(Issuer::founding(&root_name, begin(now), until, root.clone()));
-    let grant = ceremony::root(root_name, root.public_key().clone(), plan.root_lifetime);
-    let root_der = issue(store, entropy, &founding, grant, now).await?.der;
+    let place = Place { store, clock, entropy };
+    let spec = CaSpec::root(&format!("{} Root CA", plan.name)).map_err(|_| CeremonyError::Name)?;
+    // Its own suffix hides a space at the name's end.
+    let below = CaSpec::issuing(&format!("{} Intermediate CA", plan.name));
+    let below = below.ok().filter(|_| plan.name.trim() == plan.name).ok_or(CeremonyError::Name)?;
+    let root_der = create_root(place, root.clone(), spec, plan.root_lifetime).await?;
 
     let issuer = Issuer::new(root_der.clone(), &[], root).map_err(|e| Error::Internal(e.to_string()))?;
-    let name = format!("{} Intermediate CA", plan.name);
-    let grant = ceremony::intermediate(name, intermediate.public_key().clone(), plan.intermediate_lifetime);
-    let intermediate_der = issue(store, entropy, &Arc::new(issuer), grant, now).await?.der;
+    let key = intermediate.public_key().clone();
+    let intermediate_der =
+        sign_authority(place, &Arc::new(issuer), below, key, plan.intermediate_lifetime).await?;
     Ok(CeremonyResult { root_der, intermediate_der })
+}
+
+/// Makes and records a root; its DER.
+pub async fn create_root(
+    place: Place<'_>,
+    signer: Arc<dyn Signer>,
+    spec: CaSpec,
+    lifetime: Duration,
+) -> Result<Vec<u8>, Error> {
+    let now = place.clock.now();
+    let until = (now + lifetime).whole_seconds();
+    let key = signer.public_key().clone();
+    let founding = Arc::new(Issuer::founding(&spec.subject, begin(now), until, signer));
+    Ok(issue(place, &founding, ceremony::root(spec, key, lifetime), now).await?.der)
+}
+
+/// Signs and records a CA certificate for `key` below `issuer`: an intermediate, or the certificate
+/// that another hierarchy's CA has here as well (a cross certificate); its DER. It ends with the
+/// issuer at the latest.
+pub async fn sign_authority(
+    place: Place<'_>,
+    issuer: &Arc<Issuer>,
+    spec: CaSpec,
+    key: Spki,
+    lifetime: Duration,
+) -> Result<Vec<u8>, Error> {
+    let grant = ceremony::intermediate(spec, key, lifetime);
+    Ok(issue(place, issuer, grant, place.clock.now()).await?.der)
 }
 
 fn begin(now: Timestamp) -> Timestamp {
@@ -80,13 +120,13 @@ fn begin(now: Timestamp) -> Timestamp {
 }
 
 async fn issue(
-    store: &dyn Store,
-    entropy: &dyn Entropy,
+    place: Place<'_>,
     issuer: &Arc<Issuer>,
     grant: Grant,
     now: Timestamp,
 ) -> Result<Issued, Error> {
-    match gate::issue(store, entropy, issuer, grant, now, Provenance::default(), |_| Batch::new()).await? {
+    let from = Provenance::default();
+    match gate::issue(place.store, place.entropy, issuer, grant, now, from, |_| Batch::new()).await? {
         Gated::Issued(issued) => Ok(*issued),
         Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
     }

@@ -87,6 +87,10 @@ fn of_lint(error: LintError) -> Error {
         LintError::Key(refusal) => {
             Error::Refused(Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {refusal}")))
         }
+        LintError::Name(violation) => {
+            Error::Refused(Refusal::new(ErrorKind::RejectedIdentifier, violation.to_string()))
+        }
+        LintError::Path(rule) => Error::Refused(Refusal::malformed(rule)),
         LintError::Rule(_) => Error::Internal(error.to_string()),
     }
 }

@@ -75,9 +75,13 @@ impl Service {
         if let Some(key) = eab {
             key.check_standing()?;
         }
-        let allowed = |id: &Identifier| match eab {
-            Some(key) => key.allows(terms, id),
-            None => terms.allows(id),
+        let allowed = |id: &Identifier| {
+            match eab {
+                Some(key) => key.allows(terms, id),
+                None => terms.allows(id),
+            }?;
+            // The lint says the same of the certificate; a client is better told before it proves anything.
+            self.issuer.constraints().check_identifier(id).map_err(|violation| violation.to_string())
         };
         let vouched = |id: &Identifier| {
             let key = eab.filter(|key| key.vouches_for(terms, id))?;

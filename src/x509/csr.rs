@@ -22,6 +22,7 @@ pub struct Csr {
     key: Spki,
     names: BTreeSet<RequestedName>,
     common_name: Option<String>,
+    subject: Vec<u8>,
 }
 
 /// A subject alternative name as asked for; DNS names in lower case, otherwise unchecked.
@@ -40,6 +41,7 @@ pub enum RequestedName {
 enum For {
     Hosts,
     Devices,
+    Authority,
 }
 
 /// Why a certification request is refused.
@@ -71,6 +73,12 @@ pub enum CsrError {
     /// `CA:TRUE`.
     #[error("the CSR asks for a CA certificate")]
     AsksForCa,
+    /// `CA:FALSE`, where a CA is to be certified.
+    #[error("the CSR asks for a certificate that is no CA's (basicConstraints CA:FALSE)")]
+    AsksForLeaf,
+    /// A CA has none.
+    #[error("the CSR of a CA asks for names (subjectAltName): leave them out, a CA has its subject only")]
+    AuthorityNames,
     /// Neither names nor a common name.
     #[error("the CSR names nothing: put the names into its subjectAltName extension")]
     NoNames,
@@ -87,6 +95,12 @@ impl Csr {
     /// (draft-ietf-acme-device-attest §3.2). A common name then stands for no name by itself.
     pub fn parse_for_device(der: &[u8]) -> Result<Self, CsrError> {
         Self::parse_for(der, For::Devices)
+    }
+
+    /// As [`Csr::parse`], for a CA: it may say `CA:TRUE`, and has a subject and no names. Path length
+    /// and name constraints are the signer's to set; what the request says of them is not looked at.
+    pub fn parse_for_authority(der: &[u8]) -> Result<Self, CsrError> {
+        Self::parse_for(der, For::Authority)
     }
 
     fn parse_for(der: &[u8], purpose: For) -> Result<Self, CsrError> {
@@ -115,7 +129,8 @@ impl Csr {
                 None => return Err(CsrError::NoNames),
             };
         }
-        Ok(Self { der: der.to_vec(), key, names, common_name })
+        let subject = info.subject.as_raw().to_vec();
+        Ok(Self { der: der.to_vec(), key, names, common_name, subject })
     }
 
     /// The request's DER.
@@ -136,6 +151,11 @@ impl Csr {
     /// The name in the common name, which must be one of the names too (RFC 8555 §7.4).
     pub fn common_name(&self) -> Option<RequestedName> {
         self.common_name.as_deref().map(name_of_common_name)
+    }
+
+    /// Its subject, DER of a Name.
+    pub fn subject(&self) -> &[u8] {
+        &self.subject
     }
 
     /// The common name as it stands there.
@@ -227,14 +247,19 @@ fn requested_names(
             return Err(CsrError::Malformed);
         }
         match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(_) if purpose == For::Authority => {
+                return Err(CsrError::AuthorityNames);
+            }
             ParsedExtension::SubjectAlternativeName(san) => {
                 for name in &san.general_names {
                     names.insert(requested_name(name, purpose)?);
                 }
             }
-            ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
-                return Err(CsrError::AsksForCa);
-            }
+            ParsedExtension::BasicConstraints(constraints) => match (constraints.ca, purpose) {
+                (true, For::Hosts | For::Devices) => return Err(CsrError::AsksForCa),
+                (false, For::Authority) => return Err(CsrError::AsksForLeaf),
+                (true, For::Authority) | (false, For::Hosts | For::Devices) => {}
+            },
             ParsedExtension::ParseError { .. } => return Err(CsrError::Malformed),
             // Key usages and all else come from the profile; nothing of it is copied.
             _ => {}

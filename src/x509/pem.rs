@@ -10,6 +10,11 @@ pub fn certificate(der: &[u8]) -> String {
     pem_rfc7468::encode_string("CERTIFICATE", LineEnding::LF, der).unwrap_or_default()
 }
 
+/// One certification request as PEM text with a trailing newline.
+pub fn certification_request(der: &[u8]) -> String {
+    pem_rfc7468::encode_string("CERTIFICATE REQUEST", LineEnding::LF, der).unwrap_or_default()
+}
+
 /// All certificates of a PEM text, in order; `None` if the text is malformed or has none.
 pub fn parse_certificates(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();

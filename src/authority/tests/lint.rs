@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::lint::{LintError, lint};
 use super::asn1::Node;
 use super::*;
+use crate::authority::constraints::{NameConstraints, Subtree};
 use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Usages};
 
 /// Paths in the certificate: of the to-be-signed part's fields and of its extensions.
@@ -292,17 +293,91 @@ fn every_changed_ca_is_refused() {
     let signer: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP384Sha384));
     let mutations = || common().into_iter().chain(ca_only()).collect::<Vec<_>>();
     let founding = founding(&signer, YEAR * 10, T0);
-    let make = || ceremony::root("Test Root CA".into(), signer.public_key().clone(), YEAR * 10);
+    let make =
+        || ceremony::root(CaSpec::root("Test Root CA").unwrap(), signer.public_key().clone(), YEAR * 10);
     // A root's issuer is its own subject: the two must go together.
     refuse_all(&founding, make, mutations());
     let above = Issuer::new(root(signer.clone(), YEAR * 10, T0).der, &[], signer.clone()).unwrap();
     let key = spki(&p256());
-    let make = || ceremony::intermediate("Test Intermediate CA".into(), key.clone(), YEAR * 5);
+    let make =
+        || ceremony::intermediate(CaSpec::issuing("Test Intermediate CA").unwrap(), key.clone(), YEAR * 5);
     let mut all = mutations();
     all.push(mutation("no path length", |c| {
         edit_value(c, CONSTRAINTS, |value| drop(value.children().pop()));
     }));
     refuse_all(&above, make, all);
+    let make = || ceremony::intermediate(narrow(), key.clone(), YEAR * 5);
+    let mut all = mutations();
+    for (what, text) in [("another name permitted", "b.test"), ("all names permitted", "")] {
+        all.push(mutation(what, move |c| {
+            let base = Node::parts(0x30, vec![Node::leaf(0x82, text.as_bytes())]);
+            edit_value(c, 30, |value| *value.at(&[0]).children() = vec![base.clone()]);
+        }));
+    }
+    all.push(mutation("nothing excluded", |c| edit_value(c, 30, |value| drop(value.children().pop()))));
+    refuse_all(&above, make, all);
+}
+
+/// Names below `a.test` but for `x.a.test`, and path length 1.
+fn narrow() -> CaSpec {
+    let dns = |text: &str| vec![Subtree::Dns(text.to_owned())];
+    let constraints = NameConstraints { permitted: dns("a.test"), excluded: dns("x.a.test") };
+    CaSpec { path_len: Some(1), constraints, ..CaSpec::issuing("Narrow CA").unwrap() }
+}
+
+/// What the issuer's own chain forbids is not signed, whoever asks; from each of its certificates.
+#[test]
+fn names_and_depth_are_the_chains() {
+    let signer: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP384Sha384));
+    let founding = founding(&signer, YEAR * 10, T0);
+    let constraints = NameConstraints { permitted: vec![], excluded: vec![Subtree::Dns("y.a.test".into())] };
+    let spec = CaSpec { constraints, path_len: Some(2), ..CaSpec::root("Test Root CA").unwrap() };
+    let root = issue(ceremony::root(spec, signer.public_key().clone(), YEAR), &founding, T0).der;
+    let root_issuer = Issuer::new(root.clone(), &[], signer).unwrap();
+    let below: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
+    let grant = |spec| ceremony::intermediate(spec, below.public_key().clone(), YEAR);
+    let der = issue(grant(narrow()), &root_issuer, T0).der;
+    let issuer = Issuer::new(der.clone(), &[], below.clone()).unwrap();
+    let leaf = |issuer: &Issuer, name: &str| {
+        lint(draft(Ask::new(&[name]).grant(&p256(), T0), issuer, [1; 16], T0).unwrap(), issuer).map(drop)
+    };
+    let under = Issuer::new(der.clone(), &[], below.clone()).unwrap().under_root(&root).unwrap();
+    assert!(leaf(&issuer, "y.a.test").is_ok(), "the root is not known yet");
+    for (name, good) in [
+        ("a.test", true),
+        ("z.a.test", true),
+        ("x.a.test", false),
+        ("y.a.test", false),
+        ("*.a.test", false),
+        ("b.test", false),
+        ("10.0.0.1", true),
+    ] {
+        let got = leaf(&under, name);
+        assert!(if good { got.is_ok() } else { matches!(got, Err(LintError::Name(_))) }, "{name}: {got:?}");
+        let early = under.constraints().check_identifier(&identifier(name));
+        assert_eq!(early.is_ok(), good, "newOrder says the same of {name}");
+    }
+    assert_eq!((root_issuer.path_room(), under.path_room()), (Some(2), Some(1)));
+    let ca = |path_len, permitted: &str| {
+        let constraints =
+            NameConstraints { permitted: vec![Subtree::Dns(permitted.into())], excluded: vec![] };
+        let spec = CaSpec { path_len, constraints, ..narrow() };
+        lint(draft(grant(spec), &under, [1; 16], T0).unwrap(), &under).map(drop)
+    };
+    assert!(ca(Some(0), "z.a.test").is_ok());
+    for path in [None, Some(1), Some(2)] {
+        assert!(matches!(ca(path, "z.a.test"), Err(LintError::Path(_))), "{path:?}");
+    }
+    assert!(matches!(ca(Some(0), "b.test"), Err(LintError::Name(_))));
+    // A chain that is deeper than its own certificates allow makes no issuer.
+    let deep = issue(grant(CaSpec::issuing("Deep CA").unwrap()), &under, T0).der;
+    let third = issue(
+        ceremony::intermediate(CaSpec::issuing("Third CA").unwrap(), below.public_key().clone(), DAY),
+        &Issuer::new(der.clone(), &[], below.clone()).unwrap(),
+        T0,
+    )
+    .der;
+    assert!(Issuer::new(third, &[deep, der], below).is_err());
 }
 
 /// A draft as it comes from the builder, with another grant, serial or times than it was made by.
@@ -320,8 +395,8 @@ fn a_draft_of_something_else_is_refused() {
         Ask::new(&["a.test", "b.test", "c.test"]).grant(&key, T0),
         Ask::new(&["a.test", "c.test"]).grant(&key, T0),
         Ask::new(&names).grant(&other, T0),
-        ceremony::intermediate("a.test".into(), spki(&key), DAY),
-        ceremony::root("a.test".into(), spki(&key), DAY),
+        ceremony::intermediate(CaSpec::issuing("a.test").unwrap(), spki(&key), DAY),
+        ceremony::root(CaSpec::root("a.test").unwrap(), spki(&key), DAY),
     ] {
         let made = fresh();
         assert!(lint(Draft { grant, ..made }, &issuer).is_err());
@@ -382,17 +457,19 @@ fn only_a_root_in_the_making_is_self_signed() {
     let made = root(signer.clone(), YEAR * 10, T0);
     let issuer = Issuer::new(made.der, &[], signer.clone()).unwrap();
     let of = |grant, issuer: &Issuer| lint(draft(grant, issuer, [1; 16], T0).unwrap(), issuer).map(drop);
-    let stranger = ceremony::root("Other Root CA".into(), spki(&p256()), YEAR);
+    let stranger = ceremony::root(CaSpec::root("Other Root CA").unwrap(), spki(&p256()), YEAR);
     assert!(matches!(of(stranger, &issuer), Err(LintError::Rule(_))), "an unconstrained CA below a root");
-    let again = ceremony::root("Test Root CA".into(), signer.public_key().clone(), YEAR);
+    let again = ceremony::root(CaSpec::root("Test Root CA").unwrap(), signer.public_key().clone(), YEAR);
     assert!(matches!(of(again, &issuer), Err(LintError::Rule(_))));
 
     let founding = founding(&signer, YEAR * 10, T0);
-    let other_key = ceremony::root("Test Root CA".into(), spki(&p256()), YEAR);
+    let other_key = ceremony::root(CaSpec::root("Test Root CA").unwrap(), spki(&p256()), YEAR);
     assert!(matches!(of(other_key, &founding), Err(LintError::Rule(_))), "a root for another key");
-    let other_name = ceremony::root("Other Root CA".into(), signer.public_key().clone(), YEAR);
+    let other_name =
+        ceremony::root(CaSpec::root("Other Root CA").unwrap(), signer.public_key().clone(), YEAR);
     assert!(matches!(of(other_name, &founding), Err(LintError::Rule(_))), "a root by another name");
-    let below = ceremony::intermediate("Test Root CA".into(), signer.public_key().clone(), YEAR);
+    let below =
+        ceremony::intermediate(CaSpec::issuing("Test Root CA").unwrap(), signer.public_key().clone(), YEAR);
     assert!(matches!(of(below, &founding), Err(LintError::Rule(_))));
     let leaf = Ask::new(&["a.test"]).grant(&p256(), T0);
     assert!(matches!(of(leaf, &founding), Err(LintError::Rule(_))));

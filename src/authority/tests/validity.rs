@@ -88,7 +88,7 @@ fn of_the_founding_certificates() {
     assert_eq!((made.not_before, made.not_after), (T0 - MINUTE, T0 + YEAR * 10));
     let above = Issuer::new(made.der, &[], signer.clone()).unwrap();
     // An intermediate that was to live longer than its root ends with it.
-    let grant = ceremony::intermediate("Test CA".into(), spki(&p256()), YEAR * 20);
+    let grant = ceremony::intermediate(CaSpec::issuing("Test CA").unwrap(), spki(&p256()), YEAR * 20);
     let issued = issue(grant, &above, T0 + YEAR);
     assert_eq!((issued.not_before, issued.not_after), (T0 + YEAR - MINUTE, T0 + YEAR * 10));
 }

@@ -1,0 +1,111 @@
+//! `mayfly ca import-intermediate`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{CaError, describe, site};
+use crate::authority::chain;
+use crate::authority::issuer::Issuer;
+use crate::cli::CliError;
+use crate::cli::founding::Layout;
+use crate::keystore::file::FileKey;
+use crate::time::{Clock, SystemClock};
+
+const AFTER_HELP: &str = "\
+Checked before anything is written: the certificate is for the key in DIR/secrets, it may sign \
+certificates, and its chain leads to the root. Then DIR/certs/root_ca.crt and, last, \
+DIR/certs/intermediate_ca.crt are put in place, each whole or not at all.
+
+Example:
+  mayfly ca import-intermediate --dir ca --certificate intermediate_ca.crt --root root_ca.crt";
+
+/// Arguments of `mayfly ca import-intermediate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The directory that `mayfly ca create-intermediate` made
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The signed certificate, with those above it but for the root behind it
+    #[arg(long, value_name = "FILE")]
+    pub certificate: PathBuf,
+    /// The root [default: DIR/certs/root_ca.crt]
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// The password of the intermediate's key
+    #[arg(long, value_name = "F")]
+    pub password_file: Option<PathBuf>,
+    /// Put it in the place of the certificate that is there
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Installs a signed intermediate.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    let layout = Layout { dir: args.dir.clone() };
+    let key = layout.intermediate_key();
+    if !key.exists() {
+        return Err(CaError::NoCa { path: key, dir: layout.dir.clone() }.into());
+    }
+    let root_file = args.root.clone().unwrap_or_else(|| layout.root());
+    if !root_file.exists() && args.root.is_none() {
+        return Err(CaError::NoRoot.into());
+    }
+    let roots = site::certificates(&root_file)?;
+    let mut chain = site::certificates(&args.certificate)?;
+    // The root may stand behind its own chain; clients have it.
+    chain.retain(|der| !roots.contains(der));
+    let password = site::password(args.password_file.as_deref())?;
+    let signer = Arc::new(FileKey::load(&key, password.as_ref())?);
+    let content = || CaError::Content { path: args.certificate.clone(), want: "certificate but the root" };
+    let (own, above) = chain.split_first().ok_or_else(content)?;
+    let wrong = |error| CaError::Issuer { path: args.certificate.clone(), error };
+    let issuer = Issuer::new(own.clone(), above, signer).map_err(wrong)?;
+    let root = chain::check(issuer.chain(), &roots, SystemClock.now())
+        .map_err(|error| CaError::Chain { path: args.certificate.clone(), error })?;
+    let root = root.to_vec();
+    issuer.under_root(&root).map_err(wrong)?;
+
+    put(&layout.root(), &[root], args.replace)?;
+    put(&layout.intermediate(), &chain, args.replace)?;
+    let text = describe::certificate(&chain[0]).unwrap_or_default();
+    write!(out, "Installed in {}\n\n{text}\n", layout.dir.display())?;
+    config_example(&layout, args.password_file.as_deref(), out)
+}
+
+/// What is there already in the same words stays as it is.
+fn put(path: &Path, chain: &[Vec<u8>], replace: bool) -> Result<(), CliError> {
+    let text = site::chain_pem(chain);
+    if path.exists() {
+        if site::read(path)? == text.as_bytes() {
+            return Ok(());
+        }
+        if !replace {
+            return Err(CaError::Installed(path.to_owned()).into());
+        }
+    }
+    site::install(path, &text, replace)
+}
+
+/// The lines of a mayfly.toml that issue with what is in a directory.
+pub(super) fn config_example(
+    layout: &Layout,
+    password_file: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let dir = layout.dir.canonicalize().unwrap_or_else(|_| layout.dir.clone());
+    let layout = Layout { dir };
+    writeln!(out, "In the mayfly.toml that is to issue with it:\n\n  [authority]")?;
+    let mut line = |key: &str, path: &Path| {
+        let text = toml::Value::String(path.display().to_string());
+        writeln!(out, "  {key} = {text}")
+    };
+    line("root", &layout.root())?;
+    line("certificate", &layout.intermediate())?;
+    line("key", &layout.intermediate_key())?;
+    if let Some(file) = password_file {
+        line("password_file", &file.canonicalize().unwrap_or_else(|_| file.to_owned()))?;
+    }
+    Ok(())
+}

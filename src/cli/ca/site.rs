@@ -1,0 +1,159 @@
+//! A directory with a CA in it: its files, its keys, its record.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::CaError;
+use crate::authority::chain;
+use crate::authority::issuer::Issuer;
+use crate::cli::CliError;
+use crate::cli::founding::Layout;
+use crate::entropy::SystemEntropy;
+use crate::keystore::file::FileKey;
+use crate::keystore::password::Password;
+use crate::service::ceremony::Place;
+use crate::storage::{self, Backend};
+use crate::time::{Clock, SystemClock};
+use crate::x509::pem;
+
+/// The largest certificate, chain or request that is read.
+const LARGEST: u64 = 256 * 1024;
+
+/// Which CA of a directory signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// The root.
+    Root,
+    /// The intermediate, if its certificate allows CAs below it.
+    Intermediate,
+}
+
+/// A password from a file, if one is named.
+pub(super) fn password(file: Option<&Path>) -> Result<Option<Password>, CliError> {
+    Ok(file.map(Password::read).transpose()?)
+}
+
+/// The CA of a directory, ready to sign.
+pub(super) fn open(layout: &Layout, by: By, password: Option<&Password>) -> Result<Arc<Issuer>, CliError> {
+    let (certificate, key) = match by {
+        By::Root => (layout.root(), layout.root_key()),
+        By::Intermediate => (layout.intermediate(), layout.intermediate_key()),
+    };
+    for path in [&certificate, &key] {
+        if !path.exists() {
+            return Err(CaError::NoCa { path: path.clone(), dir: layout.dir.clone() }.into());
+        }
+    }
+    let chain = certificates(&certificate)?;
+    let signer = Arc::new(FileKey::load(&key, password)?);
+    let wrong = |error| CaError::Issuer { path: certificate.clone(), error };
+    let (own, above) = chain
+        .split_first()
+        .ok_or_else(|| CaError::Content { path: certificate.clone(), want: "certificate" })?;
+    let issuer = Issuer::new(own.clone(), above, signer).map_err(wrong)?;
+    if by == By::Root {
+        return Ok(Arc::new(issuer));
+    }
+    let roots = certificates(&layout.root())?;
+    let root = chain::check(issuer.chain(), &roots, SystemClock.now())
+        .map_err(|error| CaError::Chain { path: certificate.clone(), error })?;
+    Ok(Arc::new(issuer.under_root(root).map_err(wrong)?))
+}
+
+/// Does work on the record that is kept in `db`.
+pub(super) fn record<T>(
+    db: &Path,
+    work: impl AsyncFnOnce(Place<'_>) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    runtime.block_on(async {
+        let store = storage::open(Backend::Fjall, db)?;
+        let entropy = SystemEntropy::default();
+        let done = work(Place { store: store.as_ref(), clock: &SystemClock, entropy: &entropy }).await;
+        store.close().await;
+        done
+    })
+}
+
+/// The bytes of a small file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > LARGEST {
+        true => Err(CaError::TooLarge(path.to_owned()).into()),
+        false => Ok(bytes),
+    }
+}
+
+/// All certificates of a PEM file, or the one of a DER file; DER.
+pub(super) fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
+    let bytes = read(path)?;
+    if bytes.first() == Some(&0x30) {
+        return Ok(vec![bytes]);
+    }
+    pem::parse_certificates(&bytes)
+        .ok_or_else(|| CaError::Content { path: path.to_owned(), want: "certificate" }.into())
+}
+
+/// The request of a PEM or DER file; DER.
+pub(super) fn request(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = read(path)?;
+    if bytes.first() == Some(&0x30) {
+        return Ok(bytes);
+    }
+    match pem_rfc7468::decode_vec(&bytes) {
+        Ok(("CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST", der)) => Ok(der),
+        Ok(_) | Err(_) => {
+            Err(CaError::Content { path: path.to_owned(), want: "certification request" }.into())
+        }
+    }
+}
+
+/// That nothing is there yet; said before anything is signed.
+pub(super) fn vacant(path: &Path) -> Result<(), CliError> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(CaError::Exists(path.to_owned()).into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(CliError::File { path: path.to_owned(), source }),
+    }
+}
+
+/// Writes a file for everybody to read, whole or not at all: beside it first, then in its place.
+/// With `replace` it may be there already.
+pub(super) fn install(path: &Path, text: &str, replace: bool) -> Result<(), CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    if !replace {
+        vacant(path)?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&beside);
+        failed(source)
+    })?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
+}
+
+/// A chain as PEM.
+pub(super) fn chain_pem(chain: &[Vec<u8>]) -> String {
+    chain.iter().map(|der| pem::certificate(der)).collect()
+}
