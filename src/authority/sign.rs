@@ -68,7 +68,7 @@ pub fn sign(linted: Linted, issuer: &Issuer) -> Result<Issued, SignError> {
     // A signer out of process may hand back anything, and an RSA fault gives the key away; a
     // quick one in process would pay three times its own cost for this.
     if signer.cost() == Cost::Slow {
-        check_signature(issuer, &linted.tbs, &signature)?;
+        check_signature(&**signer, &linted.tbs, &signature)?;
     }
     let der = der::sequence(&[&linted.tbs, &linted.algorithm, &der::bit_string(&signature)]);
     Ok(Issued {
@@ -86,7 +86,7 @@ pub fn sign(linted: Linted, issuer: &Issuer) -> Result<Issued, SignError> {
 pub fn self_test(issuer: &Issuer) -> Result<(), SignError> {
     const TEXT: &[u8] = b"mayfly signer self-test; this is no certificate";
     let signature = issuer.signer().sign(TEXT)?;
-    check_signature(issuer, TEXT, &signature)
+    check_signature(&**issuer.signer(), TEXT, &signature)
 }
 
 /// A certification request (RFC 2986) for a CA of this name: what another CA is asked to sign. It
@@ -105,16 +105,17 @@ pub fn certification_request(subject: &Subject, signer: &dyn Signer) -> Result<V
     Ok(sequence(&[&info, algorithm_der(signer.algorithm()), &der::bit_string(&signature)]))
 }
 
-fn check_signature(issuer: &Issuer, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
-    let verification: &'static dyn VerificationAlgorithm = match issuer.signer().algorithm() {
+/// Holds a signature against the signer's own public key.
+pub fn check_signature(signer: &dyn Signer, message: &[u8], signature: &[u8]) -> Result<(), SignError> {
+    let verification: &'static dyn VerificationAlgorithm = match signer.algorithm() {
         SignatureAlgorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
         SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
         SignatureAlgorithm::Ed25519 => &signature::ED25519,
         SignatureAlgorithm::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
     };
-    let key = issuer.signer().public_key().parsed(verification);
+    let key = signer.public_key().parsed(verification);
     match key.map(|key| key.verify_sig(message, signature)) {
         Ok(Ok(())) => Ok(()),
-        _ => Err(SignError("the signature does not verify with the issuer's public key".into())),
+        _ => Err(SignError("the signature does not verify with the signer's public key".into())),
     }
 }

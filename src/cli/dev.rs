@@ -120,6 +120,7 @@ pub(super) fn template(args: &Args) -> Template {
         address: args.address.unwrap_or(default),
         dns_names,
         acme: "acme".to_owned(),
+        issuer_key: None,
         password_file: None,
         loopback: true,
         http_port: args.http_port,

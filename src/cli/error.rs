@@ -9,6 +9,7 @@ use crate::client::admin::AdminError;
 use crate::config::Problem;
 use crate::daemon::DaemonError;
 use crate::http::tls::OwnCertificateError;
+use crate::keystore::KeystoreError;
 use crate::keystore::file::{KeyFileError, shell_word};
 use crate::service;
 use crate::service::ceremony::CeremonyError;
@@ -57,6 +58,12 @@ pub enum CliError {
     /// A key or password file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A keystore.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// No key of that kind is made there.
+    #[error("{0}")]
+    CannotGenerate(&'static str),
     /// Core dumps could not be switched off before there was a key in memory.
     #[error("cannot forbid core dumps: {0}")]
     CoreDumps(io::Error),

@@ -14,9 +14,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::CliError;
 use super::template::Template;
+use crate::authority::key_source::PasswordSource;
 use crate::authority::signer::Signer;
 use crate::config;
 use crate::entropy::SystemEntropy;
+use crate::keystore;
 use crate::keystore::file::{FileKey, KeyKind};
 use crate::keystore::password::Password;
 use crate::service::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
@@ -124,7 +126,15 @@ pub(super) fn found_with(
         made.note(path);
         Ok::<Arc<dyn Signer>, CliError>(Arc::new(key))
     };
-    let keys = [key(layout.root_key(), KeyKind::P384)?, key(layout.intermediate_key(), KeyKind::P256)?];
+    let root = key(layout.root_key(), KeyKind::P384)?;
+    let intermediate = match &template.issuer_key {
+        None => key(layout.intermediate_key(), KeyKind::P256)?,
+        Some(source) => {
+            let pin = template.password_file.clone().map(|path| PasswordSource::File(path.into()));
+            keystore::open(source, pin.as_ref())?
+        }
+    };
+    let keys = [root, intermediate];
     let plan = CeremonyPlan {
         name: template.name.clone(),
         root_lifetime: ROOT_LIFETIME,

@@ -8,6 +8,7 @@ use super::CliError;
 use super::founding::{self, Founded, Layout};
 use super::template::Template;
 use crate::acme::identifier::Identifier;
+use crate::authority::key_source::KeySource;
 use crate::config::{is_provisioner_name, parse_host};
 use crate::daemon::dumps;
 use crate::keystore::file::shell_word;
@@ -49,6 +50,10 @@ pub struct Args {
     /// Encrypt the keys with the first line of this file (mode 0600); `serve` needs it too
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
+    /// The intermediate's key, if it is to stay in a keystore: a URI, of a key that is there already
+    /// (`mayfly key generate`); its PIN by pin-source= or --password-file
+    #[arg(long, value_name = "URI", value_parser = issuer_key)]
+    pub key: Option<KeySource>,
 }
 
 /// Founds a CA and says what to do next.
@@ -72,12 +77,19 @@ fn template(args: &Args) -> Result<Template, CliError> {
             dns_names.push(name.clone());
         }
     }
+    let pin_elsewhere = match &args.key {
+        None | Some(KeySource::File(_)) => false,
+        Some(KeySource::Pkcs11(uri)) => uri.pin_source.is_some(),
+        Some(KeySource::AwsKms(_)) => true,
+    };
+    let password_file = args.password_file.as_deref().filter(|_| !pin_elsewhere);
     Ok(Template {
         name: args.name.clone(),
         address: args.address,
         dns_names,
         acme: args.acme.clone(),
-        password_file: args.password_file.as_deref().map(absolute).transpose()?,
+        issuer_key: args.key.clone(),
+        password_file: password_file.map(absolute).transpose()?,
         loopback: false,
         http_port: None,
         tls_alpn_port: None,
@@ -127,6 +139,17 @@ Next:
         root_word = shell_word(&root),
     )?;
     Ok(())
+}
+
+/// Paths in it become absolute: the configuration is not read from here.
+fn issuer_key(text: &str) -> Result<KeySource, String> {
+    let here = std::env::current_dir().map_err(|error| error.to_string())?;
+    match KeySource::parse(text, &here).map_err(|error| error.to_string())? {
+        KeySource::File(_) => {
+            Err("give a URI, pkcs11:… or awskms:…; a key file is made without this".to_owned())
+        }
+        key @ (KeySource::Pkcs11(_) | KeySource::AwsKms(_)) => Ok(key),
+    }
 }
 
 fn ca_name(text: &str) -> Result<String, String> {

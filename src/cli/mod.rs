@@ -10,6 +10,7 @@ pub mod eab;
 mod error;
 mod founding;
 pub mod init;
+pub mod key;
 pub mod keys;
 mod running;
 pub mod serve;
@@ -65,6 +66,8 @@ pub enum Command {
     Certs(certs::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
+    /// Keys for issuers, in files and in tokens (PKCS#11)
+    Key(key::Args),
     /// Print the version and what is built in
     Version,
     /// Roots, intermediates and cross certificates, made offline
@@ -83,6 +86,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Keys(args) => keys::run(&args, out),
         Command::Certs(args) => certs::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
+        Command::Key(args) => key::run(&args, out),
         Command::Version => version::run(out),
         Command::Ca(args) => ca::run(&args, out),
     }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::acme::identifier::Identifier;
+use crate::authority::key_source::KeySource;
 
 const SAMPLE: &str = include_str!("../../config/team.toml");
 
@@ -15,6 +16,8 @@ pub(super) struct Template {
     pub dns_names: Vec<Identifier>,
     /// The ACME provisioner's name.
     pub acme: String,
+    /// The intermediate's key, if it is not to be a new file.
+    pub issuer_key: Option<KeySource>,
     /// An absolute path.
     pub password_file: Option<String>,
     /// Loopback targets are allowed: for `mayfly dev` only.
@@ -40,6 +43,10 @@ impl Template {
             (
                 "#password_file = \"secrets/password\"",
                 self.password_file.as_ref().map(|path| format!("password_file = {}", quote(path))),
+            ),
+            (
+                "key = \"secrets/intermediate_ca_key\"",
+                self.issuer_key.as_ref().map(|key| format!("key = {}", quote(&key.to_string()))),
             ),
             ("#http_port = 80", port("http_port", self.http_port)),
             ("#tls_alpn_port = 443", port("tls_alpn_port", self.tls_alpn_port)),
@@ -80,6 +87,7 @@ pub(super) mod tests {
             address: "0.0.0.0:9443".parse().unwrap(),
             dns_names: vec![parse_host("ca.example.internal").unwrap()],
             acme: "acme".into(),
+            issuer_key: None,
             password_file: None,
             loopback: false,
             http_port: None,
@@ -101,6 +109,9 @@ pub(super) mod tests {
             address: "[::1]:8443".parse().unwrap(),
             dns_names: vec![parse_host("::1").unwrap(), parse_host("a.test").unwrap()],
             acme: "hosts-1".into(),
+            issuer_key: Some(
+                crate::cli::key::key_source("pkcs11:token=t;object=o?module-path=/m.so").unwrap(),
+            ),
             password_file: Some("/a \"b\"\\c".into()),
             loopback: true,
             http_port: Some(5002),
@@ -109,6 +120,7 @@ pub(super) mod tests {
         let settings = parse(&template.render(), Path::new("/x")).settings.unwrap();
         assert_eq!(settings.server.base_url, "https://[::1]:8443");
         assert_eq!(settings.server.dns_names.len(), 2);
+        assert_eq!(Some(settings.authority.key), template.issuer_key);
         assert_eq!(settings.authority.password, Some(PasswordSource::File("/a \"b\"\\c".into())));
         assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (5002, 5001));
         assert_eq!(settings.validation.allow.len(), 2);

@@ -44,7 +44,9 @@ pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
             (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
             (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
             (KeystoreError::Password(_), None)
-            | (KeystoreError::File(_) | KeystoreError::NotBuiltIn(_), _) => "key",
+            | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::NotBuiltIn(_), _) => {
+                "key"
+            }
         };
         Problem { line: None, key: format!("authority.{key}"), message: error.to_string() }
     })?;

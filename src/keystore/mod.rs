@@ -3,11 +3,13 @@
 pub mod file;
 pub mod password;
 mod pbes2;
+pub mod pkcs11;
 
 use std::sync::Arc;
 
 use self::file::{FileKey, KeyFileError};
 use self::password::Password;
+use self::pkcs11::{Pkcs11Error, TokenKey};
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::authority::signer::Signer;
 
@@ -20,6 +22,14 @@ pub enum KeystoreError {
     /// A key file.
     #[error(transparent)]
     File(#[from] KeyFileError),
+    /// A key in a token.
+    #[error("{key}: {error}")]
+    Pkcs11 {
+        /// Its URI.
+        key: String,
+        /// Why.
+        error: Pkcs11Error,
+    },
     /// A kind of keystore that this binary is without.
     #[error("{0}: this mayfly has no such keystore built in")]
     NotBuiltIn(String),
@@ -29,9 +39,18 @@ pub enum KeystoreError {
 /// signed once, or is known by its public half only until it does ([`crate::authority::issuer::Issuer`]
 /// holds that against the certificate). Blocks: call it at a start, or off the reactor.
 pub fn open(source: &KeySource, password: Option<&PasswordSource>) -> Result<Arc<dyn Signer>, KeystoreError> {
-    let password = password.map(Password::open).transpose().map_err(KeystoreError::Password)?;
     match source {
-        KeySource::File(path) => Ok(Arc::new(FileKey::load(path, password.as_ref())?)),
-        KeySource::Pkcs11(_) | KeySource::AwsKms(_) => Err(KeystoreError::NotBuiltIn(source.to_string())),
+        KeySource::File(path) => {
+            let password = password.map(Password::open).transpose().map_err(KeystoreError::Password)?;
+            Ok(Arc::new(FileKey::load(path, password.as_ref())?))
+        }
+        KeySource::Pkcs11(uri) => match TokenKey::open(uri, password) {
+            Ok(key) => Ok(Arc::new(key)),
+            Err(Pkcs11Error::PinSource(error)) if uri.pin_source.is_none() => {
+                Err(KeystoreError::Password(error))
+            }
+            Err(error) => Err(KeystoreError::Pkcs11 { key: uri.to_string(), error }),
+        },
+        KeySource::AwsKms(_) => Err(KeystoreError::NotBuiltIn(source.to_string())),
     }
 }

@@ -24,3 +24,4 @@ mod operation;
 mod race;
 mod star;
 mod support;
+mod tokens;

@@ -29,6 +29,7 @@ pub struct Server {
     pub tls_alpn_port: u16,
     pub dns: Dns,
     home: tempfile::TempDir,
+    variables: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -51,16 +52,29 @@ impl Server {
     }
 
     fn init(edit: impl FnOnce(&mut toml::Table)) -> Self {
+        Self::init_with(&[], &[], edit)
+    }
+
+    /// A fresh CA that does not serve, made with more arguments of `mayfly init`, by processes that have
+    /// these environment variables.
+    pub fn init_with(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        edit: impl FnOnce(&mut toml::Table),
+    ) -> Self {
         let server = Self {
             port: ports::free(),
             http_port: ports::free(),
             tls_alpn_port: ports::free(),
             dns: Dns::start(),
             home: tempfile::tempdir().unwrap(),
+            variables: variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             running: None,
         };
         let address = format!("127.0.0.1:{}", server.port);
-        process::output(Command::new(binary()).arg("init").arg("--dir").arg(server.dir()).args([
+        let mut command = Command::new(binary());
+        command.envs(variables.iter().copied());
+        process::output(command.arg("init").args(arguments).arg("--dir").arg(server.dir()).args([
             "--name",
             "Mayfly Test",
             "--dns",
@@ -121,6 +135,7 @@ impl Server {
 
     fn serve_with(&mut self, mut command: Command) {
         command.arg("serve").arg("--config").arg(self.config()).current_dir(self.home.path());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut running = Running::start(&mut command, &self.home.path().join("server.log"));
         until("the server's readiness", START, || {
             if let Some(status) = running.ended() {

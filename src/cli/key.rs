@@ -1,0 +1,160 @@
+//! `mayfly key …`: keys for issuers, in files and in tokens.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::CliError;
+use crate::authority::key_source::{KeySource, PasswordSource};
+use crate::daemon::dumps;
+use crate::entropy::SystemEntropy;
+use crate::keystore::file::{FileKey, KeyKind};
+use crate::keystore::password::Password;
+use crate::keystore::pkcs11;
+use crate::keystore::{self, KeystoreError};
+use crate::x509::spki::Spki;
+
+const AFTER_HELP: &str = "\
+KEY is what [authority] key takes: a path, or a URI pkcs11:token=…;object=…?module-path=….
+
+Examples:
+  mayfly key generate 'pkcs11:token=CA;object=issuer?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
+              --password-file /etc/mayfly/pin
+  mayfly key show 'pkcs11:token=CA;object=issuer?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
+              --password-file /etc/mayfly/pin";
+
+/// Arguments of `mayfly key`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `mayfly key` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a key, in a new file or in a token that never gives it out
+    Generate(Generate),
+    /// Open a key, have it sign once, and print its public half
+    Show(Show),
+}
+
+/// What opens a key file or a token; one of them, or none.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(multiple = false)]
+pub struct Secret {
+    /// The key file's password, or the token's PIN: the first line of this file (mode 0600)
+    #[arg(long, value_name = "F")]
+    pub password_file: Option<PathBuf>,
+    /// The same from an environment variable
+    #[arg(long, value_name = "NAME")]
+    pub password_env: Option<String>,
+    /// The same from a credential of systemd's
+    #[arg(long, value_name = "NAME")]
+    pub password_credential: Option<String>,
+}
+
+impl Secret {
+    /// Where it is, if anywhere.
+    pub(super) fn source(&self) -> Option<PasswordSource> {
+        let file = self.password_file.clone().map(PasswordSource::File);
+        let env = self.password_env.clone().map(PasswordSource::Env);
+        file.or(env).or(self.password_credential.clone().map(PasswordSource::Credential))
+    }
+}
+
+/// Arguments of `mayfly key generate`.
+#[derive(Debug, clap::Args)]
+pub struct Generate {
+    /// Where to make it: a file that does not exist, or names that the token does not have
+    #[arg(value_name = "KEY", value_parser = key_source)]
+    pub key: KeySource,
+    /// Which kind
+    #[arg(long, value_name = "KIND", default_value = "ec-p256", value_parser = kind)]
+    pub kind: pkcs11::Kind,
+    /// What opens the token, or encrypts the file
+    #[command(flatten)]
+    pub secret: Secret,
+}
+
+/// Arguments of `mayfly key show`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// Which key
+    #[arg(value_name = "KEY", value_parser = key_source)]
+    pub key: KeySource,
+    /// What opens it
+    #[command(flatten)]
+    pub secret: Secret,
+}
+
+/// Kinds of keys by their names on the command line.
+const KINDS: [(&str, pkcs11::Kind); 6] = [
+    ("ec-p256", pkcs11::Kind::P256),
+    ("ec-p384", pkcs11::Kind::P384),
+    ("ed25519", pkcs11::Kind::Ed25519),
+    ("rsa-2048", pkcs11::Kind::Rsa(2048)),
+    ("rsa-3072", pkcs11::Kind::Rsa(3072)),
+    ("rsa-4096", pkcs11::Kind::Rsa(4096)),
+];
+
+fn kind(text: &str) -> Result<pkcs11::Kind, String> {
+    let found = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+    found.ok_or_else(|| format!("give one of {}", KINDS.map(|(name, _)| name).join(", ")))
+}
+
+pub(super) fn key_source(text: &str) -> Result<KeySource, String> {
+    KeySource::parse(text, Path::new("")).map_err(|error| error.to_string())
+}
+
+/// Runs `mayfly key`.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    dumps::forbid().map_err(CliError::CoreDumps)?;
+    match &args.command {
+        Command::Generate(args) => generate(args, out),
+        Command::Show(args) => {
+            let key = keystore::open(&args.key, args.secret.source().as_ref())?;
+            print(key.public_key(), out)
+        }
+    }
+}
+
+fn generate(args: &Generate, out: &mut dyn Write) -> Result<(), CliError> {
+    let secret = args.secret.source();
+    let entropy = SystemEntropy::default();
+    match &args.key {
+        KeySource::Pkcs11(uri) => {
+            let made = pkcs11::generate(uri, secret.as_ref(), args.kind, &entropy);
+            let made = made.map_err(|error| KeystoreError::Pkcs11 { key: uri.to_string(), error })?;
+            print(&made, out)
+        }
+        KeySource::File(path) => {
+            let kind = match args.kind {
+                pkcs11::Kind::P256 => KeyKind::P256,
+                pkcs11::Kind::P384 => KeyKind::P384,
+                pkcs11::Kind::Ed25519 | pkcs11::Kind::Rsa(_) => {
+                    return Err(CliError::CannotGenerate("files are made for ec-p256 and ec-p384"));
+                }
+            };
+            let password = secret.as_ref().map(Password::open).transpose()?;
+            use crate::authority::signer::Signer;
+            let key = FileKey::generate(path, kind, password.as_ref(), &entropy)?;
+            print(key.public_key(), out)
+        }
+        KeySource::AwsKms(_) => Err(CliError::CannotGenerate(
+            "a KMS makes its keys itself: aws kms create-key --key-usage SIGN_VERIFY --key-spec ECC_NIST_P256",
+        )),
+    }
+}
+
+/// The public half, with its kind and its hash before it: tools that read PEM skip both.
+fn print(key: &Spki, out: &mut dyn Write) -> Result<(), CliError> {
+    let hash: String = digest(&SHA256, key.der()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let pem = pem_rfc7468::encode_string("PUBLIC KEY", pem_rfc7468::LineEnding::LF, key.der());
+    let pem = pem.map_err(|error| CliError::Output(io::Error::other(error)))?;
+    write!(out, "kind    {}\nSHA-256 {hash}\n{pem}", key.key().label())?;
+    Ok(())
+}
