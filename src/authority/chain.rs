@@ -3,6 +3,8 @@
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::time::Timestamp;
+use crate::x509::ml_dsa::ParameterSet;
+use crate::x509::spki::{PublicKey, Spki, SpkiError};
 
 /// What is wrong with a chain; `0` is the issuer, and so on upwards.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +34,25 @@ pub(super) fn parse(der: &[u8], place: usize) -> Result<X509Certificate<'_>, Cha
 }
 
 fn signed_by(child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> bool {
-    parent.is_ca()
-        && child.issuer().as_raw() == parent.subject().as_raw()
-        && child.verify_signature(Some(parent.public_key())).is_ok()
+    parent.is_ca() && child.issuer().as_raw() == parent.subject().as_raw() && signature_holds(child, parent)
+}
+
+/// ML-DSA is verified here: the parser's own verification does not know it.
+fn signature_holds(child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> bool {
+    let algorithm = &child.signature_algorithm;
+    let Some(set) = ParameterSet::of_oid(algorithm.algorithm.as_bytes()) else {
+        return child.verify_signature(Some(parent.public_key())).is_ok();
+    };
+    let fits = |key: &PublicKey| match key {
+        PublicKey::MlDsa(of_key, _) if *of_key == set => Ok(set.verification() as _),
+        _ => Err(SpkiError::Unsupported),
+    };
+    // RFC 5280 §4.1.1.2: inside as outside.
+    algorithm.parameters.is_none()
+        && child.tbs_certificate.signature == *algorithm
+        && Spki::parse_to_verify(parent.public_key().raw, fits).is_ok_and(|(_, key)| {
+            key.verify_sig(child.tbs_certificate.as_ref(), &child.signature_value.data).is_ok()
+        })
 }
 
 /// RFC 5280 §6.1.4 (l, m): `below` CAs are between this one and the leaf.

@@ -118,9 +118,12 @@ fn ca_profile(params: &mut CertificateParams, spec: &CaSpec) {
 fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
     match key {
         PublicKey::Rsa { .. } => vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment],
-        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::Ed25519(_) => {
-            vec![KeyUsagePurpose::DigitalSignature]
-        }
+        // RFC 9881 §5: keys of ML-DSA sign, and do nothing else.
+        PublicKey::EcP256(_)
+        | PublicKey::EcP384(_)
+        | PublicKey::EcP521(_)
+        | PublicKey::Ed25519(_)
+        | PublicKey::MlDsa(..) => vec![KeyUsagePurpose::DigitalSignature],
     }
 }
 

@@ -13,6 +13,7 @@ use super::constraints::{ChainConstraints, NAME_CONSTRAINTS, NameConstraints};
 use super::signer::{SignatureAlgorithm, Signer};
 use super::subject::Subject;
 use crate::time::Timestamp;
+use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::pem;
 use crate::x509::spki::{PublicKey, Spki};
 
@@ -277,6 +278,7 @@ impl PublicKeyData for Unsigned {
             SignatureAlgorithm::EcdsaP384Sha384 => &rcgen::PKCS_ECDSA_P384_SHA384,
             SignatureAlgorithm::Ed25519 => &rcgen::PKCS_ED25519,
             SignatureAlgorithm::RsaPkcs1Sha256 => &rcgen::PKCS_RSA_SHA256,
+            SignatureAlgorithm::MlDsa(set) => ml_dsa(set),
         }
     }
 }
@@ -284,6 +286,14 @@ impl PublicKeyData for Unsigned {
 impl SigningKey for Unsigned {
     fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         Ok(Vec::new())
+    }
+}
+
+fn ml_dsa(set: ParameterSet) -> &'static rcgen::SignatureAlgorithm {
+    match set {
+        ParameterSet::MlDsa44 => &rcgen::PKCS_ML_DSA_44,
+        ParameterSet::MlDsa65 => &rcgen::PKCS_ML_DSA_65,
+        ParameterSet::MlDsa87 => &rcgen::PKCS_ML_DSA_87,
     }
 }
 
@@ -303,6 +313,7 @@ impl<'a> SubjectKey<'a> {
             PublicKey::Rsa { n, e } => {
                 (crate::x509::spki::rsa_public_key(n, e).into(), &rcgen::PKCS_RSA_SHA256)
             }
+            PublicKey::MlDsa(set, raw) => (raw.into(), ml_dsa(*set)),
         };
         Self { raw, algorithm }
     }

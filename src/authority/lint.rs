@@ -351,5 +351,6 @@ pub(super) fn algorithm_der(algorithm: SignatureAlgorithm) -> &'static [u8] {
         SignatureAlgorithm::RsaPkcs1Sha256 => {
             &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00]
         }
+        SignatureAlgorithm::MlDsa(set) => set.algorithm_der(),
     }
 }

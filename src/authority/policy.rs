@@ -17,11 +17,11 @@ pub enum KeyRefusal {
     Weak(#[from] Weakness),
 }
 
-/// Checks a key: P-256, P-384, P-521, Ed25519, or RSA of 2048 to 8192 bits that is not known to
-/// be weak.
+/// Checks a key: P-256, P-384, P-521, Ed25519, ML-DSA, or RSA of 2048 to 8192 bits that is not
+/// known to be weak.
 pub fn check_key(key: &PublicKey) -> Result<(), KeyRefusal> {
     match key {
-        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) => Ok(()),
+        PublicKey::EcP256(_) | PublicKey::EcP384(_) | PublicKey::EcP521(_) | PublicKey::MlDsa(..) => Ok(()),
         PublicKey::Ed25519(point) => Ok(weak::check_ed25519(point)?),
         PublicKey::Rsa { n, e } => {
             let size = bits(n);

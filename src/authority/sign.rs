@@ -112,6 +112,7 @@ pub fn check_signature(signer: &dyn Signer, message: &[u8], signature: &[u8]) ->
         SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
         SignatureAlgorithm::Ed25519 => &signature::ED25519,
         SignatureAlgorithm::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        SignatureAlgorithm::MlDsa(set) => set.verification(),
     };
     let key = signer.public_key().parsed(verification);
     match key.map(|key| key.verify_sig(message, signature)) {

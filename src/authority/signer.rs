@@ -1,5 +1,6 @@
 //! What a keystore offers to the issuing core.
 
+use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::Spki;
 
 /// Signature algorithms this CA signs with. The algorithm follows from the issuer's key.
@@ -13,6 +14,8 @@ pub enum SignatureAlgorithm {
     Ed25519,
     /// sha256WithRSAEncryption.
     RsaPkcs1Sha256,
+    /// id-ml-dsa-44 and the like (RFC 9881).
+    MlDsa(ParameterSet),
 }
 
 /// Whether a signature may be made on a reactor thread.

@@ -3,6 +3,7 @@
 mod asn1;
 mod device;
 mod lint;
+mod ml_dsa;
 mod profiles;
 mod validity;
 
@@ -28,6 +29,7 @@ use crate::provisioner::acme::Terms;
 use crate::provisioner::{Grant, ceremony};
 use crate::time::Timestamp;
 use crate::x509::csr::Csr;
+use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::Spki;
 
 const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -50,6 +52,9 @@ impl TestSigner {
             SignatureAlgorithm::EcdsaP384Sha384 => &rcgen::PKCS_ECDSA_P384_SHA384,
             SignatureAlgorithm::Ed25519 => &rcgen::PKCS_ED25519,
             SignatureAlgorithm::RsaPkcs1Sha256 => &rcgen::PKCS_RSA_SHA256,
+            SignatureAlgorithm::MlDsa(ParameterSet::MlDsa44) => &rcgen::PKCS_ML_DSA_44,
+            SignatureAlgorithm::MlDsa(ParameterSet::MlDsa65) => &rcgen::PKCS_ML_DSA_65,
+            SignatureAlgorithm::MlDsa(ParameterSet::MlDsa87) => &rcgen::PKCS_ML_DSA_87,
         });
         Self { spki: spki(&key), key, algorithm, cost: Cost::Quick, broken: false }
     }

@@ -13,7 +13,7 @@ use crate::acme::identifier::Identifier;
 use crate::config::settings::{Provisioner, Settings};
 use crate::config::{self, default_base_url, parse_host};
 use crate::daemon::{self, Launch, Ready, dumps};
-use crate::keystore::file::shell_word;
+use crate::keystore::file::{KeyKind, shell_word};
 
 /// Where the CA lives if nothing else is said.
 pub(super) const DEFAULT_DIR: &str = "./mayfly-dev";
@@ -121,6 +121,7 @@ pub(super) fn template(args: &Args) -> Template {
         dns_names,
         acme: "acme".to_owned(),
         issuer_key: None,
+        keys: [KeyKind::P384, KeyKind::P256],
         password_file: None,
         loopback: true,
         http_port: args.http_port,

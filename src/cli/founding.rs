@@ -19,7 +19,7 @@ use crate::authority::signer::Signer;
 use crate::config;
 use crate::entropy::SystemEntropy;
 use crate::keystore;
-use crate::keystore::file::{FileKey, KeyKind};
+use crate::keystore::file::FileKey;
 use crate::keystore::password::Password;
 use crate::service::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
 use crate::storage::{self, Backend};
@@ -126,9 +126,10 @@ pub(super) fn found_with(
         made.note(path);
         Ok::<Arc<dyn Signer>, CliError>(Arc::new(key))
     };
-    let root = key(layout.root_key(), KeyKind::P384)?;
+    let [root_kind, issuer_kind] = template.keys;
+    let root = key(layout.root_key(), root_kind)?;
     let intermediate = match &template.issuer_key {
-        None => key(layout.intermediate_key(), KeyKind::P256)?,
+        None => key(layout.intermediate_key(), issuer_kind)?,
         Some(source) => {
             let pin = template.password_file.clone().map(|path| PasswordSource::File(path.into()));
             keystore::open(source, pin.as_ref())?

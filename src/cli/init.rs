@@ -11,12 +11,12 @@ use crate::acme::identifier::Identifier;
 use crate::authority::key_source::KeySource;
 use crate::config::{is_provisioner_name, parse_host};
 use crate::daemon::dumps;
-use crate::keystore::file::shell_word;
+use crate::keystore::file::{KeyKind, shell_word};
 use crate::keystore::password::Password;
 
 const AFTER_HELP: &str = "\
-Makes DIR/mayfly.toml (annotated, to be edited), DIR/certs/root_ca.crt (P-384, 10 years), \
-DIR/certs/intermediate_ca.crt (P-256, 5 years), DIR/secrets/ with both keys (mode 0600), and \
+Makes DIR/mayfly.toml (annotated, to be edited), DIR/certs/root_ca.crt (10 years), \
+DIR/certs/intermediate_ca.crt (5 years), DIR/secrets/ with both keys (mode 0600), and \
 DIR/db/. DIR must be empty or not exist; if anything fails, nothing is left behind.
 
 Examples:
@@ -47,6 +47,13 @@ pub struct Args {
     /// The ACME provisioner's name, in https://…/acme/NAME/directory
     #[arg(long, value_name = "NAME", default_value = "acme", value_parser = provisioner_name)]
     pub acme: String,
+    /// The root's key: p256, p384, ed25519, rsa2048, rsa3072, rsa4096, ml-dsa-44, ml-dsa-65 or ml-dsa-87
+    #[arg(long, value_name = "KIND", default_value = "p384", value_parser = KeyKind::parse)]
+    pub root_key_type: KeyKind,
+    /// The intermediate's key; under one of ML-DSA, clients that do not know it (RFC 9881) verify nothing,
+    /// neither certificates nor this CA's own listener
+    #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse, conflicts_with = "key")]
+    pub key_type: KeyKind,
     /// Encrypt the keys with the first line of this file (mode 0600); `serve` needs it too
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
@@ -89,6 +96,7 @@ fn template(args: &Args) -> Result<Template, CliError> {
         dns_names,
         acme: args.acme.clone(),
         issuer_key: args.key.clone(),
+        keys: [args.root_key_type, args.key_type],
         password_file: password_file.map(absolute).transpose()?,
         loopback: false,
         http_port: None,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::acme::identifier::Identifier;
 use crate::authority::key_source::KeySource;
+use crate::keystore::file::KeyKind;
 
 const SAMPLE: &str = include_str!("../../config/team.toml");
 
@@ -18,6 +19,8 @@ pub(super) struct Template {
     pub acme: String,
     /// The intermediate's key, if it is not to be a new file.
     pub issuer_key: Option<KeySource>,
+    /// The kinds of the root's key and of the issuer's.
+    pub keys: [KeyKind; 2],
     /// An absolute path.
     pub password_file: Option<String>,
     /// Loopback targets are allowed: for `mayfly dev` only.
@@ -88,6 +91,7 @@ pub(super) mod tests {
             dns_names: vec![parse_host("ca.example.internal").unwrap()],
             acme: "acme".into(),
             issuer_key: None,
+            keys: [KeyKind::P384, KeyKind::P256],
             password_file: None,
             loopback: false,
             http_port: None,
@@ -112,6 +116,7 @@ pub(super) mod tests {
             issuer_key: Some(
                 crate::cli::key::key_source("pkcs11:token=t;object=o?module-path=/m.so").unwrap(),
             ),
+            keys: [KeyKind::P384, KeyKind::P256],
             password_file: Some("/a \"b\"\\c".into()),
             loopback: true,
             http_port: Some(5002),

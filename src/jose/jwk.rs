@@ -127,7 +127,7 @@ impl Jwk {
             PublicKey::EcP384(_) => Algorithm::Es384,
             PublicKey::Ed25519(_) => Algorithm::EdDsa,
             PublicKey::Rsa { .. } => Algorithm::Rs256,
-            PublicKey::EcP521(_) => return Err(JwkError::Unsupported),
+            PublicKey::EcP521(_) | PublicKey::MlDsa(..) => return Err(JwkError::Unsupported),
         };
         let spki = Spki::from_key(key);
         let verifier = spki.parsed(algorithm.verification()).map_err(|_| JwkError::Invalid)?;
@@ -169,6 +169,10 @@ impl Jwk {
             }
             PublicKey::Rsa { n, e } => {
                 format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(e), base64url(n))
+            }
+            // No account has one: `from_key` refuses it.
+            PublicKey::MlDsa(set, raw) => {
+                format!(r#"{{"alg":"{}","kty":"AKP","pub":"{}"}}"#, set.label(), base64url(raw))
             }
         }
     }

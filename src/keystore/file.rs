@@ -10,7 +10,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{
-    self as sig, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+    self as sig, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair, RsaKeyPair,
     UnparsedPublicKey,
 };
 use pkcs8::der::Decode;
@@ -21,6 +21,7 @@ use super::password::Password;
 use super::pbes2::{self, DecryptError};
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::Entropy;
+use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::{PublicKey, Spki};
 
 const PLAIN: &str = "PRIVATE KEY";
@@ -94,7 +95,7 @@ pub enum KeyFileError {
         what: String,
     },
     /// Not a kind of key that this CA signs with.
-    #[error("{} holds {what}; this CA signs with P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits", path.display())]
+    #[error("{} holds {what}; this CA signs with P-256, P-384, Ed25519, ML-DSA or RSA of 2048 to 4096 bits", path.display())]
     UnsupportedKind {
         /// The file.
         path: PathBuf,
@@ -137,18 +138,32 @@ pub enum KeyKind {
     Rsa3072,
     /// RSA of 4096 bits.
     Rsa4096,
+    /// ML-DSA (FIPS 204).
+    MlDsa(ParameterSet),
 }
 
 impl KeyKind {
     /// What the command line calls them.
-    pub const TABLE: [(&str, Self); 6] = [
+    pub const TABLE: [(&str, Self); 9] = [
         ("p256", Self::P256),
         ("p384", Self::P384),
         ("ed25519", Self::Ed25519),
         ("rsa2048", Self::Rsa2048),
         ("rsa3072", Self::Rsa3072),
         ("rsa4096", Self::Rsa4096),
+        ("ml-dsa-44", Self::MlDsa(ParameterSet::MlDsa44)),
+        ("ml-dsa-65", Self::MlDsa(ParameterSet::MlDsa65)),
+        ("ml-dsa-87", Self::MlDsa(ParameterSet::MlDsa87)),
     ];
+
+    /// Reads a name; what names there are, if it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::TABLE.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        found.ok_or_else(|| {
+            let names: Vec<_> = Self::TABLE.iter().map(|(name, _)| *name).collect();
+            format!("give one of {}", names.join(", "))
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +185,7 @@ enum Pair {
     Ec(Curve, EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    MlDsa(ParameterSet, Box<PqdsaKeyPair>),
 }
 
 /// A private key from a file, held in memory.
@@ -257,6 +273,7 @@ impl FileKey {
                 let [n, e] = rsa_numbers(pair.public_key().as_ref(), false).unwrap_or_default();
                 PublicKey::Rsa { n, e }
             }
+            Pair::MlDsa(set, pair) => PublicKey::MlDsa(*set, pair.public_key().as_ref().to_vec()),
         };
         Self { pair, spki: Spki::from_key(key) }
     }
@@ -270,11 +287,13 @@ impl FileKey {
             Pair::Ec(Curve::P384, _) => &sig::ECDSA_P384_SHA384_ASN1,
             Pair::Ed25519(_) => &sig::ED25519,
             Pair::Rsa(_) => &sig::RSA_PKCS1_2048_8192_SHA256,
+            Pair::MlDsa(set, _) => set.verification(),
         };
         let public = match &self.pair {
             Pair::Ec(_, pair) => pair.public_key().as_ref(),
             Pair::Ed25519(pair) => pair.public_key().as_ref(),
             Pair::Rsa(pair) => pair.public_key().as_ref(),
+            Pair::MlDsa(_, pair) => pair.public_key().as_ref(),
         };
         UnparsedPublicKey::new(algorithm, public).verify(message, &signature).is_ok()
     }
@@ -291,13 +310,14 @@ impl Signer for FileKey {
             Pair::Ec(Curve::P384, _) => SignatureAlgorithm::EcdsaP384Sha384,
             Pair::Ed25519(_) => SignatureAlgorithm::Ed25519,
             Pair::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha256,
+            Pair::MlDsa(set, _) => SignatureAlgorithm::MlDsa(*set),
         }
     }
 
     fn cost(&self) -> Cost {
         match &self.pair {
             Pair::Rsa(_) => Cost::Slow,
-            Pair::Ec(..) | Pair::Ed25519(_) => Cost::Quick,
+            Pair::Ec(..) | Pair::Ed25519(_) | Pair::MlDsa(..) => Cost::Quick,
         }
     }
 
@@ -311,6 +331,12 @@ impl Signer for FileKey {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&sig::RSA_PKCS1_SHA256, &rng, tbs, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+            Pair::MlDsa(_, pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair.sign(tbs, &mut signature).map_err(failed)?;
+                signature.truncate(length);
                 Ok(signature)
             }
         }
@@ -341,6 +367,12 @@ fn new_pair(kind: KeyKind) -> Result<(Pair, Zeroizing<Vec<u8>>), KeyFileError> {
         KeyKind::Rsa2048 => rsa(KeySize::Rsa2048),
         KeyKind::Rsa3072 => rsa(KeySize::Rsa3072),
         KeyKind::Rsa4096 => rsa(KeySize::Rsa4096),
+        KeyKind::MlDsa(set) => {
+            let pair = PqdsaKeyPair::generate(set.signing()).map_err(crypto)?;
+            // As the seed (RFC 9881 §6).
+            let plain = Zeroizing::new(pair.to_pkcs8v1().map_err(crypto)?.as_ref().to_vec());
+            Ok((Pair::MlDsa(set, Box::new(pair)), plain))
+        }
     }
 }
 
@@ -372,7 +404,14 @@ fn parse(der: &[u8]) -> Result<FileKey, ParseError> {
             }
             Pair::Rsa(rsa::KeyPair::from_pkcs8(der).map_err(|e| malformed(&e))?)
         }
-        other => return Err(ParseError::Unsupported(format!("a key of algorithm {other}"))),
+        other => match ParameterSet::of_oid(other.as_bytes()) {
+            // A seed, an expanded key, or both, which then belong together (RFC 9881 §6).
+            Some(set) => Pair::MlDsa(
+                set,
+                Box::new(PqdsaKeyPair::from_pkcs8(set.signing(), der).map_err(|e| malformed(&e))?),
+            ),
+            None => return Err(ParseError::Unsupported(format!("a key of algorithm {other}"))),
+        },
     };
     let key = FileKey::from_pair(pair);
     match key.halves_match() {

@@ -54,6 +54,7 @@ fn openssl_verifies(dir: &Dir, key: &FileKey, file: &str, passin: &str) {
         SignatureAlgorithm::EcdsaP256Sha256 | SignatureAlgorithm::RsaPkcs1Sha256 => "-digest sha256",
         SignatureAlgorithm::EcdsaP384Sha384 => "-digest sha384",
         SignatureAlgorithm::Ed25519 => "",
+        SignatureAlgorithm::MlDsa(_) => panic!("this openssl knows no ML-DSA"),
     };
     dir.openssl(&format!("pkeyutl -verify -pubin -inkey pub.pem -rawin {line} -in tbs -sigfile sig"));
 }
@@ -68,7 +69,7 @@ fn openssl_has_public(dir: &Dir, key: &FileKey, file: &str, passin: &str) {
             // The exponent follows as INTEGER: tag, length, 65537.
             [n.as_slice(), &[2, 3, 1, 0, 1]].concat()
         }
-        PublicKey::EcP521(_) => panic!("not a kind we load"),
+        PublicKey::EcP521(_) | PublicKey::MlDsa(..) => panic!("not a kind that openssl reads here"),
     };
     assert!(der.ends_with(&raw));
 }
@@ -298,4 +299,67 @@ fn debug_shows_no_secret() {
     let key = FileKey::generate(&dir.path("key"), KeyKind::P384, None, &SeededEntropy::new(5)).unwrap();
     assert_eq!(format!("{key:?}"), "FileKey { algorithm: EcdsaP384Sha384, .. }");
     assert_eq!(format!("{:?}", password("hunter2")), "Password(…)");
+}
+
+/// A PrivateKeyInfo around the ML-DSA private key of RFC 9881 §6, which is a CHOICE.
+fn ml_dsa_pkcs8(set: ParameterSet, choice: &[u8]) -> Vec<u8> {
+    use crate::x509::der::{sequence, tlv};
+    sequence(&[&[2, 1, 0], set.algorithm_der(), &tlv(0x04, &[choice])])
+}
+
+#[test]
+fn ml_dsa_keys_in_each_form_of_rfc_9881() {
+    use crate::x509::der::{sequence, tlv};
+    use aws_lc_rs::encoding::AsRawBytes;
+    let dir = Dir::new();
+    let seed: Vec<u8> = (0..32).collect();
+    let write = |name: &str, der: &[u8]| {
+        let pem = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, der).unwrap();
+        dir.write(name, pem)
+    };
+    for set in ParameterSet::ALL {
+        let pair = PqdsaKeyPair::from_seed(set.signing(), &seed).unwrap();
+        let expanded = pair.private_key().as_raw_bytes().unwrap().as_ref().to_vec();
+        let public = PublicKey::MlDsa(set, pair.public_key().as_ref().to_vec());
+        let both = sequence(&[&tlv(0x04, &[&seed]), &tlv(0x04, &[&expanded])]);
+        let forms = [tlv(0x80, &[&seed]), tlv(0x04, &[&expanded]), both];
+        for (at, form) in forms.iter().enumerate() {
+            let key = FileKey::load(&write("key", &ml_dsa_pkcs8(set, form)), None)
+                .unwrap_or_else(|error| panic!("{set:?} form {at}: {error}"));
+            assert_eq!(key.public_key().key(), &public, "{set:?} form {at}");
+            assert_eq!((key.algorithm(), key.cost()), (SignatureAlgorithm::MlDsa(set), Cost::Quick));
+        }
+        // A seed and an expanded key that are two keys; a seed that is short; nothing.
+        let other = PqdsaKeyPair::generate(set.signing()).unwrap();
+        let other = other.private_key().as_raw_bytes().unwrap().as_ref().to_vec();
+        let torn = sequence(&[&tlv(0x04, &[&seed]), &tlv(0x04, &[&other])]);
+        for bad in [torn, tlv(0x80, &[&seed[1..]]), tlv(0x04, &[&expanded[1..]]), sequence(&[]), vec![]] {
+            let error = FileKey::load(&write("key", &ml_dsa_pkcs8(set, &bad)), None).unwrap_err();
+            assert!(matches!(error, KeyFileError::Malformed { .. }), "{set:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn generated_ml_dsa_keys_load_again_sealed_or_not() {
+    let dir = Dir::new();
+    let secret = password("correct horse");
+    for (name, kind) in KeyKind::TABLE {
+        assert_eq!(KeyKind::parse(name), Ok(kind));
+        let KeyKind::MlDsa(set) = kind else { continue };
+        for given in [None, Some(&secret)] {
+            let path = dir.path(&format!("{name}-{}", given.is_some()));
+            let made = FileKey::generate(&path, kind, given, &SystemEntropy::default()).unwrap();
+            let loaded = FileKey::load(&path, given).unwrap();
+            assert_eq!(made.public_key(), loaded.public_key());
+            let (one, two) = (loaded.sign(b"to be signed").unwrap(), made.sign(b"to be signed").unwrap());
+            assert_ne!(one, two, "signatures are hedged");
+            for signature in [one, two] {
+                let parsed = made.public_key().parsed(set.verification()).unwrap();
+                parsed.verify_sig(b"to be signed", &signature).unwrap();
+                assert!(parsed.verify_sig(b"to be sighed", &signature).is_err());
+            }
+        }
+    }
+    assert!(KeyKind::parse("rsa").unwrap_err().contains("ml-dsa-65"));
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::Lifetimes;
+use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::PublicKey;
 
 /// A kind of public key, by its algorithm and curve.
@@ -20,6 +21,9 @@ pub enum KeyType {
     EcP521,
     Ed25519,
     Rsa,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
 }
 
 impl KeyType {
@@ -30,6 +34,9 @@ impl KeyType {
         ("ec-p521", Self::EcP521),
         ("ed25519", Self::Ed25519),
         ("rsa", Self::Rsa),
+        ("ml-dsa-44", Self::MlDsa44),
+        ("ml-dsa-65", Self::MlDsa65),
+        ("ml-dsa-87", Self::MlDsa87),
     ];
 
     /// The type of a key.
@@ -40,6 +47,9 @@ impl KeyType {
             PublicKey::EcP521(_) => Self::EcP521,
             PublicKey::Ed25519(_) => Self::Ed25519,
             PublicKey::Rsa { .. } => Self::Rsa,
+            PublicKey::MlDsa(ParameterSet::MlDsa44, _) => Self::MlDsa44,
+            PublicKey::MlDsa(ParameterSet::MlDsa65, _) => Self::MlDsa65,
+            PublicKey::MlDsa(ParameterSet::MlDsa87, _) => Self::MlDsa87,
         }
     }
 
@@ -54,7 +64,7 @@ pub struct KeyTypes(u8);
 
 impl KeyTypes {
     /// All that the authority's own policy accepts.
-    pub const ANY: Self = Self(0b1_1111);
+    pub const ANY: Self = Self(0b1111_1111);
 
     /// These; `None` if there is none.
     pub fn of(types: &[KeyType]) -> Option<Self> {

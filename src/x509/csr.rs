@@ -12,6 +12,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AlgorithmIdentifier;
 
+use super::ml_dsa::ParameterSet;
 use super::spki::{PublicKey, Spki, SpkiError};
 use super::{der, permanent};
 
@@ -55,7 +56,7 @@ pub enum CsrError {
     Key(#[from] SpkiError),
     /// The signature algorithm is unknown or does not fit the key.
     #[error(
-        "the CSR's signature algorithm is not accepted: sign with ECDSA or RSA PKCS#1 over SHA-256, SHA-384 or SHA-512, or with Ed25519"
+        "the CSR's signature algorithm is not accepted: sign with ECDSA or RSA PKCS#1 over SHA-256, SHA-384 or SHA-512, or with Ed25519 or ML-DSA"
     )]
     SignatureAlgorithm,
     /// The signature does not verify.
@@ -215,6 +216,8 @@ fn verification(
         (RSA_SHA256, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
         (RSA_SHA384, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_2048_8192_SHA384,
         (RSA_SHA512, PublicKey::Rsa { .. }) => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+        // The key's own parameter set, pure (RFC 9881 §3).
+        (oid, PublicKey::MlDsa(set, _)) if ParameterSet::of_oid(oid) == Some(*set) => set.verification(),
         _ => return Err(CsrError::SignatureAlgorithm),
     })
 }

@@ -4,6 +4,7 @@ pub mod csr;
 pub mod der;
 pub mod hex;
 pub mod key_hash;
+pub mod ml_dsa;
 pub mod pem;
 pub mod permanent;
 pub mod serial;

@@ -6,6 +6,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::der;
 use super::key_hash::KeyHash;
+use super::ml_dsa::ParameterSet;
 
 /// A public key of a kind we know, together with its DER.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum PublicKey {
         /// The public exponent.
         e: Vec<u8>,
     },
+    /// As FIPS 204 encodes it; 1312, 1952 or 2592 bytes.
+    MlDsa(ParameterSet, Vec<u8>),
 }
 
 /// Why a SubjectPublicKeyInfo is not usable.
@@ -41,7 +44,7 @@ pub enum SpkiError {
     #[error("the public key is malformed")]
     Malformed,
     /// A kind of key this CA does not handle.
-    #[error("the key type is not supported: use P-256, P-384, P-521, Ed25519 or RSA")]
+    #[error("the key type is not supported: use P-256, P-384, P-521, Ed25519, RSA or ML-DSA")]
     Unsupported,
     /// The point is not on its curve, the modulus is even, and the like.
     #[error("the public key is not a valid key of its type")]
@@ -109,6 +112,7 @@ impl Spki {
                 b.clone()
             }
             PublicKey::Rsa { n, e } => rsa_public_key(n, e),
+            PublicKey::MlDsa(_, raw) => raw.clone(),
         };
         ParsedPublicKey::new(with, bytes).map_err(|_| SpkiError::Invalid)
     }
@@ -121,6 +125,7 @@ fn default_verification(key: &PublicKey) -> &'static dyn VerificationAlgorithm {
         PublicKey::EcP521(_) => &signature::ECDSA_P521_SHA512_ASN1,
         PublicKey::Ed25519(_) => &signature::ED25519,
         PublicKey::Rsa { .. } => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        PublicKey::MlDsa(set, _) => set.verification(),
     }
 }
 
@@ -133,6 +138,7 @@ impl PublicKey {
             Self::EcP521(_) => "P-521".into(),
             Self::Ed25519(_) => "Ed25519".into(),
             Self::Rsa { n, .. } => format!("RSA-{}", bits(n)),
+            Self::MlDsa(set, _) => set.label().into(),
         }
     }
 }
@@ -191,6 +197,11 @@ fn read(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, SpkiError> {
             number[start..].to_vec()
         };
         Ok(PublicKey::Rsa { n: trim(rsa.modulus), e: trim(rsa.exponent) })
+    } else if let Some(set) = ParameterSet::of_oid(oid) {
+        if raw.len() != set.public_key_bytes() {
+            return Err(SpkiError::Invalid);
+        }
+        Ok(PublicKey::MlDsa(set, raw.to_vec()))
     } else {
         Err(SpkiError::Unsupported)
     }
@@ -208,6 +219,7 @@ fn encode(key: &PublicKey) -> Vec<u8> {
         PublicKey::EcP521(point) => (der::sequence(&[OID_EC, OID_P521]), der::bit_string(point)),
         PublicKey::Ed25519(raw) => (der::sequence(&[OID_ED25519]), der::bit_string(raw)),
         PublicKey::Rsa { n, e } => (der::sequence(&[OID_RSA, NULL]), der::bit_string(&rsa_public_key(n, e))),
+        PublicKey::MlDsa(set, raw) => (set.algorithm_der().to_vec(), der::bit_string(raw)),
     };
     der::sequence(&[&algorithm, &bits])
 }
@@ -225,6 +237,9 @@ mod tests {
             &rcgen::PKCS_ECDSA_P521_SHA512,
             &rcgen::PKCS_ED25519,
             &rcgen::PKCS_RSA_SHA256,
+            &rcgen::PKCS_ML_DSA_44,
+            &rcgen::PKCS_ML_DSA_65,
+            &rcgen::PKCS_ML_DSA_87,
         ] {
             let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
             let der = key.subject_public_key_info();
@@ -253,6 +268,25 @@ mod tests {
             &der::bit_string(&[4; 57]),
         ]);
         assert_eq!(Spki::parse(&p224), Err(SpkiError::Unsupported));
+    }
+
+    #[test]
+    fn ml_dsa_keys_have_no_parameters_and_one_length() {
+        for set in ParameterSet::ALL {
+            let raw = vec![0x5a; set.public_key_bytes()];
+            let spki = Spki::from_key(PublicKey::MlDsa(set, raw.clone()));
+            assert_eq!(Spki::parse(spki.der()), Ok(spki.clone()));
+            assert_eq!(spki.key().label(), set.label());
+            for length in [0, 1312, 1952, 2592, raw.len() - 1, raw.len() + 1] {
+                if length != raw.len() {
+                    let other = Spki::from_key(PublicKey::MlDsa(set, vec![0x5a; length]));
+                    assert_eq!(Spki::parse(other.der()), Err(SpkiError::Invalid), "{set:?} {length}");
+                }
+            }
+            let with_null = der::sequence(&[&set.algorithm_der()[2..], NULL]);
+            let der = der::sequence(&[&with_null, &der::bit_string(&raw)]);
+            assert_eq!(Spki::parse(&der), Err(SpkiError::Malformed));
+        }
     }
 
     #[test]

@@ -431,7 +431,13 @@ fn a_leaf_keeps_to_the_rules_of_its_profile() {
         let got = lint(draft(grant(leaf), &issuer, [0xab; 16], T0).unwrap(), &issuer);
         match *only {
             KeyType::EcP256 => assert!(got.is_ok()),
-            KeyType::EcP384 | KeyType::EcP521 | KeyType::Ed25519 | KeyType::Rsa => {
+            KeyType::EcP384
+            | KeyType::EcP521
+            | KeyType::Ed25519
+            | KeyType::Rsa
+            | KeyType::MlDsa44
+            | KeyType::MlDsa65
+            | KeyType::MlDsa87 => {
                 assert_eq!(got.unwrap_err(), LintError::Rule("its key is of a granted type"));
             }
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::limits::{ConstraintArgs, key_kind, lifetime};
+use super::limits::{ConstraintArgs, lifetime};
 use super::site::By;
 use super::{CaError, describe, site};
 use crate::authority::ca::CaSpec;
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: String,
     /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
-    #[arg(long, value_name = "KIND", default_value = "p256", value_parser = key_kind)]
+    #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
     /// Encrypt the key with the first line of this file (mode 0600)
     #[arg(long, value_name = "F")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{ConstraintArgs, key_kind, lifetime};
+use super::limits::{ConstraintArgs, lifetime};
 use super::{CaError, describe, site};
 use crate::authority::ca::CaSpec;
 use crate::cli::CliError;
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: String,
     /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
-    #[arg(long, value_name = "KIND", default_value = "p384", value_parser = key_kind)]
+    #[arg(long, value_name = "KIND", default_value = "p384", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
     /// How long the root is valid
     #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = lifetime)]

@@ -8,7 +8,6 @@ use ipnet::IpNet;
 use crate::acme::identifier::DnsName;
 use crate::authority::constraints::{NameConstraints, Subtree};
 use crate::config::units::parse_duration;
-use crate::keystore::file::KeyKind;
 
 /// The longest life of a CA.
 const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
@@ -119,17 +118,6 @@ pub fn lifetime(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A kind of key.
-pub fn key_kind(text: &str) -> Result<KeyKind, String> {
-    match KeyKind::TABLE.iter().find(|(name, _)| *name == text) {
-        Some((_, kind)) => Ok(*kind),
-        None => {
-            let names: Vec<_> = KeyKind::TABLE.iter().map(|(name, _)| *name).collect();
-            Err(format!("give one of {}", names.join(", ")))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +156,5 @@ mod tests {
         for text in ["", "365", "30m", "36501d", "1y"] {
             assert!(lifetime(text).is_err(), "{text}");
         }
-        assert_eq!(key_kind("ed25519"), Ok(KeyKind::Ed25519));
-        assert!(key_kind("dsa").is_err());
     }
 }

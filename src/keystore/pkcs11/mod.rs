@@ -188,12 +188,18 @@ impl TokenKey {
             SignatureAlgorithm::RsaPkcs1Sha256 => {
                 (Mechanism::RsaPkcs, [SHA256_DIGEST_INFO, digest(&SHA256, tbs).as_ref()].concat())
             }
+            // CKM_ML_DSA is of PKCS #11 v3.2; `algorithm` lets no such key in.
+            SignatureAlgorithm::MlDsa(_) => {
+                return Err(Pkcs11Error::Key("ML-DSA keys in tokens are not supported".to_owned()));
+            }
         };
         let raw = self.pool.with_key(|session, key| Ok(session.sign(&mechanism, key, &data)?))?;
         match self.algorithm {
             SignatureAlgorithm::EcdsaP256Sha256 => ecdsa_der(&raw, 32),
             SignatureAlgorithm::EcdsaP384Sha384 => ecdsa_der(&raw, 48),
-            SignatureAlgorithm::Ed25519 | SignatureAlgorithm::RsaPkcs1Sha256 => Ok(raw),
+            SignatureAlgorithm::Ed25519
+            | SignatureAlgorithm::RsaPkcs1Sha256
+            | SignatureAlgorithm::MlDsa(_) => Ok(raw),
         }
     }
 }
@@ -242,10 +248,12 @@ pub(super) fn algorithm(key: &PublicKey) -> Result<SignatureAlgorithm, Pkcs11Err
         PublicKey::Rsa { n, .. } if (2048..=4096).contains(&bits(n)) => {
             Ok(SignatureAlgorithm::RsaPkcs1Sha256)
         }
-        PublicKey::EcP521(_) | PublicKey::Rsa { .. } => Err(Pkcs11Error::Key(format!(
-            "it is {}; this CA signs with P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits",
-            key.label()
-        ))),
+        PublicKey::EcP521(_) | PublicKey::Rsa { .. } | PublicKey::MlDsa(..) => {
+            Err(Pkcs11Error::Key(format!(
+                "it is {}; this CA signs by tokens with P-256, P-384, Ed25519 or RSA of 2048 to 4096 bits",
+                key.label()
+            )))
+        }
     }
 }
 
