@@ -18,16 +18,20 @@ fn check(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Result<(), Cha
     crate::authority::chain::check(chain, roots, now).map(drop)
 }
 
-/// A root, and an issuer under it, both of that set.
-fn all_of(set: ParameterSet) -> (Vec<u8>, Issuer) {
-    let signer = || -> Arc<dyn Signer> { Arc::new(TestSigner::new(SignatureAlgorithm::MlDsa(set))) };
+/// A root, and an issuer under it, both of that algorithm. The issuer sets no limit below itself: the
+/// check counts every certificate above the first for a CA's.
+fn all_by(algorithm: SignatureAlgorithm) -> (Vec<u8>, Issuer) {
+    let signer = || -> Arc<dyn Signer> { Arc::new(TestSigner::new(algorithm)) };
     let (above, own) = (signer(), signer());
     let root = root(above.clone(), YEAR * 10, T0);
     let anchor = Issuer::new(root.der.clone(), &[], above).unwrap();
-    let grant =
-        ceremony::intermediate(CaSpec::issuing("Test Issuer").unwrap(), own.public_key().clone(), YEAR * 5);
-    let issued = issue(grant, &anchor, T0);
+    let spec = CaSpec { path_len: None, ..CaSpec::issuing("Test Issuer").unwrap() };
+    let issued = issue(ceremony::intermediate(spec, own.public_key().clone(), YEAR * 5), &anchor, T0);
     (root.der, Issuer::new(issued.der, &[], own).unwrap())
+}
+
+fn all_of(set: ParameterSet) -> (Vec<u8>, Issuer) {
+    all_by(SignatureAlgorithm::MlDsa(set))
 }
 
 #[test]
@@ -70,7 +74,7 @@ fn kinds_mix_both_ways() {
         let chain = vec![classical.der, issuer.der().to_vec()];
         assert_eq!(check(&chain, &[root], T0), Ok(()));
 
-        let (root, issuer) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
+        let (root, issuer) = all_by(SignatureAlgorithm::EcdsaP256Sha256);
         let leaf = issue(Ask::new(&["a.test"]).grant(&key(algorithm(set)), T0), &issuer, T0);
         let chain = vec![leaf.der, issuer.der().to_vec()];
         assert_eq!(check(&chain, &[root], T0), Ok(()));
