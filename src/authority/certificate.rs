@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::lint::identifier_of;
@@ -93,7 +94,7 @@ pub struct Replacement {
 pub struct Content {
     /// When it begins.
     pub not_before: Timestamp,
-    /// Its names and addresses.
+    /// Its names and addresses, without what its profile added to them.
     pub identifiers: Vec<Identifier>,
     /// The SHA-256 of its SubjectPublicKeyInfo.
     pub key_hash: KeyHash,
@@ -106,7 +107,9 @@ impl CertificateRecord {
         let not_before = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
         let names = parsed.subject_alternative_name().ok()?;
         let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
-        let identifiers = names.iter().map(identifier_of).collect::<Option<Vec<_>>>()?;
+        let ordered =
+            |name: &&GeneralName<'_>| !matches!(name, GeneralName::URI(_) | GeneralName::RFC822Name(_));
+        let identifiers = names.iter().filter(ordered).map(identifier_of).collect::<Option<Vec<_>>>()?;
         let key_hash = KeyHash::of(parsed.public_key().raw);
         Some(Content { not_before: Timestamp::from_secs(not_before), identifiers, key_hash })
     }

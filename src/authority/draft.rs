@@ -1,29 +1,27 @@
 //! Drafts: complete to-be-signed certificates by profile; nothing is signed here.
 //!
 //! Nothing is taken from a certification request but its key and the names that the grant
-//! approved. Times are whole seconds. A leaf is backdated a little, since clocks differ, and never
+//! approved; what else a leaf says comes from its profile. Times are whole seconds. A leaf is backdated a little, since clocks differ, and never
 //! outlives its issuer.
+
+mod leaf;
 
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, IsCa, KeyIdMethod,
+    KeyUsagePurpose, SerialNumber,
 };
 
 use super::ca::CaSpec;
-use super::canonical;
 use super::constraints::NAME_CONSTRAINTS;
 use super::issuer::{Issuer, SubjectKey, key_identifier};
-use crate::acme::identifier::Identifier;
-use crate::provisioner::profile::Usages;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
-use crate::x509::spki::PublicKey;
 
-/// How far notBefore lies before the moment of issuance.
-pub const BACKDATE: Duration = Duration::from_secs(60);
+/// How far notBefore lies before the moment of issuance, but for profiles that say otherwise.
+pub const BACKDATE: Duration = crate::provisioner::profile::BACKDATE;
 
 /// A certificate that is complete but for its signature; unchecked.
 #[derive(Debug)]
@@ -67,19 +65,8 @@ pub fn draft(grant: Grant, issuer: &Issuer, random: [u8; 16], now: Timestamp) ->
     params.key_identifier_method = KeyIdMethod::PreSpecified(key_id(&grant).to_vec());
     match grant.purpose() {
         Purpose::Leaf(names) => {
-            params.is_ca = IsCa::ExplicitNoCa;
-            params.key_usages = leaf_key_usage(grant.key().key());
-            params.extended_key_usages = extended_key_usage(grant.usages());
-            if names.iter().any(Identifier::is_device) {
-                // The builder has no PermanentIdentifier (RFC 4043).
-                let names = canonical::subject_alt_name(names)
-                    .ok_or_else(|| DraftError::Build("a device's assigner does not encode".into()))?;
-                let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names);
-                extension.set_criticality(true);
-                params.custom_extensions.push(extension);
-            } else {
-                params.subject_alt_names = names.iter().map(alt_name).collect::<Result<_, _>>()?;
-            }
+            let no_rev_avail = grant.leaf().no_rev_avail(not_before, not_after);
+            leaf::fill(&mut params, names, &grant, issuer.urls().of_leaf(no_rev_avail), no_rev_avail)?;
         }
         Purpose::Root(spec) | Purpose::Intermediate(spec) => ca_profile(&mut params, spec),
     }
@@ -114,48 +101,13 @@ fn ca_profile(params: &mut CertificateParams, spec: &CaSpec) {
     }
 }
 
-/// RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2: RSA keys may also transport keys in TLS 1.2.
-fn leaf_key_usage(key: &PublicKey) -> Vec<KeyUsagePurpose> {
-    match key {
-        PublicKey::Rsa { .. } => vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment],
-        // RFC 9881 §5: keys of ML-DSA sign, and do nothing else.
-        PublicKey::EcP256(_)
-        | PublicKey::EcP384(_)
-        | PublicKey::EcP521(_)
-        | PublicKey::Ed25519(_)
-        | PublicKey::MlDsa(..) => vec![KeyUsagePurpose::DigitalSignature],
-    }
-}
-
-fn extended_key_usage(usages: Usages) -> Vec<ExtendedKeyUsagePurpose> {
-    match usages {
-        Usages::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-        Usages::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
-        Usages::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-    }
-}
-
-fn alt_name(name: &Identifier) -> Result<SanType, DraftError> {
-    Ok(match name {
-        Identifier::Dns(_) | Identifier::Wildcard(_) => SanType::DnsName(
-            name.order_value()
-                .into_owned()
-                .try_into()
-                .map_err(|error: rcgen::Error| DraftError::Build(error.to_string()))?,
-        ),
-        Identifier::Ip(ip) => SanType::IpAddress(*ip),
-        Identifier::Permanent(_) => {
-            return Err(DraftError::Build("the builder has no name for a device".into()));
-        }
-    })
-}
-
 fn validity(grant: &Grant, issuer: &Issuer, now: Timestamp) -> Result<(Timestamp, Timestamp), DraftError> {
     if now < issuer.not_before() || now >= issuer.not_after() {
         return Err(DraftError::IssuerNotValid);
     }
     let start = grant.not_before().unwrap_or(now);
-    let not_before = grant.not_before().unwrap_or(now - BACKDATE).whole_seconds().max(issuer.not_before());
+    let not_before =
+        grant.not_before().unwrap_or(now - grant.leaf().backdate).whole_seconds().max(issuer.not_before());
     let not_after = match grant.not_after() {
         Some(end) if end > issuer.not_after() => {
             return Err(DraftError::OutlivesIssuer(issuer.not_after()));

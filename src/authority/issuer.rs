@@ -12,6 +12,7 @@ use super::alternate::AlternateChain;
 use super::constraints::{ChainConstraints, NAME_CONSTRAINTS, NameConstraints};
 use super::signer::{SignatureAlgorithm, Signer};
 use super::subject::Subject;
+use super::urls::Urls;
 use crate::time::Timestamp;
 use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::pem;
@@ -31,6 +32,7 @@ pub struct Issuer {
     alternates: Vec<AlternateChain>,
     constraints: ChainConstraints,
     path_room: Option<u8>,
+    urls: Urls,
 }
 
 /// Why a certificate and a key do not make an issuer.
@@ -103,6 +105,7 @@ impl Issuer {
             alternates,
             constraints,
             path_room,
+            urls: Urls::default(),
         })
     }
 
@@ -138,6 +141,7 @@ impl Issuer {
             alternates: Vec::new(),
             constraints: ChainConstraints::default(),
             path_room: None,
+            urls: Urls::default(),
         }
     }
 
@@ -156,6 +160,14 @@ impl Issuer {
     /// The same issuer, offering these chains as well.
     pub fn with_alternates(self, alternates: Vec<AlternateChain>) -> Self {
         Self { alternates, ..self }
+    }
+    /// The same issuer, whose certificates name these URLs.
+    pub fn with_urls(self, urls: Urls) -> Self {
+        Self { urls, ..self }
+    }
+    /// The URLs that its certificates name.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
     }
     /// Other chains over the same key and name, in the configuration's order.
     pub fn alternates(&self) -> &[AlternateChain] {

@@ -6,6 +6,8 @@
 //! with its own message; the comparison with the canonical encoding comes last and leaves no gap
 //! between them.
 
+mod leaf;
+
 use std::time::Duration;
 
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
@@ -13,21 +15,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Version;
 
 use super::ca::CaSpec;
-use super::canonical::{
-    self, AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME,
-    SUBJECT_KEY_ID,
-};
+use super::canonical::{self, AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, KEY_USAGE, SUBJECT_KEY_ID};
 use super::constraints::{NAME_CONSTRAINTS, Name, NameConstraints, Violation};
-use super::draft::{BACKDATE, Draft, key_id};
+use super::draft::{Draft, key_id};
 use super::issuer::Issuer;
 use super::policy;
 use super::signer::SignatureAlgorithm;
 use crate::acme::identifier::{Identifier, PermanentId};
-use crate::provisioner::profile::KeyType;
 use crate::provisioner::{Grant, Purpose};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
-use crate::x509::spki::PublicKey;
 use crate::x509::{der, permanent};
 
 /// A to-be-signed certificate that passed. Made here only, used up by [`super::sign::sign`].
@@ -89,28 +86,7 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
             if grant.key() == issuer.signer().public_key() {
                 return Err(policy::KeyRefusal::Issuer.into());
             }
-            // Of the key in the certificate, which by now is the granted one.
-            let key_type = KeyType::of(grant.key().key());
-            require(grant.leaf().key_types.contains(key_type), "its key is of a granted type")?;
-            require(parsed.subject().iter_rdn().next().is_none(), "a leaf's subject is empty")?;
-            let expected = [
-                SUBJECT_KEY_ID,
-                KEY_USAGE,
-                SUBJECT_ALT_NAME,
-                BASIC_CONSTRAINTS,
-                AUTHORITY_KEY_ID,
-                EXTENDED_KEY_USAGE,
-            ];
-            require(oids == expected, "a leaf has the six extensions of its profile")?;
-            // RFC 5280 §4.2.1.6: critical since the subject is empty.
-            let well_marked = |e: &X509Extension<'_>| {
-                let oid = e.oid.as_bytes();
-                e.critical == (critical(oid) || oid == SUBJECT_ALT_NAME)
-            };
-            require(extensions.iter().all(well_marked), "criticality is as profiled")?;
-            for extension in extensions {
-                check_leaf_extension(extension.parsed_extension(), names, grant, issuer)?;
-            }
+            leaf::check(&parsed, &oids, names, grant, issuer, (not_before, not_after))?;
         }
         Purpose::Root(spec) | Purpose::Intermediate(spec) => {
             require(parsed.subject().as_raw() == spec.subject.der(), "a CA's subject is the granted one")?;
@@ -184,46 +160,8 @@ fn check_frame(
 
 fn check_lifetime(grant: &Grant, not_before: Timestamp, not_after: Timestamp) -> Result<(), LintError> {
     // Backdated, and rounded to whole seconds.
-    let slack = BACKDATE + Duration::from_secs(1);
+    let slack = grant.leaf().backdate + Duration::from_secs(1);
     require(not_after.since(not_before) <= grant.longest() + slack, "it does not live longer than granted")
-}
-
-fn check_leaf_extension(
-    extension: &ParsedExtension<'_>,
-    names: &[Identifier],
-    grant: &Grant,
-    issuer: &Issuer,
-) -> Result<(), LintError> {
-    match extension {
-        ParsedExtension::SubjectAlternativeName(san) => {
-            let found = san.general_names.iter().map(identifier_of).collect::<Option<Vec<_>>>();
-            let found = found.ok_or(LintError::Rule("every name is a DNS name, an address or a device"))?;
-            require(found == names, "the names are the granted ones, in their order")
-        }
-        ParsedExtension::BasicConstraints(constraints) => {
-            require(!constraints.ca && constraints.path_len_constraint.is_none(), "a leaf is no CA")
-        }
-        ParsedExtension::KeyUsage(usage) => {
-            // Bit 0 digitalSignature, bit 2 keyEncipherment.
-            let wanted = match grant.key().key() {
-                PublicKey::Rsa { .. } => 0b101,
-                _ => 0b001,
-            };
-            require(usage.flags == wanted, "key usage fits the key")
-        }
-        ParsedExtension::ExtendedKeyUsage(usage) => require(
-            usage.server_auth == grant.usages().server()
-                && usage.client_auth == grant.usages().client()
-                && !usage.any
-                && !usage.code_signing
-                && !usage.email_protection
-                && !usage.time_stamping
-                && !usage.ocsp_signing
-                && usage.other.is_empty(),
-            "extended key usage is the granted one",
-        ),
-        other => check_key_ids(other, grant, issuer),
-    }
 }
 
 /// What the issuer's certificate and those above it say of every name in the certificate: those of

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod sign;
 pub mod signer;
 pub mod subject;
+pub mod urls;
 
 #[cfg(test)]
 mod tests;

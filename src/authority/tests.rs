@@ -1,6 +1,7 @@
 //! From grant to certificate: what comes out, and what the lint and the signature let through.
 
 mod asn1;
+mod contents;
 mod device;
 mod lint;
 mod ml_dsa;

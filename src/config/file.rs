@@ -76,7 +76,26 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "auto_renewal",
         ],
     ),
-    (PROFILE, &["description", "default_ttl", "max_ttl", "min_ttl", "key_types", "usages"]),
+    (
+        PROFILE,
+        &[
+            "description",
+            "default_ttl",
+            "max_ttl",
+            "min_ttl",
+            "key_types",
+            "usages",
+            "min_rsa_bits",
+            "key_usage",
+            "sans",
+            "uris",
+            "emails",
+            "subject",
+            "extensions",
+            "backdate",
+            "no_rev_avail_below",
+        ],
+    ),
     (
         "limits",
         &[
@@ -104,10 +123,27 @@ const INNER: &[(&str, &[&str])] = &[
     ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
     ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
     ("provisioner.attestation", &["formats", "roots", "allow_devices"]),
+    (
+        PROFILE_SUBJECT,
+        &[
+            "country",
+            "province",
+            "locality",
+            "organization",
+            "organizational_unit",
+            "common_name",
+            "serial_number",
+        ],
+    ),
+    (PROFILE_EXTENSION, &["oid", "critical", "utf8", "hex", "base64"]),
 ];
 
 /// A profile of the provisioner above it; NAME is the profile's own.
 pub(super) const PROFILE: &str = "provisioner.profiles.NAME";
+/// The subject of its certificates.
+pub(super) const PROFILE_SUBJECT: &str = "provisioner.profiles.NAME.subject";
+/// An extension of its own.
+pub(super) const PROFILE_EXTENSION: &str = "provisioner.profiles.NAME.extensions";
 
 /// The sections that stand by themselves.
 pub(super) fn section_names() -> impl Iterator<Item = &'static str> {
@@ -245,6 +281,22 @@ impl<'a> Section<'a> {
         debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
         let value = self.table?.get(key)?;
         Some(Self::new(self.source, name, self.path_of(key), Some(value), findings))
+    }
+
+    /// The sections of the list `key` inside this one; `name` is their own in [`INNER`].
+    pub(super) fn inner_list(&self, key: &'static str, name: &str, findings: &mut Findings) -> Vec<Self> {
+        debug_assert!(self.keys.contains(&key), "{key} is missing in SECTIONS");
+        let Some(value) = self.table.and_then(|table| table.get(key)) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            let line = Some(self.source.line(value.span().start));
+            let message = format!("write [[{name}]], with two brackets on each side");
+            findings.error(line, &self.path_of(key), message);
+            return Vec::new();
+        };
+        let one = |(i, item)| {
+            Self::new(self.source, name, format!("{}[{i}]", self.path_of(key)), Some(item), findings)
+        };
+        items.iter().enumerate().map(one).collect()
     }
 
     /// Whether the file has it as a section; what else stands in its place was reported, and has no keys.

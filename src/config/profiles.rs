@@ -1,17 +1,28 @@
 //! The rules of `[provisioner.profiles.NAME]`.
 
-use std::collections::BTreeMap;
+mod contents;
 
-use super::check::one_of;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, PROFILE, Section, Source, shorten};
 use super::problem::Findings;
-use super::provisioner::lifetimes;
+use super::provisioner::{LONGEST_TTL, lifetimes};
 use super::units::format_duration;
 use crate::acme::order::Lifetimes;
-use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profile, Profiles, Rules, Usages};
+use crate::provisioner::profile::san::{SanKind, SanKinds};
+use crate::provisioner::profile::usages::{KeyUsages, Usage, Usages};
+use crate::provisioner::profile::{
+    KeyType, KeyTypes, LeafRules, MIN_RSA_BITS, NO_REV_AVAIL_BELOW, Profile, Profiles, Rules,
+};
 
 /// All stand in every directory.
 const MOST_PROFILES: usize = 100;
+
+/// Switches a threshold off.
+const OFF: &str = "off";
 
 /// Longest description, bytes.
 const LONGEST_DESCRIPTION: usize = 1000;
@@ -63,10 +74,7 @@ fn is_profile_name(text: &str) -> bool {
 
 fn profile(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Profile {
     let lifetimes = lifetimes(section, usual, findings);
-    let key_types = section.get("key_types").and_then(|field| key_types(&field, findings));
-    let usages = section.get("usages").and_then(|field| usages(&field, findings));
-    let leaf =
-        LeafRules { key_types: key_types.unwrap_or(KeyTypes::ANY), usages: usages.unwrap_or_default() };
+    let leaf = leaf(section, findings);
     let description = section.get("description").and_then(|field| {
         let text = field.non_empty(findings)?;
         if text.len() > LONGEST_DESCRIPTION {
@@ -74,8 +82,50 @@ fn profile(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> 
         }
         Some(text.to_owned())
     });
-    let rules = Rules { lifetimes, leaf };
+    let rules = Rules { lifetimes, leaf: Arc::new(leaf) };
     Profile { description: description.unwrap_or_else(|| describe(&rules)), rules }
+}
+
+fn leaf(section: &Section<'_>, findings: &mut Findings) -> LeafRules {
+    let usual = LeafRules::default();
+    let key_types = section.get("key_types").and_then(|field| key_types(&field, findings));
+    let usages = section.get("usages").and_then(|field| usages(&field, findings));
+    let key_types = key_types.unwrap_or(usual.key_types);
+    let sans = section.get("sans").and_then(|field| sans(&field, findings)).unwrap_or(usual.sans);
+    let backdate = section.duration("backdate", usual.backdate, (Duration::ZERO, DAY), findings);
+    LeafRules {
+        key_types,
+        min_rsa_bits: min_rsa_bits(section, key_types, findings),
+        usages: usages.unwrap_or(usual.usages),
+        key_usage: section.get("key_usage").and_then(|field| key_usage(&field, key_types, findings)),
+        sans,
+        templates: contents::templates(section, sans, findings),
+        backdate,
+        no_rev_avail_below: no_rev_avail_below(section, usual.no_rev_avail_below, findings),
+    }
+}
+
+fn min_rsa_bits(section: &Section<'_>, key_types: KeyTypes, findings: &mut Findings) -> usize {
+    let bits = section.integer("min_rsa_bits", MIN_RSA_BITS as u64, (MIN_RSA_BITS as u64, 8192), findings);
+    if let Some(field) = section.get("min_rsa_bits")
+        && !key_types.contains(KeyType::Rsa)
+    {
+        field.error(findings, "is for RSA keys, which key_types does not have; leave it out or add \"rsa\"");
+    }
+    usize::try_from(bits).unwrap_or(MIN_RSA_BITS)
+}
+
+fn no_rev_avail_below(
+    section: &Section<'_>,
+    usual: Option<Duration>,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let Some(field) = section.get("no_rev_avail_below") else { return usual };
+    if field.is_string() && field.string(findings) == Some(OFF) {
+        return None;
+    }
+    let usual = usual.unwrap_or(NO_REV_AVAIL_BELOW);
+    Some(section.duration("no_rev_avail_below", usual, (MINUTE, LONGEST_TTL), findings))
 }
 
 /// What a profile without a description shows.
@@ -113,12 +163,48 @@ fn key_types(field: &Field<'_>, findings: &mut Findings) -> Option<KeyTypes> {
 }
 
 fn usages(field: &Field<'_>, findings: &mut Findings) -> Option<Usages> {
-    let table = [("serverAuth", Usages::Server), ("clientAuth", Usages::Client)];
-    let found = listed(field, &table, findings);
-    match (found.contains(&Usages::Server), found.contains(&Usages::Client)) {
-        (true, true) => Some(Usages::Both),
-        (true, false) => Some(Usages::Server),
-        (false, true) => Some(Usages::Client),
-        (false, false) => None,
+    let before = findings.errors.len();
+    let mut found = Vec::new();
+    for item in field.array(findings) {
+        match item.string(findings).map(Usage::parse) {
+            Some(Ok(usage)) => found.push(usage),
+            Some(Err(why)) => item.error(findings, why),
+            None => {}
+        }
     }
+    if findings.errors.len() > before {
+        return None;
+    }
+    Usages::of(found).map_err(|why| field.error(findings, why)).ok()
+}
+
+/// Bits that no leaf has.
+const CA_BITS: &[&str] = &["keyCertSign", "cRLSign"];
+
+fn key_usage(field: &Field<'_>, key_types: KeyTypes, findings: &mut Findings) -> Option<KeyUsages> {
+    for item in field.array(findings) {
+        if item.is_string() && item.string(findings).is_some_and(|text| CA_BITS.contains(&text)) {
+            item.error(findings, "is a CA's and never a leaf's");
+            return None;
+        }
+    }
+    let found = KeyUsages::of(&listed(field, KeyUsages::TABLE, findings))?;
+    let unable = |(_, key): &&(&str, KeyType)| key_types.contains(*key) && found.for_key(*key).is_none();
+    if let Some((name, _)) = KeyType::TABLE.iter().find(unable) {
+        let message = format!("{name} keys can do none of it; add \"digitalSignature\" or narrow key_types");
+        field.error(findings, message);
+    }
+    Some(found)
+}
+
+fn sans(field: &Field<'_>, findings: &mut Findings) -> Option<SanKinds> {
+    let found = listed(field, SanKind::TABLE, findings);
+    let ordered = [SanKind::Dns, SanKind::Ip, SanKind::Device];
+    if !found.is_empty() && !found.iter().any(|kind| ordered.contains(kind)) {
+        field.error(
+            findings,
+            "has none of \"dns\", \"ip\" and \"device\", so nothing could be ordered; add one",
+        );
+    }
+    SanKinds::of(&found)
 }

@@ -6,7 +6,8 @@ use super::settings::*;
 use super::*;
 use crate::acme::challenge::ChallengeKind;
 use crate::authority::key_source::{KeySource, PasswordSource};
-use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profiles, Rules, Usages};
+use crate::provisioner::profile::usages::Usages;
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profiles, Rules};
 
 const MINIMAL: &str = r#"
 [server]
@@ -309,9 +310,90 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     (SHORT, "key_types = []", "provisioner[0].profiles.short.key_types", "is empty"),
     (SHORT, "key_types = [\"p256\"]", "provisioner[0].profiles.short.key_types[0]", "\"ec-p256\""),
     (SHORT, "key_types = [\"rsa\", \"rsa\"]", "provisioner[0].profiles.short.key_types[1]", "twice"),
-    (SHORT, "usages = []", "provisioner[0].profiles.short.usages", "is empty"),
-    (SHORT, "usages = [\"codeSigning\"]", "provisioner[0].profiles.short.usages[0]", "not known"),
+    (SHORT, "usages = []", "provisioner[0].profiles.short.usages", "there must be one"),
+    (SHORT, "usages = [\"codeSign\"]", "provisioner[0].profiles.short.usages[0]", "not known"),
     (SHORT, "usages = \"serverAuth\"", "provisioner[0].profiles.short.usages", "write a list"),
+    (SHORT, "usages = [\"2.5.29.37.0\"]", "provisioner[0].profiles.short.usages[0]", "every usage"),
+    (
+        SHORT,
+        "usages = [\"serverAuth\", \"1.3.6.1.5.5.7.3.1\"]",
+        "provisioner[0].profiles.short.usages",
+        "twice",
+    ),
+    (SHORT, "usages = [\"timeStamping\", \"serverAuth\"]", "provisioner[0].profiles.short.usages", "alone"),
+    (SHORT, "key_usage = [\"keyCertSign\"]", "provisioner[0].profiles.short.key_usage[0]", "never a leaf's"),
+    (SHORT, "key_usage = [\"keyEncipherment\"]", "provisioner[0].profiles.short.key_usage", "ec-p256 keys"),
+    (SHORT, "min_rsa_bits = 1024", "provisioner[0].profiles.short.min_rsa_bits", "2048 to 8192"),
+    (
+        SHORT,
+        "min_rsa_bits = 3072\nkey_types = [\"ec-p256\"]",
+        "provisioner[0].profiles.short.min_rsa_bits",
+        "is for RSA keys",
+    ),
+    (SHORT, "sans = [\"uri\"]", "provisioner[0].profiles.short.sans", "nothing could be ordered"),
+    (SHORT, "uris = [\"spiffe://td\"]", "provisioner[0].profiles.short.uris[0]", "has a path"),
+    (SHORT, "uris = [\"spiffe://td/{{ nmae }}\"]", "provisioner[0].profiles.short.uris[0]", "undefined"),
+    (SHORT, "uris = [\"spiffe://td/{{ name\"]", "provisioner[0].profiles.short.uris[0]", "syntax error"),
+    (
+        SHORT,
+        "uris = [\"spiffe://td/a\", \"https://a.test/\"]",
+        "provisioner[0].profiles.short.uris",
+        "no other URI",
+    ),
+    (
+        SHORT,
+        "uris = [\"spiffe://td/a\"]\nsans = [\"dns\"]",
+        "provisioner[0].profiles.short.uris",
+        "sans has only: dns",
+    ),
+    (SHORT, "emails = [\"{{ name }}\"]", "provisioner[0].profiles.short.emails[0]", "has an @"),
+    (SHORT, "subject = { country = \"Germany\" }", "provisioner[0].profiles.short.subject.country", "1 to 2"),
+    (SHORT, "subject = { cn = \"x\" }", "provisioner[0].profiles.short.subject.cn", "unknown key"),
+    (
+        SHORT,
+        "subject = { common_name = \"www.bank.test\" }",
+        "provisioner[0].profiles.short.subject.common_name",
+        "none of the certificate's names",
+    ),
+    (
+        SHORT,
+        "extensions = [{ oid = \"2.5.29.19\", hex = \"3000\" }]",
+        "provisioner[0].profiles.short.extensions[0].oid",
+        "decides about itself",
+    ),
+    (
+        SHORT,
+        "extensions = [{ oid = \"1.2.x\", hex = \"0500\" }]",
+        "provisioner[0].profiles.short.extensions[0].oid",
+        "dotted decimal",
+    ),
+    (
+        SHORT,
+        "extensions = [{ oid = \"1.2.3\", hex = \"05\" }]",
+        "provisioner[0].profiles.short.extensions[0].hex",
+        "one value in DER",
+    ),
+    (
+        SHORT,
+        "extensions = [{ oid = \"1.2.3\", hex = \"0500\", utf8 = \"a\" }]",
+        "provisioner[0].profiles.short.extensions[0]",
+        "exactly one of",
+    ),
+    (
+        SHORT,
+        "extensions = [{ oid = \"1.2.3\", hex = \"0500\" }, { oid = \"1.2.3\", hex = \"0500\" }]",
+        "provisioner[0].profiles.short.extensions[1].oid",
+        "twice",
+    ),
+    (SHORT, "extensions = {}", "provisioner[0].profiles.short.extensions", "two brackets"),
+    (SHORT, "backdate = \"2d\"", "provisioner[0].profiles.short.backdate", "out of range"),
+    (SHORT, "no_rev_avail_below = \"0s\"", "provisioner[0].profiles.short.no_rev_avail_below", "zero"),
+    (
+        SHORT,
+        "no_rev_avail_below = \"never\"",
+        "provisioner[0].profiles.short.no_rev_avail_below",
+        "write a duration",
+    ),
     (SHORT, "description = \"\"", "provisioner[0].profiles.short.description", "is empty"),
     (SHORT, "description = \"a\\tb\"", "provisioner[0].profiles.short.description", "control characters"),
     ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
@@ -333,16 +415,40 @@ fn profiles() {
     assert_eq!(acme.profiles.default.as_deref(), Some("server"));
     let server = &acme.profiles.offered["server"];
     assert_eq!(server.description, "https://wiki.test/server");
-    assert_eq!(server.rules, Rules { lifetimes: acme.lifetimes, leaf: LeafRules::default() });
+    assert_eq!(server.rules, Rules { lifetimes: acme.lifetimes, leaf: LeafRules::usual() });
     let job = &acme.profiles.offered["job"];
     assert_eq!(job.description, "1h, at most 2h; clientAuth; ec-p256, ed25519");
     let hours = |n: u64| Duration::from_secs(n * 3600);
     assert_eq!((job.rules.lifetimes.default, job.rules.lifetimes.max), (hours(1), hours(2)));
-    assert_eq!(job.rules.leaf.usages, Usages::Client);
+    assert_eq!(&job.rules.leaf.usages, Usages::client_only());
     assert_eq!(KeyTypes::of(&[KeyType::EcP256, KeyType::Ed25519]), Some(job.rules.leaf.key_types));
     // Without any of it: as ever.
     let [Provisioner::Acme(plain)] = &good(MINIMAL).provisioners[..] else { panic!() };
     assert_eq!((&plain.profiles, plain.reuse_certificates), (&Profiles::default(), None));
+}
+
+#[test]
+fn what_a_profile_puts_into_certificates() {
+    let text = format!(
+        "{MINIMAL}[provisioner.profiles.all]\nusages = [\"clientAuth\", \"1.3.6.1.4.1.311.20.2.2\"]\n\
+         key_types = [\"rsa\"]\nmin_rsa_bits = 3072\nkey_usage = [\"digitalSignature\"]\n\
+         sans = [\"dns\", \"uri\", \"email\"]\nuris = [\"spiffe://td/{{{{ eab.label }}}}\"]\n\
+         emails = [\"{{{{ eab.label }}}}\"]\nbackdate = \"5m\"\nno_rev_avail_below = \"off\"\n\
+         subject = {{ common_name = \"{{{{ name }}}}\", country = \"DE\" }}\n\
+         [[provisioner.profiles.all.extensions]]\noid = \"1.3.6.1.4.1.32473.1\"\ncritical = true\n\
+         base64 = \"BQA=\"\n"
+    );
+    let settings = good(&text);
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    let leaf = &acme.profiles.offered["all"].rules.leaf;
+    assert_eq!((leaf.min_rsa_bits, leaf.sans.names().as_str()), (3072, "dns, uri, email"));
+    assert_eq!((leaf.backdate, leaf.no_rev_avail_below), (Duration::from_secs(300), None));
+    assert_eq!(leaf.key_usage.map(|usage| usage.byte()), Some(0x80));
+    assert_eq!(leaf.usages.names(), "clientAuth, 1.3.6.1.4.1.311.20.2.2");
+    let templates = &leaf.templates;
+    assert_eq!((templates.subject.len(), templates.uris.len(), templates.emails.len()), (2, 1, 1));
+    let [extension] = templates.extensions.as_slice() else { panic!() };
+    assert!(extension.critical && extension.oid.to_string() == "1.3.6.1.4.1.32473.1");
 }
 
 #[test]
@@ -358,7 +464,7 @@ fn every_rule_names_its_line_and_key() {
         assert_eq!(found[0].key, *key, "{line}: {}", found[0]);
         assert!(found[0].message.contains(words), "{line}: {}", found[0]);
         if !key.ends_with("default_ttl") || line.starts_with("default_ttl") {
-            let at = text.lines().position(|l| l == *line).unwrap() + 1;
+            let at = text.lines().position(|l| Some(l) == line.lines().next()).unwrap() + 1;
             assert_eq!(found[0].line, Some(at), "{line}");
         }
     }
@@ -679,6 +785,12 @@ fn nothing_like_zero_switches_a_limit_off() {
         "validation = {}",
         "caa = false",
         "eab_trusts_names = false",
+        "uris = []",
+        "emails = []",
+        "subject = {}",
+        "extensions = []",
+        "backdate = \"0s\"",
+        "backdate = \"0h0m\"",
         "exempt = []",
     ];
     assert_eq!(accepted, want);

@@ -9,7 +9,9 @@ use ipnet::IpNet;
 
 use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
-use super::profile::{KeyType, Profiles, Rules};
+use super::profile::contents::{Contents, Facts};
+use super::profile::usages::Usage;
+use super::profile::{Profiles, Rules};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -213,8 +215,8 @@ impl Terms {
     }
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,
-    /// every name, the profile and the lifetime are still allowed, and the key is of a type that the
-    /// profile has and not the account's. For an order that is renewed automatically, the grant for its
+    /// every name, the profile and the lifetime are still allowed, the profile's templates can be filled
+    /// in, and the key is one that the profile takes and not the account's. For an order that is renewed automatically, the grant for its
     /// first certificate.
     ///
     /// `eab` is the key that the account is bound to, as it is now: it must not be revoked, its scope
@@ -233,7 +235,7 @@ impl Terms {
             return self.grant_period(id, order, csr, account_key, eab, &period, now);
         }
         check_ready(order, now)?;
-        let Permitted { names, rules: Rules { lifetimes, leaf } } =
+        let Permitted { names, rules: Rules { lifetimes, leaf }, contents } =
             self.permitted(order, csr, account_key, eab)?;
         if let Some(end) = order.not_after
             && end.since(order.not_before.unwrap_or(now)) > lifetimes.max
@@ -250,6 +252,7 @@ impl Terms {
             lifetime: lifetimes.default,
             longest: lifetimes.max,
             leaf,
+            contents,
             profile: order.details.profile.clone(),
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
         })
@@ -281,7 +284,7 @@ impl Terms {
             self.permits_slot(name, slot, eab)?;
         }
         let rules = self.rules(order.details.profile.as_deref())?;
-        if names.iter().all(Identifier::is_device) && !rules.leaf.usages.client() {
+        if names.iter().all(Identifier::is_device) && !rules.leaf.usages.contains(&Usage::ClientAuth) {
             let detail = "the profile's certificates are for servers, and a device is none";
             return Err(Refusal::new(ErrorKind::InvalidProfile, detail));
         }
@@ -289,15 +292,39 @@ impl Terms {
         if csr.key() == account_key {
             return Err(Refusal::new(ErrorKind::BadCsr, "the CSR's key is the account key: use another"));
         }
-        if !rules.leaf.key_types.contains(KeyType::of(csr.key().key())) {
-            let detail = format!(
-                "the CSR's key: {} is not of the profile's types: {}",
-                csr.key().key().label(),
-                rules.leaf.key_types.names()
-            );
+        if let Err(rule) = rules.leaf.check_key(csr.key().key()) {
+            let detail = format!("the CSR's key: {} {rule}", csr.key().key().label());
             return Err(Refusal::new(ErrorKind::BadCsr, detail));
         }
-        Ok(Permitted { names, rules })
+        rules.check_names(&names)?;
+        let contents = self.contents(&rules, &names, order, eab)?;
+        Ok(Permitted { names, rules, contents })
+    }
+
+    /// What the profile's templates say for an order of these names.
+    pub fn contents(
+        &self,
+        rules: &Rules,
+        names: &[Identifier],
+        order: &Order,
+        eab: Option<&EabKey>,
+    ) -> Result<Contents, Refusal> {
+        if rules.leaf.templates.is_empty() {
+            return Ok(Contents::default());
+        }
+        let profile = order.details.profile.as_deref().unwrap_or_default();
+        let facts = Facts {
+            names,
+            account: order.account.to_string(),
+            provisioner: &self.name,
+            profile,
+            eab: eab.map(|key| (key.kid.to_string(), key.label.as_str())),
+            ordered: order.created,
+        };
+        rules.leaf.templates.fill(&facts).map_err(|error| {
+            let detail = format!("the profile {profile} cannot be filled in for this order: {error}");
+            Refusal::unauthorized(detail)
+        })
     }
 
     /// Whether a name of an order is still allowed, by the slot that authorizes it.
@@ -325,6 +352,7 @@ impl Terms {
 pub(super) struct Permitted {
     pub(super) names: Vec<Identifier>,
     pub(super) rules: Rules,
+    pub(super) contents: Contents,
 }
 
 /// Whether a CSR accepted, or about to be accepted, for the order may be signed.

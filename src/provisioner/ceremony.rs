@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::profile::LeafRules;
+use super::profile::contents::Contents;
 use super::{Grant, Purpose, Requester};
 use crate::authority::ca::CaSpec;
 use crate::x509::spki::Spki;
@@ -16,7 +17,8 @@ fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
         not_after: None,
         lifetime,
         longest: lifetime,
-        leaf: LeafRules::default(),
+        leaf: LeafRules::usual(),
+        contents: Contents::default(),
         profile: None,
         requester: Requester::Ceremony,
     }

@@ -13,9 +13,12 @@ pub mod own;
 pub mod profile;
 pub mod star;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use profile::{LeafRules, Usages};
+use profile::LeafRules;
+use profile::contents::Contents;
+use profile::usages::Usages;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
@@ -73,7 +76,8 @@ pub struct Grant {
     not_after: Option<Timestamp>,
     lifetime: Duration,
     longest: Duration,
-    leaf: LeafRules,
+    leaf: Arc<LeafRules>,
+    contents: Contents,
     profile: Option<String>,
     requester: Requester,
 }
@@ -82,7 +86,12 @@ impl Grant {
     /// The same with other rules, for tests of what is held against them.
     #[cfg(test)]
     pub(crate) fn with_leaf(self, leaf: LeafRules) -> Self {
-        Self { leaf, ..self }
+        Self { leaf: leaf.into(), ..self }
+    }
+    /// The same with other contents.
+    #[cfg(test)]
+    pub(crate) fn with_contents(self, contents: Contents) -> Self {
+        Self { contents, ..self }
     }
 
     /// What for.
@@ -110,14 +119,18 @@ impl Grant {
         self.longest
     }
     /// What else a leaf has to keep to.
-    pub fn leaf(&self) -> LeafRules {
-        self.leaf
+    pub fn leaf(&self) -> &LeafRules {
+        &self.leaf
+    }
+    /// What the profile puts into a leaf by itself.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
     /// The extended key usages of the certificate: devices alone are clients, whatever the rules say.
-    pub fn usages(&self) -> Usages {
+    pub fn usages(&self) -> &Usages {
         match &self.purpose {
-            Purpose::Leaf(names) if names.iter().all(Identifier::is_device) => Usages::Client,
-            Purpose::Leaf(_) | Purpose::Root(_) | Purpose::Intermediate(_) => self.leaf.usages,
+            Purpose::Leaf(names) if names.iter().all(Identifier::is_device) => Usages::client_only(),
+            Purpose::Leaf(_) | Purpose::Root(_) | Purpose::Intermediate(_) => &self.leaf.usages,
         }
     }
     /// The ACME profile that these rules come from.

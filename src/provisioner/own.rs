@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::profile::LeafRules;
+use super::profile::contents::Contents;
 use super::{Grant, Purpose, Requester};
 use crate::acme::identifier::Identifier;
 use crate::x509::spki::Spki;
@@ -19,7 +20,8 @@ pub fn grant(names: &[Identifier], key: Spki) -> Grant {
         not_after: None,
         lifetime: LIFETIME,
         longest: LIFETIME,
-        leaf: LeafRules::default(),
+        leaf: LeafRules::usual(),
+        contents: Contents::default(),
         profile: None,
         requester: Requester::Own,
     }

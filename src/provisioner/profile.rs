@@ -1,16 +1,29 @@
 //! Certificate profiles that ACME clients choose from (draft-ietf-acme-profiles): by name, each with
-//! its own lifetimes, key types and extended key usages.
+//! its own lifetimes, keys, usages, kinds of names, and what else stands in the certificate.
 //!
 //! What a profile demands goes into the [`super::Grant`], by which the certificate is drafted and
 //! the final bytes are checked; the name alone is kept with the order, so that what counts is the
 //! configuration in force when the certificate is signed.
 
+pub mod contents;
+pub mod san;
+pub mod template;
+pub mod usages;
+
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use contents::Templates;
+use san::{SanKind, SanKinds};
+use usages::{KeyUsages, Usages};
 
 use crate::acme::error::{ErrorKind, Refusal};
+use crate::acme::identifier::Identifier;
 use crate::acme::order::Lifetimes;
+use crate::time::Timestamp;
 use crate::x509::ml_dsa::ParameterSet;
-use crate::x509::spki::PublicKey;
+use crate::x509::spki::{PublicKey, bits};
 
 /// A kind of public key, by its algorithm and curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,62 +97,118 @@ impl KeyTypes {
     }
 }
 
-/// The extended key usages of a leaf (RFC 5280 §4.2.1.12); never none, which would mean any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Usages {
-    /// serverAuth and clientAuth.
-    #[default]
-    Both,
-    /// serverAuth alone.
-    Server,
-    /// clientAuth alone.
-    Client,
+/// What holds for a leaf besides its names and its lifetime. The default is what a provisioner
+/// without profiles grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafRules {
+    /// Keys that may be certified.
+    pub key_types: KeyTypes,
+    /// Fewest bits of an RSA key.
+    pub min_rsa_bits: usize,
+    /// What the certificate is good for.
+    pub usages: Usages,
+    /// What the key may do; `None`: what is usual for its kind.
+    pub key_usage: Option<KeyUsages>,
+    /// Kinds of names that it may have.
+    pub sans: SanKinds,
+    /// What it says besides.
+    pub templates: Templates,
+    /// How far notBefore lies before the moment of issuance.
+    pub backdate: Duration,
+    /// A certificate that lives no longer than that says that nobody need ask whether it was revoked
+    /// (RFC 9608), and does not say whom to ask; `None`: none says so.
+    pub no_rev_avail_below: Option<Duration>,
 }
 
-impl Usages {
-    /// Whether serverAuth is one of them.
-    pub fn server(self) -> bool {
-        matches!(self, Self::Both | Self::Server)
-    }
+/// How far notBefore lies before the moment of issuance, unless a profile says otherwise: clocks differ.
+pub const BACKDATE: Duration = Duration::from_secs(60);
+/// Fewest bits of any RSA key.
+pub const MIN_RSA_BITS: usize = 2048;
+/// What lives no longer need not be revoked, unless a profile says otherwise.
+pub const NO_REV_AVAIL_BELOW: Duration = Duration::from_secs(7 * 86_400);
 
-    /// Whether clientAuth is one of them.
-    pub fn client(self) -> bool {
-        matches!(self, Self::Both | Self::Client)
-    }
-
-    /// The names, for people.
-    pub fn names(self) -> &'static str {
-        match self {
-            Self::Both => "serverAuth, clientAuth",
-            Self::Server => "serverAuth",
-            Self::Client => "clientAuth",
+impl Default for LeafRules {
+    fn default() -> Self {
+        Self {
+            key_types: KeyTypes::ANY,
+            min_rsa_bits: MIN_RSA_BITS,
+            usages: Usages::default(),
+            key_usage: None,
+            sans: SanKinds::ANY,
+            templates: Templates::default(),
+            backdate: BACKDATE,
+            no_rev_avail_below: Some(NO_REV_AVAIL_BELOW),
         }
     }
 }
 
-/// What holds for a leaf besides its names and its lifetime. The default is what a provisioner
-/// without profiles grants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeafRules {
-    /// Keys that may be certified.
-    pub key_types: KeyTypes,
-    /// What the certificate is good for.
-    pub usages: Usages,
-}
+impl LeafRules {
+    /// The default, shared.
+    pub fn usual() -> Arc<Self> {
+        static USUAL: LazyLock<Arc<LeafRules>> = LazyLock::new(Arc::default);
+        USUAL.clone()
+    }
 
-impl Default for LeafRules {
-    fn default() -> Self {
-        Self { key_types: KeyTypes::ANY, usages: Usages::Both }
+    /// The rule that a key breaks.
+    pub fn check_key(&self, key: &PublicKey) -> Result<(), String> {
+        if !self.key_types.contains(KeyType::of(key)) {
+            return Err(format!("is not of the profile's types: {}", self.key_types.names()));
+        }
+        match key {
+            PublicKey::Rsa { n, .. } if bits(n) < self.min_rsa_bits => {
+                Err(format!("is shorter than the profile's min_rsa_bits, {}", self.min_rsa_bits))
+            }
+            PublicKey::Rsa { .. }
+            | PublicKey::EcP256(_)
+            | PublicKey::EcP384(_)
+            | PublicKey::EcP521(_)
+            | PublicKey::Ed25519(_)
+            | PublicKey::MlDsa(..) => Ok(()),
+        }
+    }
+
+    /// The rule that an order's name breaks.
+    pub fn check_name(&self, name: &Identifier) -> Result<(), String> {
+        if self.sans.contains(SanKind::of(name)) {
+            return Ok(());
+        }
+        Err(format!("the profile's certificates have names of these kinds only: {}", self.sans.names()))
+    }
+
+    /// The key usage of a leaf with that key; `None` if the profile's bits are none that it can do.
+    pub fn key_usage_of(&self, key: &PublicKey) -> Option<KeyUsages> {
+        match self.key_usage {
+            None => Some(KeyUsages::usual(key)),
+            Some(usages) => usages.for_key(KeyType::of(key)),
+        }
+    }
+
+    /// Whether a leaf of that validity says that nobody need ask whether it was revoked.
+    pub fn no_rev_avail(&self, not_before: Timestamp, not_after: Timestamp) -> bool {
+        self.no_rev_avail_below.is_some_and(|most| not_after.since(not_before) <= most + self.backdate)
     }
 }
 
 /// Everything that a profile decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Lifetimes of certificates.
     pub lifetimes: Lifetimes,
     /// The rest.
-    pub leaf: LeafRules,
+    pub leaf: Arc<LeafRules>,
+}
+
+impl Rules {
+    /// Whether a certificate may have these names of an order's.
+    pub fn check_names(&self, names: &[Identifier]) -> Result<(), Refusal> {
+        for name in names {
+            if let Err(rule) = self.leaf.check_name(name) {
+                let detail = format!("identifier {name}: {rule}");
+                return Err(Refusal::new(ErrorKind::RejectedIdentifier, detail));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One profile.
@@ -183,10 +252,10 @@ impl Profiles {
     /// profile that has vanished meanwhile refused on finalize.
     pub fn rules(&self, name: Option<&str>, usual: Lifetimes) -> Result<Rules, Refusal> {
         let Some(name) = name else {
-            return Ok(Rules { lifetimes: usual, leaf: LeafRules::default() });
+            return Ok(Rules { lifetimes: usual, leaf: LeafRules::usual() });
         };
         match self.offered.get(name) {
-            Some(profile) => Ok(profile.rules),
+            Some(profile) => Ok(profile.rules.clone()),
             None => {
                 let detail =
                     format!("the order's profile, {name}, is not offered any more: open a new order");
@@ -209,10 +278,11 @@ mod tests {
     }
 
     fn profiles() -> Profiles {
-        let leaf =
-            LeafRules { key_types: KeyTypes::of(&[KeyType::Ed25519]).unwrap(), usages: Usages::Client };
-        let profile =
-            |hours| Profile { description: "d".into(), rules: Rules { lifetimes: lifetimes(hours), leaf } };
+        let key_types = KeyTypes::of(&[KeyType::Ed25519]).unwrap();
+        let usages = Usages::client_only().clone();
+        let leaf = Arc::new(LeafRules { key_types, usages, ..LeafRules::default() });
+        let rules = |hours| Rules { lifetimes: lifetimes(hours), leaf: leaf.clone() };
+        let profile = |hours| Profile { description: "d".into(), rules: rules(hours) };
         let offered = [("long".to_owned(), profile(9)), ("short".to_owned(), profile(2))].into();
         Profiles { offered, default: None }
     }
@@ -249,9 +319,9 @@ mod tests {
     fn what_holds() {
         let usual = lifetimes(24);
         let some = profiles();
-        let plain = Rules { lifetimes: usual, leaf: LeafRules::default() };
+        let plain = Rules { lifetimes: usual, leaf: LeafRules::usual() };
         assert_eq!(some.rules(None, usual), Ok(plain));
-        assert_eq!(some.rules(Some("short"), usual), Ok(some.offered["short"].rules));
+        assert_eq!(some.rules(Some("short"), usual), Ok(some.offered["short"].rules.clone()));
         let gone = some.rules(Some("gone"), usual).unwrap_err();
         assert_eq!(gone.kind, ErrorKind::InvalidProfile);
         assert!(gone.detail.contains("gone"), "{}", gone.detail);
@@ -269,14 +339,22 @@ mod tests {
             }
         }
         assert_eq!(KeyTypes::of(&[KeyType::Rsa, KeyType::EcP256]).unwrap().names(), "ec-p256, rsa");
-        for (usages, server, client) in
-            [(Usages::Both, true, true), (Usages::Server, true, false), (Usages::Client, false, true)]
-        {
-            assert_eq!((usages.server(), usages.client()), (server, client));
-            assert_eq!(
-                (usages.names().contains("server"), usages.names().contains("client")),
-                (server, client)
-            );
+    }
+    #[test]
+    fn when_nobody_need_ask() {
+        let t0 = Timestamp::from_secs(1_793_318_400);
+        let day = HOUR * 24;
+        let usual = LeafRules::default();
+        let rows = [
+            (Some(day * 7), HOUR, true),
+            (Some(day * 7), day * 7 + BACKDATE, true),
+            (Some(day * 7), day * 7 + BACKDATE + Duration::from_secs(1), false),
+            (Some(HOUR), day, false),
+            (None, HOUR, false),
+        ];
+        for (no_rev_avail_below, lifetime, want) in rows {
+            let rules = LeafRules { no_rev_avail_below, ..usual.clone() };
+            assert_eq!(rules.no_rev_avail(t0, t0 + lifetime), want, "{no_rev_avail_below:?} {lifetime:?}");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Terms {
                 check_ready(order, now)?;
             }
         }
-        let Permitted { names, rules: Rules { lifetimes, leaf } } =
+        let Permitted { names, rules: Rules { lifetimes, leaf }, contents } =
             self.permitted(order, csr, account_key, eab)?;
         if self.auto_renewal.is_none() {
             return Err(Refusal::unauthorized("this provisioner offers no automatic renewal any more"));
@@ -72,6 +72,7 @@ impl Terms {
             lifetime: Duration::from_secs(agreed.lifetime),
             longest,
             leaf,
+            contents,
             profile: order.details.profile.clone(),
             requester: Requester::AutoRenewal {
                 provisioner: self.name.clone(),

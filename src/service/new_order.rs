@@ -93,6 +93,7 @@ impl Service {
         let ancestors = read_ancestors(&ask.identifiers, terms.subdomains.then_some(&allowed as _))?;
         let profile = terms.profiles.chosen(ask.profile.clone())?;
         let rules = terms.rules(profile.as_deref())?;
+        rules.check_names(&identifiers)?;
         let mut auto_renewal = self.accept_renewal(terms, &ask, rules.lifetimes.max, now)?;
         check_validity(ask.not_before, ask.not_after, rules.lifetimes, now)?;
         if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {

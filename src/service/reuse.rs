@@ -58,7 +58,7 @@ fn sameness(terms: &Terms, order: &Order, grant: &Grant, issuer: &[u8; 20]) -> [
     add(grant.key().der());
     add(grant.profile().unwrap_or_default().as_bytes());
     // The rules of a profile may have changed under its name.
-    add(grant.usages().names().as_bytes());
+    add(format!("{:?} {:?} {:?}", grant.usages(), grant.leaf(), grant.contents()).as_bytes());
     for lifetime in [grant.lifetime(), grant.longest()] {
         add(&lifetime.as_secs().to_be_bytes());
     }

@@ -66,7 +66,9 @@ pub enum CsrError {
     #[error("the CSR carries its {0} more than once")]
     Repeated(&'static str),
     /// A name of a kind this CA does not certify.
-    #[error("the CSR asks for a name of type {0}: only dNSName and iPAddress are accepted")]
+    #[error(
+        "the CSR asks for a name of type {0}: only dNSName and iPAddress are accepted; what else is in the certificate is for its profile to say: leave it out of the CSR"
+    )]
     NameKind(&'static str),
     /// A name that is not what its type says.
     #[error("the CSR asks for a malformed name")]

@@ -5,6 +5,7 @@ pub mod der;
 pub mod hex;
 pub mod key_hash;
 pub mod ml_dsa;
+pub mod oid;
 pub mod pem;
 pub mod permanent;
 pub mod serial;

@@ -4,7 +4,8 @@ use super::super::lint::{LintError, lint};
 use super::asn1::Node;
 use super::*;
 use crate::authority::constraints::{NameConstraints, Subtree};
-use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Usages};
+use crate::provisioner::profile::usages::{Usage, Usages};
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules};
 
 /// Paths in the certificate: of the to-be-signed part's fields and of its extensions.
 const SERIAL: [usize; 2] = [0, 1];
@@ -412,8 +413,10 @@ fn a_draft_of_something_else_is_refused() {
 #[test]
 fn a_leaf_keeps_to_the_rules_of_its_profile() {
     let (_, issuer) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
-    let all = [Usages::Both, Usages::Server, Usages::Client];
-    let rules = |usages| LeafRules { usages, ..LeafRules::default() };
+    let of = |usages: &[Usage]| Usages::of(usages.iter().cloned()).unwrap();
+    let [both, server, client] = [Usages::default(), of(&[Usage::ServerAuth]), of(&[Usage::ClientAuth])];
+    let all = [&both, &server, &client];
+    let rules = |usages: &Usages| LeafRules { usages: usages.clone(), ..LeafRules::default() };
     let key = p256();
     let grant = |leaf| Ask::new(&["a.test", "b.test"]).grant(&key, T0).with_leaf(leaf);
     for drafted in all {
@@ -423,7 +426,7 @@ fn a_leaf_keeps_to_the_rules_of_its_profile() {
             assert_eq!(got.is_ok(), drafted == granted, "{drafted:?} {granted:?}");
         }
     }
-    for usages in [Usages::Server, Usages::Client] {
+    for usages in [&server, &client] {
         refuse_all(&issuer, || grant(rules(usages)), common().into_iter().chain(leaf_only()).collect());
     }
     for (_, only) in KeyType::TABLE {
@@ -438,7 +441,7 @@ fn a_leaf_keeps_to_the_rules_of_its_profile() {
             | KeyType::MlDsa44
             | KeyType::MlDsa65
             | KeyType::MlDsa87 => {
-                assert_eq!(got.unwrap_err(), LintError::Rule("its key is of a granted type"));
+                assert_eq!(got.unwrap_err(), LintError::Rule("its key is one that is granted"));
             }
         }
     }

@@ -67,6 +67,7 @@ fn a_leaf_field_by_field() {
                 ("2.5.29.19", true),
                 ("2.5.29.35", false),
                 ("2.5.29.37", false),
+                ("2.5.29.56", false),
             ];
             assert_eq!(extensions(&parsed), owned(&want));
             let san = parsed.subject_alternative_name().unwrap().unwrap();

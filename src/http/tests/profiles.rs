@@ -9,20 +9,32 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::client::*;
 use crate::acme::order::Lifetimes;
 use crate::provisioner::acme::Terms;
-use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profile, Rules, Usages};
+use crate::provisioner::profile::usages::{Usage, Usages};
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profile, Rules};
 use crate::service::stand::{HOUR, START, Stand};
 
 fn offer(terms: &mut Terms, name: &str, hours: u32, leaf: LeafRules) {
     let lifetimes = Lifetimes { default: HOUR * hours, min: HOUR, max: HOUR * hours };
-    let profile = Profile { description: format!("about {name}"), rules: Rules { lifetimes, leaf } };
+    let profile =
+        Profile { description: format!("about {name}"), rules: Rules { lifetimes, leaf: leaf.into() } };
     terms.profiles.offered.insert(name.into(), profile);
 }
 
 /// `server`: two hours, serverAuth; `client`: 48 hours, clientAuth, Ed25519 only.
 fn two(terms: &mut Terms) {
-    offer(terms, "server", 2, LeafRules { usages: Usages::Server, ..LeafRules::default() });
+    offer(
+        terms,
+        "server",
+        2,
+        LeafRules { usages: Usages::of([Usage::ServerAuth]).unwrap(), ..LeafRules::default() },
+    );
     let key_types = KeyTypes::of(&[KeyType::Ed25519]).unwrap();
-    offer(terms, "client", 48, LeafRules { usages: Usages::Client, key_types });
+    offer(
+        terms,
+        "client",
+        48,
+        LeafRules { usages: Usages::client_only().clone(), key_types, ..LeafRules::default() },
+    );
 }
 
 async fn order(client: &Client, more: Value) -> Reply {

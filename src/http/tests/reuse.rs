@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 fn on(terms: &mut Terms) {
     terms.reuse_certificates = Some(WINDOW);
     let lifetimes = Lifetimes { default: HOUR * 24, min: HOUR, max: HOUR * 24 };
-    let rules = Rules { lifetimes, leaf: LeafRules::default() };
+    let rules = Rules { lifetimes, leaf: LeafRules::usual() };
     terms.profiles.offered.insert("same".into(), Profile { description: "d".into(), rules });
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, OrderDetails, Slot, TOKEN_BYTES};
 use crate::id::AccountId;
-use crate::provisioner::profile::{KeyTypes, LeafRules, Profile, Usages};
+use crate::provisioner::profile::usages::{Usage, Usages};
+use crate::provisioner::profile::{KeyType, KeyTypes, LeafRules, Profile};
 use crate::x509::serial::Serial;
 use crate::x509::spki::PublicKey;
 
@@ -201,9 +202,14 @@ fn a_grant_carries_the_order_and_the_key() {
 /// Key type of the CSR, profile of the order → what is granted.
 #[test]
 fn a_grant_is_by_the_order_s_profile() {
-    let leaf = LeafRules { usages: Usages::Server, key_types: KeyTypes::of(&[KeyType::EcP384]).unwrap() };
+    let leaf = LeafRules {
+        usages: Usages::of([Usage::ServerAuth]).unwrap(),
+        key_types: KeyTypes::of(&[KeyType::EcP384]).unwrap(),
+        ..LeafRules::default()
+    };
+    let usual = LeafRules::default();
     let lifetimes = Lifetimes { default: HOUR * 2, min: HOUR, max: HOUR * 3 };
-    let profile = Profile { description: "d".into(), rules: Rules { lifetimes, leaf } };
+    let profile = Profile { description: "d".into(), rules: Rules { lifetimes, leaf: leaf.clone().into() } };
     let profiles =
         Profiles { offered: [("short".to_owned(), profile)].into(), default: Some("short".into()) };
     let terms = Terms { profiles, ..terms() };
@@ -233,7 +239,7 @@ fn a_grant_is_by_the_order_s_profile() {
         assert_eq!(shown.map_err(|kind| *kind), want, "{:?}", order.details);
         if let Ok(grant) = &got {
             let named = grant.profile().is_some();
-            assert_eq!(grant.leaf(), if named { leaf } else { LeafRules::default() });
+            assert_eq!(grant.leaf(), if named { &leaf } else { &usual });
         }
     }
 }
