@@ -2,7 +2,7 @@
 
 use divan::{Bencher, black_box};
 use mayfly::acme::identifier::Identifier;
-use mayfly::authority::{draft, lint, sign};
+use mayfly::authority::{approve, draft, lint, sign};
 use mayfly::provisioner::own;
 use mayfly::storage::Backend;
 use mayfly::time::{Clock, SystemClock};
@@ -35,8 +35,10 @@ fn draft_lint_sign(bencher: Bencher) {
     let names = [Identifier::parse_dns("host-1.example.internal").expect("a name")];
     bencher.bench(|| {
         let grant = own::grant(&names, key.clone());
-        let drafted = draft::draft(grant, service.issuer(), [7; 16], SystemClock.now()).expect("a draft");
+        let now = SystemClock.now();
+        let drafted = draft::draft(grant, service.issuer(), [7; 16], now).expect("a draft");
         let linted = lint::lint(drafted, service.issuer()).expect("a clean draft");
-        sign::sign(linted, service.issuer()).expect("a certificate")
+        let (approved, _) = approve::approve(linted, None, now).expect("no policy");
+        sign::sign(approved, service.issuer()).expect("a certificate")
     });
 }

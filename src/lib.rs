@@ -10,13 +10,13 @@
 //! | [`mod@bench`] | load and measurement: an ACME server's, the cryptography's, the store's | client, storage, authority, … |
 //! | [`client`] | an ACME client for any server; commands to a running CA | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
-//! | [`config`] | file → validated settings | acme, authority, provisioner, attestation, limits |
+//! | [`config`] | file → validated settings | acme, authority, provisioner, policy, attestation, limits |
 //! | [`telemetry`] | log lines; started by the daemon, used through `tracing` by all | nothing |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
-//! | [`acme`] [`authority`] [`provisioner`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
+//! | [`acme`] [`authority`] [`provisioner`] [`policy`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
 //! | [`attestation`] | what devices' attestation statements prove; pure | x509 |
 //! | [`x509`] [`jose`] | formats | id, time, entropy |
 //! | [`id`] [`time`] [`entropy`] | the floor | nothing |
@@ -41,6 +41,7 @@ pub mod id;
 pub mod jose;
 pub mod keystore;
 pub mod limits;
+pub mod policy;
 pub mod provisioner;
 pub mod service;
 pub mod storage;

@@ -10,6 +10,7 @@ use crate::acme::identifier::Identifier;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::Revoker;
 use crate::id::{AccountId, EabKid, OrderId};
+use crate::policy::{Differing, Reason};
 use crate::provisioner::Requester;
 use crate::time::Timestamp;
 use crate::x509::key_hash::KeyHash;
@@ -79,4 +80,8 @@ pub enum Event {
     KeyBlocked { key: KeyHash, by: Blocker },
     /// The operator lifted that.
     KeyUnblocked { key: KeyHash },
+    /// Policy refused a certificate; what it was to be is among the refusals, as long as those are kept.
+    PolicyRefused { requester: Requester, reasons: Vec<Reason> },
+    /// A policy that is tried would have decided otherwise: of a certificate that was signed, or refused.
+    PolicyDiffers { requester: Requester, serial: Option<Serial>, tried: Vec<Differing> },
 }

@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 use crate::x509::{der, permanent};
 
-/// A to-be-signed certificate that passed. Made here only, used up by [`super::sign::sign`].
+/// A to-be-signed certificate that passed. Made here only, used up by [`super::approve::approve`].
 #[derive(Debug)]
 #[must_use]
 pub struct Linted {

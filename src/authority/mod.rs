@@ -1,11 +1,12 @@
 //! The pure issuing core: what a certificate looks like, whether it may exist, and its signature.
 //!
 //! The one way to a signature: [`crate::provisioner::Grant`] → [`draft::draft`] (the complete
-//! to-be-signed certificate) → [`lint::lint`] (profile, policy and form, over those very bytes,
-//! read by a parser that is not the builder) → [`sign::sign`], which takes a [`lint::Linted`] and
-//! nothing else.
+//! to-be-signed certificate) → [`lint::lint`] (profile and form, over those very bytes, read by
+//! a parser that is not the builder) → [`approve::approve`] (policy, over the same) → [`sign::sign`], which
+//! takes an [`approve::Approved`] and nothing else.
 
 pub mod alternate;
+pub mod approve;
 pub mod blocked;
 pub mod ca;
 mod canonical;
@@ -23,4 +24,4 @@ pub mod subject;
 pub mod urls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

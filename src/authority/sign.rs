@@ -1,10 +1,11 @@
-//! The signature: takes a [`Linted`] certificate and nothing else.
+//! The signature: takes an [`Approved`] certificate and nothing else.
 
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
+use super::approve::Approved;
 use super::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use super::issuer::Issuer;
-use super::lint::{Linted, algorithm_der};
+use super::lint::algorithm_der;
 use super::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use super::subject::Subject;
 use crate::provisioner::Grant;
@@ -58,7 +59,8 @@ impl Issued {
 }
 
 /// Signs with the issuer that the draft was linted for. Blocks for as long as the signer takes ([`super::signer::Signer::cost`]).
-pub fn sign(linted: Linted, issuer: &Issuer) -> Result<Issued, SignError> {
+pub fn sign(approved: Approved, issuer: &Issuer) -> Result<Issued, SignError> {
+    let Approved { linted } = approved;
     // Names and dates were held against that issuer's, not any.
     if linted.issuer != *issuer.key_id() {
         return Err(SignError("the certificate was drafted for another issuer".into()));

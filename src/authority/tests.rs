@@ -92,6 +92,11 @@ fn spki(key: &rcgen::KeyPair) -> Spki {
     Spki::parse(&rcgen::PublicKeyData::subject_public_key_info(key)).unwrap()
 }
 
+/// As it is where there is no policy.
+fn approved(linted: super::lint::Linted, now: Timestamp) -> super::approve::Approved {
+    super::approve::approve(linted, None, now).unwrap().0
+}
+
 /// A root that makes itself at `now`.
 fn root(signer: Arc<dyn Signer>, lifetime: Duration, now: Timestamp) -> Issued {
     let founding = founding(&signer, lifetime, now);
@@ -111,7 +116,7 @@ fn founding(signer: &Arc<dyn Signer>, lifetime: Duration, now: Timestamp) -> Iss
 
 fn issue(grant: Grant, issuer: &Issuer, now: Timestamp) -> Issued {
     let linted = super::lint::lint(draft(grant, issuer, [0xab; 16], now).unwrap(), issuer).unwrap();
-    sign(linted, issuer).unwrap()
+    sign(approved(linted, now), issuer).unwrap()
 }
 
 /// A root and an intermediate that signs by `algorithm`; the root's certificate comes along.
@@ -130,6 +135,18 @@ fn intermediate(signer: Arc<dyn Signer>, lifetime: Duration) -> (Vec<u8>, Issuer
     );
     let der = issue(grant, &above, T0).der;
     (root, Issuer::new(der, &[], signer).unwrap())
+}
+
+/// An issuer for tests of policy, the same for all.
+pub(crate) fn issuer_for_policy() -> &'static Issuer {
+    static ISSUER: std::sync::LazyLock<Issuer> =
+        std::sync::LazyLock::new(|| hierarchy(SignatureAlgorithm::EcdsaP256Sha256).1);
+    &ISSUER
+}
+
+/// The grant for names that were all proved.
+pub(crate) fn grant_for_policy(names: &[String], now: Timestamp) -> Grant {
+    Ask::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).grant(&p256(), now)
 }
 
 /// What a client asks for.
@@ -206,12 +223,12 @@ fn a_wrong_signature_of_a_slow_signer_is_refused() {
         .unwrap();
         let (_, issuer) = intermediate(Arc::new(good), YEAR);
         let linted = |issuer: &Issuer| super::lint::lint(leaf_draft(issuer, &["a.test"]), issuer).unwrap();
-        assert!(sign(linted(&issuer), &issuer).is_ok());
+        assert!(sign(approved(linted(&issuer), T0), &issuer).is_ok());
         assert!(self_test(&issuer).is_ok());
 
         let broken = TestSigner { spki: spki(&copy), key: copy, algorithm, cost: Cost::Slow, broken: true };
         let issuer = Issuer::new(issuer.der().to_vec(), &[], Arc::new(broken)).unwrap();
-        assert!(sign(linted(&issuer), &issuer).is_err());
+        assert!(sign(approved(linted(&issuer), T0), &issuer).is_err());
         assert!(self_test(&issuer).is_err());
     }
 }
@@ -221,7 +238,7 @@ fn what_one_issuer_linted_another_does_not_sign() {
     let (_, one) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
     let (_, other) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
     let linted = super::lint::lint(leaf_draft(&one, &["a.test"]), &one).unwrap();
-    assert!(sign(linted, &other).is_err());
+    assert!(sign(approved(linted, T0), &other).is_err());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::acme::identifier::Identifier;
 use crate::authority::ca::CaSpec;
 use crate::authority::issuer::Issuer;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
-use crate::authority::{draft, lint, sign};
+use crate::authority::{approve, draft, lint, sign};
 use crate::client::csr::CertificateKey;
 use crate::client::key::{AccountKey, KeyKind, Sender};
 use crate::entropy::{Entropy, SystemEntropy};
@@ -155,7 +155,8 @@ impl Bench {
         self.row("leaf: draft and lint", || drafted().is_ok_and(|draft| lint::lint(draft, &issuer).is_ok()))?;
         self.row("leaf: draft, lint and sign P-256", || {
             let linted = drafted().and_then(|draft| lint::lint(draft, &issuer).map_err(failed));
-            linted.is_ok_and(|linted| sign::sign(linted, &issuer).is_ok())
+            let approved = linted.and_then(|linted| approved(linted, now));
+            approved.is_ok_and(|approved| sign::sign(approved, &issuer).is_ok())
         })
     }
 }
@@ -179,6 +180,12 @@ impl Signer for MemoryKey {
     }
 }
 
+/// As it is where there is no policy.
+pub(super) fn approved(linted: lint::Linted, now: Timestamp) -> Result<approve::Approved, BenchError> {
+    let approved = approve::approve(linted, None, now);
+    approved.map(|(approved, _)| approved).map_err(|refused| failed(format!("{:?}", refused.0.reasons)))
+}
+
 /// A self-signed issuer of a day.
 pub(super) fn issuer(now: Timestamp, entropy: &dyn Entropy) -> Result<Issuer, BenchError> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
@@ -191,7 +198,7 @@ pub(super) fn issuer(now: Timestamp, entropy: &dyn Entropy) -> Result<Issuer, Be
     let grant = ceremony::root(spec, spki, DAY * 2);
     let drafted = draft::draft(grant, &founding, entropy.bytes(), now).map_err(failed)?;
     let linted = lint::lint(drafted, &founding).map_err(failed)?;
-    let root = sign::sign(linted, &founding).map_err(failed)?;
+    let root = sign::sign(approved(linted, now)?, &founding).map_err(failed)?;
     Issuer::new(root.der, &[], signer).map_err(failed)
 }
 

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use tokio::task::JoinSet;
 
 use super::BenchError;
-use super::crypto::issuer;
+use super::crypto::{approved, issuer};
 use super::machine::failed;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::Identifier;
@@ -128,7 +128,7 @@ impl Maker {
         let grant = own::grant(&names, Spki::from_key(PublicKey::EcP256(point.clone())));
         let drafted = draft::draft(grant, &issuer, entropy.bytes(), now).map_err(failed)?;
         let linted = lint::lint(drafted, &issuer).map_err(failed)?;
-        let issued = sign::sign(linted, &issuer).map_err(failed)?;
+        let issued = sign::sign(approved(linted, now)?, &issuer).map_err(failed)?;
         let client = Client::new([10, 0, 0, 1].into(), b"lego/4.20 (linux)");
         let provenance = Provenance { client: Some(client), ..Provenance::default() };
         let sample = issued.record(provenance, now);

@@ -74,6 +74,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "reuse_certificates",
             "renewal_explanation",
             "auto_renewal",
+            "policy",
+            "policy_audit",
         ],
     ),
     (

@@ -8,6 +8,7 @@ mod check;
 mod file;
 mod keys;
 mod limits;
+pub mod policy;
 mod problem;
 mod profiles;
 mod proofs;

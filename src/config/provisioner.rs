@@ -12,7 +12,7 @@ use super::problem::Findings;
 use super::profiles::profiles;
 use super::settings::Provisioner;
 use super::units::format_duration;
-use super::{attestation, proofs};
+use super::{attestation, policy, proofs};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
@@ -144,6 +144,7 @@ fn acme(
             .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
         renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
         auto_renewal,
+        policy: policy::pair(section, base, findings),
     };
     check_proofs(section, &terms, findings);
     terms

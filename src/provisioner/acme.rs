@@ -21,6 +21,7 @@ use crate::acme::star::Offer;
 use crate::acme::subdomain::asked_as;
 use crate::attestation::Policy;
 use crate::id::OrderId;
+use crate::policy::Pair;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
 use crate::x509::spki::Spki;
@@ -77,6 +78,8 @@ pub struct Terms {
     pub renewal_explanation: Option<String>,
     /// Automatic renewal (RFC 8739); `None`: not offered.
     pub auto_renewal: Option<Offer>,
+    /// What may be in its certificates.
+    pub policy: Pair,
 }
 
 /// One rule over names.
@@ -154,6 +157,7 @@ impl Terms {
             reuse_certificates: None,
             renewal_explanation: None,
             auto_renewal: None,
+            policy: Pair::default(),
         }
     }
 
@@ -255,6 +259,8 @@ impl Terms {
             contents,
             profile: order.details.profile.clone(),
             requester: Requester::Acme { provisioner: self.name.clone(), account: order.account, order: id },
+            eab_key: eab.map(|key| key.kid),
+            policy: self.policy.clone(),
         })
     }
 

@@ -7,6 +7,7 @@ use super::profile::LeafRules;
 use super::profile::contents::Contents;
 use super::{Grant, Purpose, Requester};
 use crate::authority::ca::CaSpec;
+use crate::policy::Pair;
 use crate::x509::spki::Spki;
 
 fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
@@ -21,6 +22,8 @@ fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
         contents: Contents::default(),
         profile: None,
         requester: Requester::Ceremony,
+        eab_key: None,
+        policy: Pair::default(),
     }
 }
 

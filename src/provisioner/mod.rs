@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
 use crate::authority::ca::CaSpec;
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, EabKid, OrderId};
+use crate::policy::Pair;
 use crate::time::Timestamp;
 use crate::x509::spki::Spki;
 
@@ -80,6 +81,8 @@ pub struct Grant {
     contents: Contents,
     profile: Option<String>,
     requester: Requester,
+    eab_key: Option<EabKid>,
+    policy: Pair,
 }
 
 impl Grant {
@@ -92,6 +95,12 @@ impl Grant {
     #[cfg(test)]
     pub(crate) fn with_contents(self, contents: Contents) -> Self {
         Self { contents, ..self }
+    }
+
+    /// The same under other policies, for tests.
+    #[cfg(test)]
+    pub(crate) fn under(self, policy: Pair) -> Self {
+        Self { policy, ..self }
     }
 
     /// What for.
@@ -140,5 +149,13 @@ impl Grant {
     /// In whose name.
     pub fn requester(&self) -> &Requester {
         &self.requester
+    }
+    /// The key that the account is bound to.
+    pub fn eab_key(&self) -> Option<EabKid> {
+        self.eab_key
+    }
+    /// The provisioner's policies.
+    pub fn policy(&self) -> &Pair {
+        &self.policy
     }
 }

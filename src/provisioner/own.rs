@@ -6,6 +6,7 @@ use super::profile::LeafRules;
 use super::profile::contents::Contents;
 use super::{Grant, Purpose, Requester};
 use crate::acme::identifier::Identifier;
+use crate::policy::Pair;
 use crate::x509::spki::Spki;
 
 /// Lifetime of the listener's certificate; renewed at two thirds of it.
@@ -24,5 +25,7 @@ pub fn grant(names: &[Identifier], key: Spki) -> Grant {
         contents: Contents::default(),
         profile: None,
         requester: Requester::Own,
+        eab_key: None,
+        policy: Pair::default(),
     }
 }

@@ -79,6 +79,8 @@ impl Terms {
                 account: order.account,
                 order: id,
             },
+            eab_key: eab.map(|key| key.kid),
+            policy: self.policy.clone(),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The gate: the one place where a grant becomes a certificate.
 //!
-//! Grant → draft → lint (policy over the final bytes) → sign → one durable commit with the
+//! Grant → draft → lint → policy (both over the final bytes) → sign → one durable commit with the
 //! certificate's inventory row, its audit event and whatever the asking verb changes → return.
+//! A refusal by policy is as durable: nobody is told of it before it is recorded.
 //! A certificate whose commit failed or lost a race is dropped here; it was never released.
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use super::{Error, audited, keys};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
+use crate::authority::approve::{self, PolicyRefusal, approve, bounded};
 use crate::authority::certificate::Provenance;
 use crate::authority::draft::{self, DraftError};
 use crate::authority::issuer::Issuer;
@@ -16,10 +18,12 @@ use crate::authority::lint::{self, LintError};
 use crate::authority::sign::{self, Issued};
 use crate::authority::signer::Cost;
 use crate::entropy::Entropy;
-use crate::provisioner::Grant;
+use crate::policy::{Judged, Verdict};
+use crate::provisioner::{Grant, Requester};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Store, Table, inventory};
 use crate::time::Timestamp;
+use crate::x509::serial::Serial;
 
 /// How an issuance ended, when it did not fail.
 #[must_use]
@@ -43,11 +47,15 @@ pub async fn issue(
 ) -> Result<Gated, Error> {
     let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
     let linted = lint::lint(draft, issuer).map_err(of_lint)?;
+    let (approved, judged) = match approve(linted, None, now) {
+        Ok(approved) => approved,
+        Err(refused) => return Err(refuse(store, *refused, now).await?),
+    };
     let signed = match issuer.signer().cost() {
-        Cost::Quick => sign::sign(linted, issuer),
+        Cost::Quick => sign::sign(approved, issuer),
         Cost::Slow => {
             let issuer = issuer.clone();
-            tokio::task::spawn_blocking(move || sign::sign(linted, &issuer))
+            tokio::task::spawn_blocking(move || sign::sign(approved, &issuer))
                 .await
                 .map_err(|error| Error::Internal(format!("the signing task failed: {error}")))?
         }
@@ -57,7 +65,8 @@ pub async fn issue(
     let subject = issued.grant().key().clone();
     let event =
         Event::CertificateIssued { serial: issued.serial, requester: issued.grant().requester().clone() };
-    let batch = keys::unblocked(audited(also(&issued), now, event), &subject)
+    let batch = keys::unblocked(audited(also(&issued), now, event), &subject);
+    let batch = tried(batch, judged, issued.grant().requester(), Some(issued.serial), now)
         .expect(Table::Certificates, key.clone(), Expect::Absent)
         .put(Table::Certificates, key, issued.record(provenance, now).encode());
     let batch = inventory::rows_of_issued(&issued)
@@ -71,6 +80,50 @@ pub async fn issue(
             Ok(Gated::Conflict)
         }
     }
+}
+
+/// Records a refusal; the error to answer with.
+async fn refuse(
+    store: &dyn Store,
+    (refused, judged): (PolicyRefusal, Judged),
+    now: Timestamp,
+) -> Result<Error, Error> {
+    let requester = refused.requester.clone();
+    let refusal = approve::refusal(&judged.verdict);
+    tracing::warn!(
+        provisioner = refused.context.provisioner, account = refused.context.account,
+        profile = refused.context.profile, reasons = %judged.verdict, "refused by policy"
+    );
+    let event = Event::PolicyRefused { requester: requester.clone(), reasons: refused.reasons.clone() };
+    let batch = Batch::new().append(Table::PolicyRefusals, refused.encode());
+    let batch = tried(audited(batch, now, event), judged, &requester, None, now);
+    match store.commit(batch).await? {
+        CommitOutcome::Committed(_) => Ok(Error::Refused(refusal)),
+        CommitOutcome::Conflict => Err(Error::Internal("a refusal could not be recorded".into())),
+    }
+}
+
+/// Records where policies that are tried would have decided otherwise.
+fn tried(
+    batch: Batch,
+    judged: Judged,
+    requester: &Requester,
+    serial: Option<Serial>,
+    now: Timestamp,
+) -> Batch {
+    if judged.differing.is_empty() {
+        return batch;
+    }
+    let mut tried = judged.differing;
+    for differing in &mut tried {
+        differing.reasons = bounded(&differing.reasons);
+        let verdict = Verdict { reasons: differing.reasons.clone() };
+        tracing::info!(
+            policy = differing.policy, allowed = serial.is_some(), tried = %verdict, serial = serial.map(tracing::field::display),
+            "a policy that is tried would have decided otherwise"
+        );
+    }
+    audited(batch, now, Event::PolicyDiffers { requester: requester.clone(), serial, tried })
 }
 
 fn of_draft(error: DraftError) -> Error {

@@ -14,6 +14,7 @@ pub mod finalize;
 pub mod gate;
 pub mod health;
 pub mod inventory;
+mod judgement;
 mod keepers;
 pub mod keys;
 mod limits;
@@ -34,6 +35,7 @@ pub mod star;
 mod subdomains;
 pub mod sweep;
 pub mod sweep_accounts;
+pub mod sweep_refusals;
 #[cfg(test)]
 mod tests;
 

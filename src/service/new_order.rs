@@ -103,6 +103,8 @@ impl Service {
         if now >= self.issuer.not_after() {
             return Err(Error::Internal("the issuer's certificate has expired".into()));
         }
+        let key = eab.map(|key| key.kid);
+        self.check_policy(terms, account, key, profile.as_deref(), &identifiers, auto_renewal.is_some())?;
         let replaced = match ask.replaces {
             None => None,
             Some(old) => Some(self.predecessor(terms, account, old, &identifiers).await?),

@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use super::reuse::reuse_row;
+use super::sweep_refusals::{MOST_REFUSALS, Span};
 use super::{Error, Service};
 use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
+use crate::authority::approve::PolicyRefusal;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
 use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
@@ -18,7 +20,7 @@ use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
 /// Rows looked at in one step.
-const STEP: usize = 256;
+pub(super) const STEP: usize = 256;
 
 /// Where the sweep of each table stands.
 #[derive(Debug)]
@@ -28,11 +30,20 @@ pub struct Cursors {
     orders: Option<Vec<u8>>,
     certificates: Option<Vec<u8>>,
     audit: Option<Vec<u8>>,
+    refusals: Option<Vec<u8>>,
+    refusals_kept: Span,
 }
 
 impl Default for Cursors {
     fn default() -> Self {
-        Self { at: Timestamp::EPOCH, orders: None, certificates: None, audit: None }
+        Self {
+            at: Timestamp::EPOCH,
+            orders: None,
+            certificates: None,
+            audit: None,
+            refusals: None,
+            refusals_kept: Span::default(),
+        }
     }
 }
 
@@ -87,9 +98,16 @@ impl Service {
                 Ok((AuditRecord::decode(value)?.at + retention <= now).then(Vec::new))
             })
             .await?;
+        let refusals = self
+            .sweep_rows(Table::PolicyRefusals, &mut cursors.refusals, |_, value| {
+                Ok((PolicyRefusal::decode(value)?.context.at + retention <= now).then(Vec::new))
+            })
+            .await?;
+        let bounded = self.bound_refusals(&mut cursors.refusals_kept, MOST_REFUSALS).await?;
+        let all = [orders, certificates, audit, refusals, bounded];
         Ok(Swept {
-            deleted: orders.deleted + certificates.deleted + audit.deleted,
-            more: orders.more || certificates.more || audit.more,
+            deleted: all.iter().map(|swept| swept.deleted).sum(),
+            more: all.iter().any(|swept| swept.more),
         })
     }
 

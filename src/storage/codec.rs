@@ -13,6 +13,7 @@ use crate::acme::account::{Account, AccountDetails};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
+use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use crate::id::{AccountId, OrderId};
@@ -200,6 +201,11 @@ impl Record for ReusableCertificate {
 
 impl Record for BlockedKey {
     const KIND: &'static str = "blocked key";
+    const VERSION: u8 = 1;
+}
+
+impl Record for PolicyRefusal {
+    const KIND: &'static str = "policy refusal";
     const VERSION: u8 = 1;
 }
 

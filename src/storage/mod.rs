@@ -82,6 +82,8 @@ tables! {
     BlockedKeys = "blocked_keys",
     /// What certificates are looked up by, and serial → nothing; see [`inventory`].
     CertificateIndex = "certificate_index",
+    /// Sequence number → certificate that policy refused; append-only, bounded by age and number.
+    PolicyRefusals = "policy_refusals",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOOR: &[&str] = &["id", "time", "entropy"];
 const FORMATS: &[&str] = &["x509", "jose"];
 /// `attestation` is a part of the core that knows nothing of the others.
-const CORE: &[&str] = &["acme", "attestation", "authority", "provisioner", "audit", "limits"];
+const CORE: &[&str] = &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits"];
 const ADAPTERS: &[&str] = &["storage", "validation", "keystore"];
 
 /// A room and what it may use besides itself.
@@ -38,7 +38,7 @@ const ROOMS: &[Room] = &[
     Room { name: "client", may_use: &[&["wire"], FORMATS, FLOOR] },
     Room {
         name: "config",
-        may_use: &[&["acme", "authority", "provisioner", "attestation", "limits"], FLOOR],
+        may_use: &[&["acme", "authority", "provisioner", "policy", "attestation", "limits"], FLOOR],
     },
     Room { name: "http", may_use: &[&["wire", "service"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "wire", may_use: &[&["acme"], FORMATS, FLOOR] },
@@ -50,6 +50,7 @@ const ROOMS: &[Room] = &[
     Room { name: "attestation", may_use: &[&["x509"], FLOOR] },
     Room { name: "authority", may_use: &[CORE, FORMATS, FLOOR] },
     Room { name: "provisioner", may_use: &[CORE, FORMATS, FLOOR] },
+    Room { name: "policy", may_use: &[CORE, FORMATS, FLOOR] },
     Room { name: "audit", may_use: &[CORE, FORMATS, FLOOR] },
     // Knows no ACME: what is counted are keys and times.
     Room { name: "limits", may_use: &[FLOOR] },
@@ -63,7 +64,7 @@ const ROOMS: &[Room] = &[
 
 /// Rooms without sockets, files, an async runtime or an environment.
 const PURE: &[&str] =
-    &["acme", "attestation", "authority", "provisioner", "audit", "limits", "x509", "jose", "id"];
+    &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "x509", "jose", "id"];
 const OUTSIDE: &[&str] =
     &["tokio::", "hyper::", "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::process"];
 

@@ -135,6 +135,6 @@ fn a_signer_that_errs_is_found_out() {
         let issuer = signer(true);
         assert!(self_test(&issuer).is_err());
         let linted = super::super::lint::lint(leaf_draft(&issuer, &["a.test"]), &issuer).unwrap();
-        assert!(sign(linted, &issuer).is_err());
+        assert!(sign(approved(linted, T0), &issuer).is_err());
     }
 }

@@ -25,6 +25,7 @@ use crate::audit::Event;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::id::EabKid;
+use crate::policy::{Cause, Context, Differing, Field, Reason, Who};
 use crate::provisioner::Requester;
 use crate::provisioner::eab::EabSecret;
 use crate::x509::key_hash::KeyHash;
@@ -441,7 +442,26 @@ fn samples() -> Vec<Sample> {
         ),
         ("key-blocked", Event::KeyBlocked { key: KeyHash([0x5b; 32]), by: Blocker::Operator }),
         ("key-unblocked", Event::KeyUnblocked { key: KeyHash([0x5b; 32]) }),
+        ("policy-refused", Event::PolicyRefused { requester: acme(), reasons: reasons() }),
+        (
+            "policy-differs",
+            Event::PolicyDiffers {
+                requester: acme(),
+                serial: Some(serial()),
+                tried: vec![Differing { policy: "next".into(), reasons: reasons() }],
+            },
+        ),
     ];
+    let context = Context {
+        authority: Some("prod".into()),
+        provisioner: Some("acme".into()),
+        account: Some(account.to_string()),
+        eab_key: Some(kid().to_string()),
+        profile: Some("short".into()),
+        ..Context::new(T0, Who::AutoRenewal)
+    };
+    let refusal = PolicyRefusal { tbs: vec![0x30, 0], requester: acme(), context, reasons: reasons() };
+    all.push(sample("policy-refusal", refusal));
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));
     }
@@ -451,6 +471,18 @@ fn samples() -> Vec<Sample> {
         all.push(sample(&format!("error-{}", kind.name()), AuditRecord { at: T0, event }));
     }
     all
+}
+
+/// One of every cause.
+fn reasons() -> Vec<Reason> {
+    let causes = [
+        (Field::Dns, Cause::Denied("rule".into(), 7, "*.a.test".into())),
+        (Field::Ip, Cause::Uncovered(vec![("rule".into(), 9, true)], 2)),
+        (Field::Form, Cause::Unknown("why".into())),
+        (Field::Ca, Cause::Never("why".into())),
+    ];
+    let reason = |(field, cause)| Reason { policy: "web".into(), field, value: "value".into(), cause };
+    causes.into_iter().map(reason).collect()
 }
 
 fn folder() -> PathBuf {
