@@ -18,10 +18,11 @@ use tokio_rustls::TlsAcceptor;
 
 use self::issuer::Loaded;
 use self::reach::live;
-use crate::config::Problem;
 use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
+use crate::config::{self, Problem};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::admin::socket::{self, AdminSocket, SocketError};
+use crate::http::metrics;
 use crate::http::server::{self, Limits};
 use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
@@ -84,6 +85,16 @@ pub enum DaemonError {
         /// Why.
         error: std::io::Error,
     },
+    /// The address of the metrics.
+    #[error(
+        "cannot listen on {address}: {error}; choose another [metrics] address, or stop what listens there"
+    )]
+    ListenForMetrics {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The admin socket.
     #[error("{0}")]
     Admin(#[from] SocketError),
@@ -134,6 +145,13 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let listen_error = |error| DaemonError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
+    let metrics_listener = match settings.metrics.address {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|error| DaemonError::ListenForMetrics { address, error })?)
+        }
+        None => None,
+    };
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
     // After the store: a second process on this directory hears of that.
     let admin = AdminSocket::bind(&settings.admin.socket)?;
@@ -154,13 +172,17 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         headers: settings.server.max_headers,
         url: settings.server.max_url,
     };
-    let app = Arc::new(App::new(service.clone(), base_url.clone(), trust, request_limits, boot));
+    let app = App::new(service.clone(), base_url.clone(), trust, request_limits, boot);
+    let app = Arc::new(app.with_metrics(metrics_access(&settings)));
 
     let (stop, stopping) = watch::channel(false);
     let background = background::start(&service, own, names, renew_at, &settings.store);
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
     let mut commands = tokio::spawn(socket::serve(admin, app.clone(), limits.drain, stopping.clone()));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(metrics::serve(listener, app.clone(), stopping.clone()));
+    }
     let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, "serving");
@@ -198,6 +220,11 @@ fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {
         head: settings.server.max_head,
         of_network: settings.network_connections,
     })
+}
+
+fn metrics_access(settings: &Settings) -> metrics::Access {
+    let config::settings::Metrics { address, allow, vault_aliases } = &settings.metrics;
+    metrics::Access { elsewhere: address.is_some(), allow: allow.clone(), vault_aliases: *vault_aliases }
 }
 
 fn listen(
@@ -279,6 +306,7 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
         ("[limits] network_connections", settings.network_connections == running.network_connections),
         ("[log]", settings.log == running.log),
         ("[admin]", settings.admin == running.admin),
+        ("[metrics]", settings.metrics == running.metrics),
     ];
     for (section, _) in fixed.iter().filter(|(_, same)| !same) {
         tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");

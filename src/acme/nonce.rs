@@ -55,6 +55,11 @@ impl Nonces {
         base64url(&nonce)
     }
 
+    /// How many were issued.
+    pub fn issued(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// Uses a nonce up; false if it is not ours, too old, or used before.
     #[must_use]
     pub fn redeem(&self, nonce: &str) -> bool {

@@ -76,6 +76,7 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         limits,
         network_connections: _,
         log,
+        metrics,
     } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
@@ -137,6 +138,10 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     }
     row("admin", format!("commands go through {}", admin.socket.display()))?;
     row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
+    let here = format!("{}/metrics", server.base_url);
+    let page = metrics.address.map_or(here, |address| format!("http://{address}/metrics"));
+    let who = if metrics.allow.is_empty() { String::new() } else { format!(" and {}", list(&metrics.allow)) };
+    row("metrics", format!("{page}, for this machine{who}"))?;
     Ok(())
 }
 

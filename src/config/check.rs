@@ -11,7 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
-use super::settings::{Admin, Authority, Engine, Log, LogLevel, Server, Settings, Store, Validation};
+use super::settings::{
+    Admin, Authority, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation,
+};
 use super::{keys, limits, provisioner};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::authority::key_source::{KeySource, PasswordSource};
@@ -45,6 +47,7 @@ pub(super) fn settings(
     let log = section("log", findings);
     let server = check_server(&server, findings);
     let admin = section("admin", findings);
+    let metrics = section("metrics", findings);
     let store = check_store(&store, base, findings);
     Settings {
         provisioners: provisioner::all(
@@ -62,6 +65,7 @@ pub(super) fn settings(
         limits: limits::rules(&limits, findings),
         network_connections: limits::network_connections(&limits, findings),
         log: check_log(&log, findings),
+        metrics: check_metrics(&metrics, findings),
     }
 }
 
@@ -405,6 +409,21 @@ fn check_log(section: &Section<'_>, findings: &mut Findings) -> Log {
     let formats = [("text", false), ("json", true)];
     let json = section.get("format").and_then(|field| one_of(&field, &formats, findings));
     Log { level: level.unwrap_or(LogLevel::Info), json: json.unwrap_or(false) }
+}
+
+fn check_metrics(section: &Section<'_>, findings: &mut Findings) -> Metrics {
+    let address = section.get("address").and_then(|field| socket_address(&field, findings));
+    let allow = networks(section, "allow", findings);
+    for net in allow.iter().filter(|net| net.prefix_len() == 0) {
+        findings.note(section.line, &section.path_of("allow"), format!("{net} lets everybody read them"));
+    }
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback() && allow.is_empty()) {
+        let message =
+            format!("nobody but this machine may read what {address} serves; name networks in allow");
+        findings.note(section.line, &section.path_of("address"), message);
+    }
+    let vault_aliases = section.get("vault_aliases").and_then(|field| field.boolean(findings));
+    Metrics { address, allow, vault_aliases: vault_aliases.unwrap_or(false) }
 }
 
 /// The value of the row whose name the field has.

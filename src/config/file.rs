@@ -118,6 +118,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("log", &["level", "format"]),
     ("admin", &["socket"]),
+    ("metrics", &["address", "allow", "vault_aliases"]),
 ];
 
 /// Sections inside others, and their keys. They stand nowhere else.

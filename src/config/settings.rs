@@ -31,6 +31,8 @@ pub struct Settings {
     pub network_connections: Option<usize>,
     /// Log output.
     pub log: Log,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// `[server]`
@@ -142,6 +144,17 @@ pub struct Log {
     pub level: LogLevel,
     /// One JSON object a line instead of text.
     pub json: bool,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// A listener of their own, in plain HTTP; `None` is the main one.
+    pub address: Option<SocketAddr>,
+    /// Who may read them, beside this machine.
+    pub allow: Vec<IpNet>,
+    /// Whether to show what Vault has too under its names.
+    pub vault_aliases: bool,
 }
 
 /// Log levels.

@@ -6,6 +6,7 @@
 pub mod acme;
 pub mod admin;
 mod host;
+pub mod metrics;
 pub mod problem;
 pub mod server;
 pub mod status;
@@ -63,6 +64,7 @@ pub struct App {
     pub trust: status::Trust,
     /// What requests may cost.
     pub limits: RequestLimits,
+    metrics: metrics::Access,
     requests: AtomicU64,
     under_way: Arc<Semaphore>,
     boot: u32,
@@ -83,11 +85,17 @@ impl App {
             base_url,
             trust,
             limits,
+            metrics: metrics::Access::default(),
             requests: AtomicU64::new(0),
             under_way: Arc::new(Semaphore::new(limits.under_way)),
             boot,
             readiness: status::Readiness::default(),
         }
+    }
+
+    /// Who may read `/metrics`, and where.
+    pub fn with_metrics(self, metrics: metrics::Access) -> Self {
+        Self { metrics, ..self }
     }
 
     /// An id that ties a reply to the log.
@@ -109,17 +117,22 @@ impl App {
         B::Error: std::fmt::Display,
     {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        // One without a peer, which no listener of ours lets through, is of a network of its own.
-        let peer = request.extensions().get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Peer(ip)| *ip);
+        let peer = peer_of(&request);
         let source = self.service.limits().source(peer);
         request.extensions_mut().insert(source);
         let answered = match (self.admit(&request, source), path.strip_prefix("/acme/")) {
             (Ok(()), Some(rest)) => acme::answer(self, rest, request, id).await,
+            (Ok(()), None) if path == metrics::PATH && self.metrics.is_here() => {
+                match metrics::answer(self, peer, &request) {
+                    Ok(response) => response,
+                    Err(failure) => problem::render_unrouted(&failure, id),
+                }
+            }
             (Ok(()), None) => match status::answer(self, &path, &method).await {
                 Ok(response) => response,
-                Err(failure) => problem::render(&failure, id),
+                Err(failure) => problem::render_unrouted(&failure, id),
             },
-            (Err(failure), _) => problem::render(&failure, id),
+            (Err(failure), _) => problem::render_unrouted(&failure, id),
         };
         let response = tagged(answered, id);
         tracing::debug!(request = id, %peer, %method, path, status = response.status().as_u16(), "request");
@@ -134,13 +147,20 @@ impl App {
         if request.headers().len() > self.limits.headers {
             return Err(Failure::ManyHeaders(self.limits.headers));
         }
-        if status::is_probe(request.uri().path()) {
+        let path = request.uri().path();
+        if status::is_probe(path) || (path == metrics::PATH && self.metrics.is_open_to(peer_of(request))) {
             return Ok(());
         }
         let now = self.service.now();
         let taken = self.service.limits().take(Limit::NetworkRequests, &from.network, &from, now);
         taken.map_err(|refused| Failure::Service(service::Error::Limited(refused)))
     }
+}
+
+/// Whom a request comes from; one without a peer, which no listener of ours lets through, is of a network
+/// of its own.
+fn peer_of<B>(request: &Request<B>) -> IpAddr {
+    request.extensions().get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Peer(ip)| *ip)
 }
 
 /// Puts the request's id on a response.

@@ -14,6 +14,8 @@ use crate::jose::jwk::Algorithm;
 use crate::jose::jws::JwsError;
 use crate::service;
 use crate::storage::StoreError;
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::Reason;
 use crate::wire::acme as wire;
 
 /// Why a request got no answer of its own kind.
@@ -57,6 +59,8 @@ pub enum Failure {
     Timeout,
     /// Not ready to serve, for `/readyz`.
     NotReady,
+    /// `/metrics`, from a network that is not let in.
+    NotAllowed,
 }
 
 impl From<service::Error> for Failure {
@@ -121,6 +125,40 @@ pub fn render(failure: &Failure, request_id: &str) -> Response {
         set(header::LOCATION, account);
     }
     response
+}
+
+/// As [`render`], for what came to no resource and is counted nowhere else.
+pub(super) fn render_unrouted(failure: &Failure, request_id: &str) -> Response {
+    metrics().http().refused(reason(failure));
+    render(failure, request_id)
+}
+
+/// As what a failure is counted.
+pub(super) fn reason(failure: &Failure) -> Reason {
+    match failure {
+        Failure::Service(error) => {
+            if let service::Error::Limited(refused) = error {
+                metrics().limited(refused.limit);
+            }
+            error.reason()
+        }
+        Failure::Jws(error) => Reason::Kind(of_jws(error).kind),
+        Failure::NoSuchResource
+        | Failure::Method(_)
+        | Failure::ContentType
+        | Failure::TooLarge(_)
+        | Failure::Body
+        | Failure::Slow
+        | Failure::LongUrl(_)
+        | Failure::ManyHeaders(_)
+        | Failure::Host
+        | Failure::Signature
+        | Failure::KeyInUse(_) => Reason::Kind(ErrorKind::Malformed),
+        Failure::Nonce => Reason::Kind(ErrorKind::BadNonce),
+        Failure::Url | Failure::Deactivated | Failure::NotAllowed => Reason::Kind(ErrorKind::Unauthorized),
+        Failure::NoAccount => Reason::Kind(ErrorKind::AccountDoesNotExist),
+        Failure::Timeout | Failure::NotReady => Reason::Busy,
+    }
 }
 
 /// `urn:ietf:params:acme:error:…`
@@ -238,6 +276,11 @@ fn parts<'a>(failure: &'a Failure, request_id: &str) -> Parts<'a> {
         ),
         Failure::Timeout => busy("the request took too long; try again", request_id),
         Failure::NotReady => busy("not ready", request_id),
+        Failure::NotAllowed => client(
+            StatusCode::FORBIDDEN,
+            ErrorKind::Unauthorized,
+            "metrics are for this machine and for the networks of `allow` in [metrics]",
+        ),
     }
 }
 

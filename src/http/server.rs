@@ -389,11 +389,11 @@ async fn answer(
     let id = app.request_id();
     let version = request.version();
     if !host::is_named_once(version, request.uri(), request.headers()) {
-        return Ok(tagged(problem::render(&Failure::Host, &id), &id));
+        return Ok(tagged(problem::render_unrouted(&Failure::Host, &id), &id));
     }
     let Ok(permit) = app.under_way.clone().try_acquire_owned() else {
         let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
-        return Ok(tagged(problem::render(&failure, &id), &id));
+        return Ok(tagged(problem::render_unrouted(&failure, &id), &id));
     };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
@@ -415,7 +415,7 @@ async fn answer(
             Failure::Timeout
         }
     };
-    let mut response = tagged(problem::render(&failure, &id), &id);
+    let mut response = tagged(problem::render_unrouted(&failure, &id), &id);
     if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use super::problem::Failure;
 use super::{App, Response, only_get, reply};
+use crate::service::metered::ca_certificate;
+use crate::telemetry::metrics::page::{CaCertificate, Role};
 use crate::x509::pem;
 
 /// Root and intermediate certificates, ready to send.
@@ -25,6 +27,14 @@ impl Trust {
             roots: roots.iter().map(|der| (fingerprint(der), pem::certificate(der))).collect(),
             intermediates: intermediates.iter().map(|der| pem::certificate(der)).collect(),
         }
+    }
+}
+
+impl Trust {
+    /// What the metrics show of the roots.
+    pub(super) fn metered(&self) -> Vec<CaCertificate> {
+        let ders = self.roots.iter().filter_map(|(_, text)| pem::parse_certificates(text.as_bytes()));
+        ders.flatten().filter_map(|der| ca_certificate("default", Role::Root, &der)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The limits in force, and what counts against them.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::gcra::{Bucket, Quota};
@@ -54,12 +54,19 @@ pub struct Limiter {
     rules: RwLock<Rules>,
     buckets: [Keyed<Bucket>; LIMITS],
     open: Keyed<Open>,
+    /// Of all accounts together, by how long their orders live.
+    everybody: Mutex<Vec<(Duration, Open)>>,
 }
 
 impl Limiter {
     /// With nothing counted yet.
     pub fn new(rules: Rules) -> Self {
-        Self { rules: RwLock::new(rules), buckets: std::array::from_fn(|_| Keyed::new()), open: Keyed::new() }
+        Self {
+            rules: RwLock::new(rules),
+            buckets: std::array::from_fn(|_| Keyed::new()),
+            open: Keyed::new(),
+            everybody: Mutex::default(),
+        }
     }
 
     /// Puts other rules into force; what was counted stays.
@@ -114,11 +121,34 @@ impl Limiter {
         }
     }
 
+    fn everybody<R>(&self, life: Duration, change: impl FnOnce(&mut Open) -> R) -> R {
+        let mut everybody = self.everybody.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, open)) = everybody.iter_mut().find(|(known, _)| *known == life) {
+            return change(open);
+        }
+        let mut open = Open::default();
+        let changed = change(&mut open);
+        everybody.push((life, open));
+        changed
+    }
+
+    /// How many orders are open, of all accounts together; limited or not.
+    pub fn open_orders(&self, now: Timestamp) -> u64 {
+        let mut everybody = self.everybody.lock().unwrap_or_else(PoisonError::into_inner);
+        everybody.iter_mut().map(|(life, open)| open.now(*life, now)).sum()
+    }
+
     /// Counts an order that an account opens, of that life.
     pub fn open(&self, account: &Key, life: Duration, from: &Source, now: Timestamp) -> Result<(), Refused> {
+        self.admit(account, life, from, now)?;
+        self.everybody(life, |open| open.count(life, now, now));
+        Ok(())
+    }
+
+    fn admit(&self, account: &Key, life: Duration, from: &Source, now: Timestamp) -> Result<(), Refused> {
         let Some(most) = self.rules(|rules| rules.open_orders) else { return Ok(()) };
         if from.exempt {
-            self.count_open(account, life, now, now);
+            self.open.with(account, now, |open| open.count(life, now, now));
             return Ok(());
         }
         self.open.with(account, now, |open| open.open(most, life, now)).map_err(|wait| {
@@ -128,6 +158,7 @@ impl Limiter {
 
     /// Counts an open order that is there already.
     pub fn count_open(&self, account: &Key, life: Duration, opened: Timestamp, now: Timestamp) {
+        self.everybody(life, |open| open.count(life, opened, now));
         if self.rules(|rules| rules.open_orders.is_some()) {
             self.open.with(account, now, |open| open.count(life, opened, now));
         }
@@ -135,6 +166,7 @@ impl Limiter {
 
     /// An order has got its certificate.
     pub fn close(&self, account: &Key, life: Duration, opened: Timestamp, now: Timestamp) {
+        self.everybody(life, |open| open.close(life, opened, now));
         if self.rules(|rules| rules.open_orders.is_some()) {
             self.open.with(account, now, |open| open.close(life, opened, now));
         }

@@ -53,6 +53,12 @@ impl Open {
         usize::try_from(back).ok().filter(|back| *back < KEPT)
     }
 
+    /// How many there are now.
+    pub fn now(&mut self, life: Duration, now: Timestamp) -> u64 {
+        self.advance(life, now);
+        self.sum()
+    }
+
     /// Counts one more, or says how long until there is room under `most`.
     pub fn open(&mut self, most: u32, life: Duration, now: Timestamp) -> Result<(), Duration> {
         self.advance(life, now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::objects::LoadedAuthorization;
-use super::{Error, Service, audited};
+use super::{Error, Service, audited, metered};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::identifier::Identifier;
@@ -75,6 +75,7 @@ impl Service {
             }
         };
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
+        let ended = metered::Ended::of(&verdict);
         // It holds as long as the order: it is not used again.
         if !authorization.settle(kind, verdict, now, Duration::ZERO) {
             return Err(Error::Internal("a challenge that awaits its response could not be settled".into()));
@@ -82,6 +83,7 @@ impl Service {
         let authorization = authorization.clone();
         match self.store.commit(audited(loaded.stored_by(Batch::new()), now, event)).await? {
             CommitOutcome::Committed(_) => {
+                ended.validation(&terms.name, kind);
                 if authorization.status(now) == AuthorizationStatus::Invalid {
                     self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
                 }

@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::account::KnownAccount;
 use super::gate::{self, Gated};
 use super::keepers::{AsRead, Keepers};
+use super::metered::Issuance;
 use super::objects::LoadedOrder;
 use super::{Error, Service, audited};
 use crate::acme::account::AccountStatus;
@@ -75,10 +76,25 @@ impl Service {
         csr: &[u8],
         by: impl Into<Caller>,
     ) -> Result<LoadedOrder, Error> {
-        let Caller { source: from, client } = by.into();
+        let mut meter = Issuance::at(&terms.name);
+        let outcome = self.finalize_order(terms, account, id, csr, by.into(), &mut meter).await;
+        meter.ended(outcome)
+    }
+
+    async fn finalize_order(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        account: AccountId,
+        id: OrderId,
+        csr: &[u8],
+        by: Caller,
+        meter: &mut Issuance,
+    ) -> Result<LoadedOrder, Error> {
+        let Caller { source: from, client } = by;
         let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_ordered(terms, account, id).await?;
+        meter.about(&loaded.order);
         match &loaded.order.finish {
             // Clients repeat a request whose answer they lost; the answer is the same.
             Finish::Issued { csr: known, .. } if *known == csr_digest(csr) => return Ok(loaded),
@@ -110,7 +126,7 @@ impl Service {
         match self.issuer.signer().cost() {
             Cost::Quick => {
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;
-                let issued = self.issue_order(terms, loaded, &csr, client).await?;
+                let issued = self.issue_order(terms, loaded, &csr, client, meter).await?;
                 one.used();
                 Ok(issued)
             }
@@ -140,6 +156,7 @@ impl Service {
         loaded: LoadedOrder,
         csr: &Csr,
         client: Option<Client>,
+        meter: &mut Issuance,
     ) -> Result<LoadedOrder, Error> {
         // One time for all that is decided: a proof that runs out between two looks at the clock would
         // hold by the one and be signed for by the other.
@@ -148,6 +165,9 @@ impl Service {
         let known = self.account_in_standing(terms, loaded.order.account).await?;
         if loaded.order.details.auto_renewal.is_some() {
             let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known, now).await?;
+            if matches!(&begun.order.finish, Finish::Renewing(state) if state.current.is_some()) {
+                meter.issued();
+            }
             let order = &begun.order;
             self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
             return Ok(begun);
@@ -164,6 +184,7 @@ impl Service {
             drop(grant);
             let loaded = LoadedOrder { id, order, version };
             let given = self.give_again(loaded, depending, known.version, found, csr).await?;
+            meter.reused();
             self.limits.close(given.order.account.as_bytes(), terms.order_ttl, given.order.created, now);
             return Ok(given);
         }
@@ -190,6 +211,7 @@ impl Service {
         };
         match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
+                meter.issued();
                 self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %order.account, names = names_of(&order),
@@ -202,6 +224,19 @@ impl Service {
             }
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
         }
+    }
+
+    /// The same for an order that was accepted a while ago.
+    async fn issue_accepted(
+        &self,
+        terms: &Terms,
+        loaded: LoadedOrder,
+        csr: &Csr,
+        client: Option<Client>,
+    ) -> Result<LoadedOrder, Error> {
+        let mut meter = Issuance::at(&terms.name).by(&loaded.order);
+        let outcome = self.issue_order(terms, loaded, csr, client, &mut meter).await;
+        meter.ended(outcome)
     }
 
     /// Finishes an order with a certificate that its account has already; nothing is signed.
@@ -307,7 +342,7 @@ impl Service {
         let issued = match (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner)) {
             // Accepted a while ago, perhaps by a process that is no more.
             (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
-                Ok(()) => match self.issue_order(&terms, loaded.clone(), &csr, client).await {
+                Ok(()) => match self.issue_accepted(&terms, loaded.clone(), &csr, client).await {
                     // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
                     Err(busy @ Error::Busy(_)) => {
                         self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))

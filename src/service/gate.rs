@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, audited, keys};
+use super::{Error, audited, keys, metered};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::authority::approve::{self, PolicyRefusal, approve, bounded};
@@ -22,6 +22,8 @@ use crate::policy::{Judged, Verdict};
 use crate::provisioner::{Grant, Requester};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Store, Table, inventory};
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::Stage;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -45,21 +47,28 @@ pub async fn issue(
     provenance: Provenance,
     also: impl FnOnce(&Issued) -> Batch,
 ) -> Result<Gated, Error> {
-    let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
-    let linted = lint::lint(draft, issuer).map_err(of_lint)?;
-    let (approved, judged) = match approve(linted, None, now) {
+    let approved = Stage::Policy.run(|| {
+        let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
+        let linted = lint::lint(draft, issuer).map_err(of_lint)?;
+        Ok::<_, Error>(approve(linted, None, now))
+    })?;
+    let (approved, judged) = match approved {
         Ok(approved) => approved,
         Err(refused) => return Err(refuse(store, *refused, now).await?),
     };
+    let queued = metrics().signer_queue.enter();
     let signed = match issuer.signer().cost() {
-        Cost::Quick => sign::sign(approved, issuer),
+        Cost::Quick => Stage::Sign.run(|| sign::sign(approved, issuer)),
         Cost::Slow => {
             let issuer = issuer.clone();
-            tokio::task::spawn_blocking(move || sign::sign(approved, &issuer))
+            Stage::Sign
+                .follow(tokio::task::spawn_blocking(move || sign::sign(approved, &issuer)))
                 .await
                 .map_err(|error| Error::Internal(format!("the signing task failed: {error}")))?
         }
     };
+    drop(queued);
+    metrics().signatures[usize::from(signed.is_err())].add(1);
     let issued = signed.map_err(|error| Error::Internal(error.to_string()))?;
     let key = issued.serial.as_bytes().to_vec();
     let subject = issued.grant().key().clone();
@@ -73,7 +82,10 @@ pub async fn issue(
         .into_iter()
         .fold(batch, |batch, row| batch.put(Table::CertificateIndex, row, Vec::new()));
     match store.commit(batch).await? {
-        CommitOutcome::Committed(_) => Ok(Gated::Issued(Box::new(issued))),
+        CommitOutcome::Committed(_) => {
+            metered::issued(&issued, now);
+            Ok(Gated::Issued(Box::new(issued)))
+        }
         CommitOutcome::Conflict => {
             // Blocked behind the first look at it: for good, and not worth another try.
             keys::refuse_blocked(store, &subject).await?;

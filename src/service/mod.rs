@@ -18,6 +18,7 @@ mod judgement;
 mod keepers;
 pub mod keys;
 mod limits;
+pub mod metered;
 pub mod new_authz;
 pub mod new_order;
 pub mod objects;
@@ -153,6 +154,7 @@ impl Service {
         live: Live,
     ) -> Self {
         let nonces = Nonces::new(entropy.bytes());
+        metered::announce(&live);
         Self {
             store,
             clock,
@@ -185,6 +187,7 @@ impl Service {
         self.limits.reload(live.limits.clone());
         // What is known of an account's use was reckoned with the old lifetimes.
         self.accounts.clear();
+        metered::announce(&live);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
@@ -261,6 +264,10 @@ impl<K: Copy + Eq + Hash, V: Copy> Running<K, V> {
         }
         running.works.insert(work, how);
         Some(Claim { running: self.0.clone(), work })
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).works.len()
     }
 
     fn get(&self, work: K) -> Option<V> {

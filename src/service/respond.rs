@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::reach::Subject;
 use super::slots::Seat;
-use super::{Claim, Error, Service, audited};
+use super::{Claim, Error, Service, audited, metered};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
@@ -26,6 +26,7 @@ use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::telemetry::metrics::vocabulary::Stage;
 use crate::validation::{Ask, Failure, FailureKind, Outcome};
 
 /// How long a response waits for the result.
@@ -219,7 +220,7 @@ impl Service {
             let Ok(Some(turn)) = tokio::time::timeout(LINE, seat.turn()).await else {
                 break;
             };
-            let outcome = reach.prover.prove(ask).await;
+            let outcome = Stage::Validate.follow(reach.prover.prove(ask)).await;
             // Not held in the pause: others may use it.
             drop(turn);
             match outcome {
@@ -293,6 +294,7 @@ impl Service {
         let Target { account, order, index, kind, .. } = target;
         let Some(authorization) = loaded.order.own_mut(index) else { return Err(Error::NotFound) };
         let verdict = verdict.about(&authorization.identifier);
+        let ended = metered::Ended::of(&verdict);
         let changed = authorization.settle(kind, verdict, now, terms.authorization_ttl);
         let after = authorization.clone();
         if !changed {
@@ -318,6 +320,7 @@ impl Service {
         }
         match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => {
+                ended.validation(&terms.name, kind);
                 if after.status(now) == AuthorizationStatus::Invalid {
                     self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
                 }

@@ -1,9 +1,11 @@
 //! revokeCert (RFC 8555 §7.6).
 
+use std::time::Instant;
+
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::renewal::content;
-use super::{Error, Service, audited};
+use super::{Error, Service, audited, metered};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
 use crate::authority::blocked::Blocker;
@@ -35,6 +37,18 @@ const KEY_COMPROMISE: u8 = 1;
 impl Service {
     /// Revokes a certificate of ours.
     pub async fn revoke(
+        &self,
+        terms: &Terms,
+        asker: Asker<'_>,
+        certificate: &[u8],
+        reason: Option<u64>,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let outcome = self.revoke_certificate(terms, asker, certificate, reason).await;
+        metered::revocation(&terms.name, reason, begun, outcome)
+    }
+
+    async fn revoke_certificate(
         &self,
         terms: &Terms,
         asker: Asker<'_>,

@@ -16,6 +16,8 @@ use crate::id::OrderId;
 use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version, inventory};
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::SweptTable;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -105,10 +107,23 @@ impl Service {
             .await?;
         let bounded = self.bound_refusals(&mut cursors.refusals_kept, MOST_REFUSALS).await?;
         let all = [orders, certificates, audit, refusals, bounded];
-        Ok(Swept {
-            deleted: all.iter().map(|swept| swept.deleted).sum(),
-            more: all.iter().any(|swept| swept.more),
-        })
+        let tables = [
+            SweptTable::Orders,
+            SweptTable::Certificates,
+            SweptTable::Audit,
+            SweptTable::PolicyRefusals,
+            SweptTable::PolicyRefusals,
+        ];
+        let counts = &metrics().sweeper;
+        for (table, swept) in tables.into_iter().zip(&all) {
+            counts.removed(table, swept.deleted);
+        }
+        let more = all.iter().any(|swept| swept.more);
+        counts.behind.set(i64::from(more));
+        if !more {
+            counts.caught_up.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        }
+        Ok(Swept { deleted: all.iter().map(|swept| swept.deleted).sum(), more })
     }
 
     async fn sweep_orders(&self, cursor: &mut Option<Vec<u8>>, now: Timestamp) -> Result<Swept, Error> {

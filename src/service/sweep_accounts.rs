@@ -19,6 +19,8 @@ use crate::id::AccountId;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{AccountKey, AccountUse, Record};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::SweptTable;
 use crate::time::Timestamp;
 
 /// Accounts looked at in one step.
@@ -127,6 +129,7 @@ impl Service {
                 Err(error) => tracing::error!(key = ?key, %error, "an account does not read"),
             }
         }
+        metrics().sweeper.removed(SweptTable::Accounts, swept.deleted);
         *cursor = if swept.more { last } else { None };
         Ok(swept)
     }

@@ -26,6 +26,8 @@ use self::overlay::Ledger;
 use self::writer::Txn;
 use super::engine::Engine;
 use super::{Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned, limits, record};
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::{CommitEnd, Stage};
 
 /// Transactions that may wait; more are refused with [`StoreError::Busy`].
 pub const QUEUE_TXNS: usize = 4096;
@@ -200,8 +202,20 @@ impl<E: Engine> Store for GroupCommit<E> {
     /// A batch once queued is applied even if the caller stops waiting.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<CommitOutcome, StoreError>> {
         Box::pin(async move {
-            let answer = self.inner.submit(batch)?;
-            answer.await.unwrap_or_else(|_| Err(self.inner.shared.failure()))
+            let committed = Stage::Commit.follow(async {
+                let answer = self.inner.submit(batch)?;
+                answer.await.unwrap_or_else(|_| Err(self.inner.shared.failure()))
+            });
+            let committed = committed.await;
+            metrics().store.committed(match &committed {
+                Ok(CommitOutcome::Committed(_)) => CommitEnd::Committed,
+                Ok(CommitOutcome::Conflict) => CommitEnd::Conflict,
+                Err(StoreError::Busy | StoreError::NoSpace(_)) => CommitEnd::Busy,
+                Err(StoreError::TooLarge(_) | StoreError::Failed(_) | StoreError::Corrupt(_)) => {
+                    CommitEnd::Failed
+                }
+            });
+            committed
         })
     }
 

@@ -1,3 +1,4 @@
 //! What the operator sees of the running server.
 
 pub mod log;
+pub mod metrics;

@@ -20,6 +20,7 @@ mod flows;
 mod interop;
 mod keys;
 mod linters;
+mod metrics;
 mod ml_dsa;
 mod operation;
 mod race;

@@ -19,6 +19,8 @@ use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
 use crate::service::account::KnownAccount;
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::Stage;
 
 /// A request whose signature, nonce and url were verified.
 pub(super) struct Verified {
@@ -90,19 +92,22 @@ where
     // Before the key and the signature: a nonce of ours costs less to check, and using it up harms nobody but
     // its holder.
     match &jws.nonce {
-        Some(nonce) if app.service.nonces().redeem(nonce) => {}
-        Some(_) | None => return Err(Failure::Nonce),
+        Some(nonce) if app.service.nonces().redeem(nonce) => metrics().nonces[0].add(1),
+        Some(_) | None => {
+            metrics().nonces[1].add(1);
+            return Err(Failure::Nonce);
+        }
     }
     match jws.key {
         KeyRef::Jwk(key) => {
             let key = key.parse()?;
-            let payload = jws.signed.verify(&key).ok_or(Failure::Signature)?;
+            let payload = Stage::Verify.run(|| jws.signed.verify(&key)).ok_or(Failure::Signature)?;
             Ok(Verified { signer: Signer::Key(Box::new(key)), payload, from, client })
         }
         KeyRef::Kid(kid) => {
             let id = links.account_of(&kid).ok_or(Failure::NoAccount)?;
             let known = app.service.account(terms, id).await?.ok_or(Failure::NoAccount)?;
-            let payload = jws.signed.verify(&known.key).ok_or(Failure::Signature)?;
+            let payload = Stage::Verify.run(|| jws.signed.verify(&known.key)).ok_or(Failure::Signature)?;
             // Only now: nobody else's request counts against the account.
             let (limits, now) = (app.service.limits(), app.service.now());
             limits

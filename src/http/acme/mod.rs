@@ -30,12 +30,15 @@ mod resources;
 mod routes;
 mod star;
 
+use std::time::Instant;
+
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::problem::{self, Failure};
 use super::{App, Response, reply};
 use crate::service;
+use crate::telemetry::metrics::metrics;
 use links::Links;
 use routes::Resource;
 
@@ -53,6 +56,7 @@ where
     B::Data: Send,
     B::Error: std::fmt::Display,
 {
+    let begun = Instant::now();
     let found = rest.split_once('/').and_then(|(name, path)| {
         let terms = app.service.provisioner(name)?;
         Some((terms, routes::parse(path)?))
@@ -61,7 +65,7 @@ where
     // Not to OPTIONS, which asks about the resource and for nothing of it.
     let is_nonce = matches!(found, Some((_, Resource::NewNonce))) && method != Method::OPTIONS;
     let mut response = match found {
-        None => problem::render(&Failure::NoSuchResource, id),
+        None => problem::render_unrouted(&Failure::NoSuchResource, id),
         Some((terms, resource)) => {
             let links = Links::new(&app.base_url, &terms.name);
             let outcome = match (&method, &resource) {
@@ -84,6 +88,11 @@ where
                 (&Method::OPTIONS, _) => Ok(cors::preflight(resource.methods())),
                 (_, _) => Err(Failure::Method(resource.methods())),
             };
+            if method != Method::OPTIONS {
+                let refused = outcome.as_ref().err().map(problem::reason);
+                let door = metrics().acme(&terms.name);
+                metrics().answered(&door, resource.operation(), refused, begun.elapsed());
+            }
             let mut response = outcome.unwrap_or_else(|failure| problem::render(&failure, id));
             cors::open(response.headers_mut());
             if resource != Resource::Directory

@@ -3,6 +3,7 @@
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
+use crate::telemetry::metrics::vocabulary::Operation;
 use crate::x509::serial::Serial;
 
 /// What a path names.
@@ -32,6 +33,28 @@ pub(super) enum Resource {
 }
 
 impl Resource {
+    /// As what it is counted.
+    pub(super) fn operation(self) -> Operation {
+        match self {
+            Self::Directory => Operation::Directory,
+            Self::NewNonce => Operation::NewNonce,
+            Self::NewAccount => Operation::NewAccount,
+            Self::NewOrder => Operation::NewOrder,
+            Self::NewAuthz => Operation::NewAuthz,
+            Self::RevokeCert => Operation::RevokeCert,
+            Self::KeyChange => Operation::KeyChange,
+            Self::Account(_) => Operation::Account,
+            Self::AccountOrders(_, _) => Operation::AccountOrders,
+            Self::Order(_) => Operation::Order,
+            Self::Finalize(_) => Operation::Finalize,
+            Self::Authorization(_, _) => Operation::Authorization,
+            Self::Challenge(_, _, _) => Operation::Challenge,
+            Self::Certificate(_) | Self::AlternateChain(_, _) => Operation::Certificate,
+            Self::RenewalInfo(_) => Operation::RenewalInfo,
+            Self::StarCertificate(_) => Operation::StarCertificate,
+        }
+    }
+
     /// The methods it has, as `Allow` shows them.
     pub(super) fn methods(self) -> &'static str {
         match self {

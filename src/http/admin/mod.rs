@@ -12,6 +12,8 @@ mod problem;
 mod routes;
 pub mod socket;
 
+use std::time::Instant;
+
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -20,6 +22,9 @@ use serde::de::DeserializeOwned;
 use self::problem::Failure;
 use self::routes::Resource;
 use super::{App, Response, reply, tagged};
+use crate::acme::error::ErrorKind;
+use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::vocabulary::{Operation, Reason};
 
 /// What is here, for people and their tools.
 const OPEN_API: &str = include_str!("openapi.json");
@@ -35,10 +40,17 @@ where
     B::Error: std::fmt::Display,
 {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let begun = Instant::now();
     let response = match dispatch(app, request).await {
         Ok(response) => response,
         Err(failure) => problem::render(&failure, id),
     };
+    let refused = match response.status() {
+        status if status.is_server_error() => Some(Reason::Kind(ErrorKind::ServerInternal)),
+        status if status.is_client_error() => Some(Reason::Kind(ErrorKind::Malformed)),
+        _ => None,
+    };
+    metrics().answered(&metrics().admin(), Operation::Command, refused, begun.elapsed());
     tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "admin request");
     private(tagged(response, id))
 }

@@ -14,6 +14,7 @@ mod keys;
 mod kinds;
 mod limits;
 mod listener;
+mod metrics;
 mod profiles;
 mod races;
 mod recovery;

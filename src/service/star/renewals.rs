@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::finalize::parse_csr;
 use super::super::keepers::{AsRead, Keepers};
+use super::super::metered::Issuance;
 use super::super::objects::LoadedOrder;
 use super::super::{Error, Service, audited};
 use super::{due_at, due_row, renewal_of};
@@ -203,7 +204,7 @@ impl Service {
         };
         let now = self.now();
         let done = match state.next_move(agreed, now) {
-            Move::Issue(period) => match self.issue_next(loaded, state, period, now).await {
+            Move::Issue(period) => match self.issue_counted(loaded, state, period, now).await {
                 Ok(_) => Ok(()),
                 Err(why) => self.note_not_issued(loaded, agreed, state, why, now).await,
             },
@@ -215,6 +216,28 @@ impl Service {
         };
         drop(claim);
         done
+    }
+
+    async fn issue_counted(
+        &self,
+        loaded: &LoadedOrder,
+        state: &Renewing,
+        period: Period,
+        now: Timestamp,
+    ) -> Result<LoadedOrder, NotIssued> {
+        let mut meter = Issuance::at(&loaded.order.provisioner).by(&loaded.order);
+        let outcome = self.issue_next(loaded, state, period, now).await;
+        let counted = match &outcome {
+            Ok(_) => {
+                meter.issued();
+                Ok(())
+            }
+            Err(NotIssued::Ended(_)) => Err(Error::Deactivated),
+            Err(NotIssued::Refused(refusal)) => Err(Error::Refused(refusal.clone())),
+            Err(NotIssued::Fault(error)) => Err(error.clone()),
+        };
+        let _ = meter.ended(counted);
+        outcome
     }
 
     async fn issue_next(

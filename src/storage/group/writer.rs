@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use super::Shared;
 use super::overlay::{Ledger, Overlay};
 use crate::storage::engine::{Engine, Purpose};
 use crate::storage::{Batch, CommitOutcome, Op, StoreError, limits};
+use crate::telemetry::metrics::metrics;
 
 /// Transactions of one group.
 const GROUP_TXNS: usize = 2048;
@@ -139,7 +140,11 @@ fn try_group<E: Engine>(
             answer => answer,
         });
     }
+    let begun = Instant::now();
     overlay.apply()?;
+    let counts = &metrics().store;
+    counts.sync.observe(begun.elapsed());
+    counts.group.add(answers.len() as u64);
     Ok(answers)
 }
 
