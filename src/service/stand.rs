@@ -371,6 +371,20 @@ impl Stand {
         other
     }
 
+    /// The process starts anew under a root whose certificate permits only these DNS names.
+    pub(crate) fn constrain(&mut self, permitted: &[&str]) {
+        use crate::authority::constraints::{NameConstraints, Subtree};
+        let permitted = permitted.iter().map(|name| Subtree::Dns((*name).to_owned())).collect();
+        let value = NameConstraints { permitted, excluded: Vec::new() }.encode();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value)];
+        let root = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let issuer = Issuer::new(self.hierarchy.intermediate_der.clone(), &[], self.signer.clone()).unwrap();
+        self.issuer = Arc::new(issuer.under_root(root.der()).unwrap());
+        self.restart();
+    }
+
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
         let own = self.service.provisioner("acme");

@@ -156,3 +156,27 @@ async fn caa_at_validation_is_a_caa_problem() {
     assert_eq!(answered.at("/error/type"), "urn:ietf:params:acme:error:caa");
     assert_eq!(stand.script.calls("a.test"), 1);
 }
+
+/// What the issuer's own chain forbids is refused when the order is opened, and what was proved before
+/// the chain changed is refused when it is signed.
+#[tokio::test]
+async fn name_constraints_of_the_issuer() {
+    let mut stand = Stand::new().await;
+    let client = Client::new(&app(&stand)).await;
+    let early = client.order(&["b.test"]).await.expect(201);
+    client.prove(&early).await;
+    stand.constrain(&["a.test"]);
+    let client = client.moved(&app(&stand));
+    for names in [&["b.test"][..], &["x.a.test", "b.test"], &["*.test"]] {
+        let refused = client.order(names).await;
+        refused.refused(400, "rejectedIdentifier");
+        let problem = refused.json();
+        assert_eq!(problem["subproblems"].as_array().unwrap().len(), 1, "{problem}");
+        let detail = problem["subproblems"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains("issuer's certificate permits (DNS a.test)"), "{detail}");
+    }
+    client.obtain(&["a.test", "*.x.a.test"], &leaf_key()).await;
+    let late = client.finalize(&early.location(), &csr(&["b.test"], &leaf_key())).await;
+    late.refused(400, "rejectedIdentifier");
+    assert_eq!(stand.certificates().await.len(), 1);
+}
