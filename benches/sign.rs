@@ -33,12 +33,13 @@ fn draft_lint_sign(bencher: Bencher) {
     let service = Runtime::new().expect("a runtime").block_on(support::service(home.path(), Backend::Memory));
     let key = Csr::parse(&csr()).expect("a CSR").key().clone();
     let names = [Identifier::parse_dns("host-1.example.internal").expect("a name")];
+    let (live, now) = (service.live(), SystemClock.now());
+    let issuer = live.own.issuer();
     bencher.bench(|| {
-        let grant = own::grant(&names, key.clone());
-        let now = SystemClock.now();
-        let drafted = draft::draft(grant, service.issuer(), [7; 16], now).expect("a draft");
-        let linted = lint::lint(drafted, service.issuer()).expect("a clean draft");
+        let grant = own::grant(issuer.realm().expect("a realm"), &names, key.clone());
+        let drafted = draft::draft(grant, issuer, [7; 16], now).expect("a draft");
+        let linted = lint::lint(drafted, issuer).expect("a clean draft");
         let (approved, _) = approve::approve(linted, None, now).expect("no policy");
-        sign::sign(approved, service.issuer()).expect("a certificate")
+        sign::sign(approved, issuer).expect("a certificate")
     });
 }

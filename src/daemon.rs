@@ -16,15 +16,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use self::issuer::Loaded;
 use self::reach::live;
-use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
+use crate::authority::authorities::Authorities;
+use crate::authority::bundle::fingerprint;
+use crate::config::settings::{Engine, LogLevel, Provisioner, Server, Settings};
 use crate::config::{self, Problem};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::admin::socket::{self, AdminSocket, SocketError};
 use crate::http::metrics;
 use crate::http::server::{self, Limits};
-use crate::http::status::{Trust, fingerprint};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
@@ -66,15 +66,12 @@ pub struct Ready {
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// What `[authority]` names.
+    /// What the configuration names.
     #[error("{0}")]
     Authority(Problem),
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The validator.
-    #[error("[validation]: {0}")]
-    Validation(#[from] crate::validation::Error),
     /// The listener's address.
     #[error(
         "cannot listen on {address}: {error}; choose another [server] address, or stop what listens there"
@@ -112,8 +109,8 @@ impl From<Problem> for DaemonError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts provisioners, limits and validation rules of the
-/// configuration file into force.
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts authorities, provisioners, limits and validation
+/// rules of the configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
     telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
     // Before any key is read, and before there are threads.
@@ -140,7 +137,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let limits = listener_limits(&settings)?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Loaded { issuer, roots } = issuer::load(&settings.authority, clock.now())?;
+    let authorities = issuer::load_all(&settings, clock.now())?;
     let address = settings.server.address;
     let listen_error = |error| DaemonError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -155,10 +152,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
     // After the store: a second process on this directory hears of that.
     let admin = AdminSocket::bind(&settings.admin.socket)?;
-    let live = live(&settings, address)?;
-    let trust = Trust::new(&roots, issuer.chain());
-    let root_fingerprint = roots.first().map(|root| fingerprint(root)).unwrap_or_default();
-    let service = Arc::new(Service::new(store.clone(), clock, entropy.clone(), issuer, live));
+    let root_fingerprint = first_root(&authorities);
+    let live = live(&settings, authorities, address)?;
+    let service = Arc::new(Service::new(store.clone(), clock, entropy.clone(), live));
     let names = settings.server.dns_names.clone();
     let (own, renew_at) = OwnCertificate::issue(&service, &names).await?;
     let own = Arc::new(own);
@@ -172,7 +168,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         headers: settings.server.max_headers,
         url: settings.server.max_url,
     };
-    let app = App::new(service.clone(), base_url.clone(), trust, request_limits, boot);
+    let app = App::new(service.clone(), base_url.clone(), request_limits, boot);
     let app = Arc::new(app.with_metrics(metrics_access(&settings)));
 
     let (stop, stopping) = watch::channel(false);
@@ -209,6 +205,12 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     store.close().await;
     tracing::info!("stopped");
     outcome
+}
+
+/// Hex SHA-256 of the first root of the first authority.
+fn first_root(authorities: &Authorities) -> String {
+    let root = authorities.iter().next().and_then(|authority| authority.roots().first());
+    root.map(|root| fingerprint(root)).unwrap_or_default()
 }
 
 fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {
@@ -287,7 +289,7 @@ async fn wait_for_stop(
     }
 }
 
-/// Puts the file's provisioners, limits and validation rules into force; a bad file changes nothing.
+/// Puts the file's authorities, provisioners, limits and validation rules into force; a bad file changes nothing.
 fn reload(service: &Service, running: &Settings, read_again: &Reload, address: SocketAddr) {
     let settings = match read_again() {
         Ok(settings) => settings,
@@ -299,10 +301,12 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
             return;
         }
     };
+    // Which authority issues the listener's certificate is asked whenever one is issued.
+    let authority = running.server.authority.clone();
+    let server = Server { authority, ..settings.server.clone() };
     let fixed = [
-        ("[server]", settings.server == running.server),
+        ("[server]", server == running.server),
         ("[store]", settings.store == running.store),
-        ("[authority]", settings.authority == running.authority),
         ("[limits] network_connections", settings.network_connections == running.network_connections),
         ("[log]", settings.log == running.log),
         ("[admin]", settings.admin == running.admin),
@@ -311,12 +315,13 @@ fn reload(service: &Service, running: &Settings, read_again: &Reload, address: S
     for (section, _) in fixed.iter().filter(|(_, same)| !same) {
         tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");
     }
-    match live(&settings, address) {
+    let loaded = issuer::load_all(&settings, service.now());
+    match loaded.and_then(|authorities| live(&settings, authorities, address)) {
         Ok(live) => {
             let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
             tracing::info!(
                 provisioners = names.join(","),
-                "SIGHUP: provisioners, limits and validation rules reloaded"
+                "SIGHUP: authorities, provisioners, limits and validation rules reloaded"
             );
             service.reload(live);
         }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly::acme::challenge::ChallengeKind;
+use mayfly::authority::authorities::{Authorities, Authority};
 use mayfly::authority::issuer::Issuer;
+use mayfly::authority::realm::Realm;
 use mayfly::authority::signer::Signer;
 use mayfly::entropy::{Entropy, SystemEntropy};
+use mayfly::id::AuthorityName;
 use mayfly::keystore::file::{FileKey, KeyKind};
 use mayfly::limits::Rules;
 use mayfly::provisioner::acme::Terms;
@@ -58,11 +61,9 @@ pub async fn service(home: &Path, backend: Backend) -> Arc<Service> {
         account_urls: "https://ca.test/acme/acme/account/".into(),
         account_hash_prefix: "https://ca.test/acme/acme/account-hash/".into(),
     };
-    let live = Live {
-        provisioners: HashMap::from([("acme".to_owned(), Arc::new(terms))]),
-        reach: HashMap::from([("acme".to_owned(), reach)]),
-        attempts: 1,
-        limits: Rules::default(),
-    };
-    Arc::new(Service::new(store, clock, entropy, Arc::new(issuer), live))
+    let authority = Authority::new(Realm::default(), issuer, Vec::new(), vec![made.root_der], DAY * 30);
+    let authorities = Authorities::new(vec![authority]).expect("one authority");
+    let reach = HashMap::from([("acme".to_owned(), reach)]);
+    let live = Live::new(authorities, &AuthorityName::default(), [terms], reach, (1, Rules::default()));
+    Arc::new(Service::new(store, clock, entropy, live.expect("its authority")))
 }

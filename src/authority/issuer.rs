@@ -10,9 +10,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::alternate::AlternateChain;
 use super::constraints::{ChainConstraints, NAME_CONSTRAINTS, NameConstraints};
+use super::realm::Realm;
 use super::signer::{SignatureAlgorithm, Signer};
 use super::subject::Subject;
 use super::urls::Urls;
+use crate::id::AuthorityName;
 use crate::time::Timestamp;
 use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::pem;
@@ -33,6 +35,7 @@ pub struct Issuer {
     constraints: ChainConstraints,
     path_room: Option<u8>,
     urls: Urls,
+    realm: Option<Arc<Realm>>,
 }
 
 /// Why a certificate and a key do not make an issuer.
@@ -106,6 +109,7 @@ impl Issuer {
             constraints,
             path_room,
             urls: Urls::default(),
+            realm: None,
         })
     }
 
@@ -142,6 +146,7 @@ impl Issuer {
             constraints: ChainConstraints::default(),
             path_room: None,
             urls: Urls::default(),
+            realm: None,
         }
     }
 
@@ -168,6 +173,18 @@ impl Issuer {
     /// The URLs that its certificates name.
     pub fn urls(&self) -> &Urls {
         &self.urls
+    }
+    /// The same issuer as one of an authority's: it signs what was granted for that, and nothing else.
+    pub fn of_realm(self, realm: Arc<Realm>) -> Self {
+        Self { realm: Some(realm), ..self }
+    }
+    /// The authority's settings; `None` if it is no authority's: it founds hierarchies only.
+    pub fn realm(&self) -> Option<&Realm> {
+        self.realm.as_deref()
+    }
+    /// The authority that it signs for.
+    pub fn authority(&self) -> Option<&AuthorityName> {
+        self.realm.as_ref().map(|realm| &realm.name)
     }
     /// Other chains over the same key and name, in the configuration's order.
     pub fn alternates(&self) -> &[AlternateChain] {

@@ -71,9 +71,10 @@ pub fn lint(draft: Draft, issuer: &Issuer) -> Result<Linted, LintError> {
         X509Certificate::from_der(unsigned).map_err(|_| LintError::Rule("it parses as a certificate"))?;
     require(rest.is_empty(), "nothing follows it")?;
     check_frame(&parsed, serial, not_before, not_after, issuer)?;
-    check_lifetime(grant, not_before, not_after)?;
+    check_lifetime(grant, issuer, not_before, not_after)?;
     check_maker(grant, issuer)?;
     check_names(&parsed, issuer)?;
+    require(grant.authority() == issuer.authority(), "its issuer is of the authority it was granted for")?;
     require(parsed.public_key().raw == grant.key().der(), "its key is the granted key")?;
     let critical = |oid: &[u8]| matches!(oid, KEY_USAGE | BASIC_CONSTRAINTS);
     let extensions = parsed.extensions();
@@ -158,10 +159,18 @@ fn check_frame(
     )
 }
 
-fn check_lifetime(grant: &Grant, not_before: Timestamp, not_after: Timestamp) -> Result<(), LintError> {
+fn check_lifetime(
+    grant: &Grant,
+    issuer: &Issuer,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<(), LintError> {
     // Backdated, and rounded to whole seconds.
     let slack = grant.leaf().backdate + Duration::from_secs(1);
-    require(not_after.since(not_before) <= grant.longest() + slack, "it does not live longer than granted")
+    let life = not_after.since(not_before);
+    require(life <= grant.longest() + slack, "it does not live longer than granted")?;
+    let most = issuer.realm().and_then(|realm| realm.max_ttl);
+    require(most.is_none_or(|most| life <= most + slack), "it does not live longer than its authority allows")
 }
 
 /// What the issuer's certificate and those above it say of every name in the certificate: those of

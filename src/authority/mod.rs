@@ -7,7 +7,9 @@
 
 pub mod alternate;
 pub mod approve;
+pub mod authorities;
 pub mod blocked;
+pub mod bundle;
 pub mod ca;
 mod canonical;
 pub mod certificate;
@@ -18,6 +20,7 @@ pub mod issuer;
 pub mod key_source;
 pub mod lint;
 pub mod policy;
+pub mod realm;
 pub mod sign;
 pub mod signer;
 pub mod subject;

@@ -62,7 +62,7 @@ impl Issued {
 pub fn sign(approved: Approved, issuer: &Issuer) -> Result<Issued, SignError> {
     let Approved { linted } = approved;
     // Names and dates were held against that issuer's, not any.
-    if linted.issuer != *issuer.key_id() {
+    if linted.issuer != *issuer.key_id() || linted.grant.authority() != issuer.authority() {
         return Err(SignError("the certificate was drafted for another issuer".into()));
     }
     let signer = issuer.signer();

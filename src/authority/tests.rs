@@ -18,6 +18,7 @@ use super::ca::CaSpec;
 use super::certificate::Provenance;
 use super::draft::{Draft, draft};
 use super::issuer::{Issuer, IssuerError};
+use super::realm::Realm;
 use super::sign::{Issued, self_test, sign};
 use super::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::acme::challenge::ChallengeKind;
@@ -25,7 +26,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{
     Authorization, Challenge, ChallengeState, Finish, Lifetimes, Order, OrderDetails, Slot,
 };
-use crate::id::{AccountId, OrderId};
+use crate::id::{AccountId, AuthorityName, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::provisioner::{Grant, ceremony};
 use crate::time::Timestamp;
@@ -134,7 +135,12 @@ fn intermediate(signer: Arc<dyn Signer>, lifetime: Duration) -> (Vec<u8>, Issuer
         lifetime,
     );
     let der = issue(grant, &above, T0).der;
-    (root, Issuer::new(der, &[], signer).unwrap())
+    (root, of_realm(Issuer::new(der, &[], signer).unwrap()))
+}
+
+/// As one of the authority that the tests' grants are of.
+fn of_realm(issuer: Issuer) -> Issuer {
+    issuer.of_realm(Arc::new(Realm::default()))
 }
 
 /// An issuer for tests of policy, the same for all.
@@ -227,7 +233,7 @@ fn a_wrong_signature_of_a_slow_signer_is_refused() {
         assert!(self_test(&issuer).is_ok());
 
         let broken = TestSigner { spki: spki(&copy), key: copy, algorithm, cost: Cost::Slow, broken: true };
-        let issuer = Issuer::new(issuer.der().to_vec(), &[], Arc::new(broken)).unwrap();
+        let issuer = of_realm(Issuer::new(issuer.der().to_vec(), &[], Arc::new(broken)).unwrap());
         assert!(sign(approved(linted(&issuer), T0), &issuer).is_err());
         assert!(self_test(&issuer).is_err());
     }
@@ -308,7 +314,7 @@ fn an_issuer_whose_name_the_builder_changes_is_refused_at_once() {
         ),
     ];
     for (names, want) in rows {
-        let loaded = Issuer::new(with_subject(names), &[], signer.clone());
+        let loaded = Issuer::new(with_subject(names), &[], signer.clone()).map(of_realm);
         if let Ok(issuer) = &loaded {
             assert!(super::lint::lint(leaf_draft(issuer, &["a.test"]), issuer).is_ok());
         }
@@ -398,7 +404,8 @@ fn weak_keys_are_not_certified() {
     for (key, want) in rows {
         assert_eq!(check_key(&key).err(), want, "{key:?}");
         // Whoever asks: the lint looks at the key of every grant.
-        let grant = crate::provisioner::own::grant(&[identifier("a.test")], Spki::from_key(key));
+        let grant =
+            crate::provisioner::own::grant(&Realm::default(), &[identifier("a.test")], Spki::from_key(key));
         let linted = super::lint::lint(draft(grant, &issuer, [1; 16], T0).unwrap(), &issuer);
         assert_eq!(linted.map(drop).err(), want.map(LintError::Key));
     }

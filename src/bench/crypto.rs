@@ -17,6 +17,7 @@ use super::machine::{Unit, failed, time_of};
 use crate::acme::identifier::Identifier;
 use crate::authority::ca::CaSpec;
 use crate::authority::issuer::Issuer;
+use crate::authority::realm::Realm;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::authority::{approve, draft, lint, sign};
 use crate::client::csr::CertificateKey;
@@ -149,7 +150,8 @@ impl Bench {
         let subject = Spki::from_key(PublicKey::EcP256(subject.public_key().as_ref().to_vec()));
         let random: &dyn Entropy = &entropy;
         let drafted = || {
-            draft::draft(own::grant(&names, subject.clone()), &issuer, random.bytes(), now).map_err(failed)
+            draft::draft(own::grant(&Realm::default(), &names, subject.clone()), &issuer, random.bytes(), now)
+                .map_err(failed)
         };
         self.row("leaf: draft", || drafted().is_ok())?;
         self.row("leaf: draft and lint", || drafted().is_ok_and(|draft| lint::lint(draft, &issuer).is_ok()))?;
@@ -199,7 +201,8 @@ pub(super) fn issuer(now: Timestamp, entropy: &dyn Entropy) -> Result<Issuer, Be
     let drafted = draft::draft(grant, &founding, entropy.bytes(), now).map_err(failed)?;
     let linted = lint::lint(drafted, &founding).map_err(failed)?;
     let root = sign::sign(approved(linted, now)?, &founding).map_err(failed)?;
-    Issuer::new(root.der, &[], signer).map_err(failed)
+    let issuer = Issuer::new(root.der, &[], signer).map_err(failed)?;
+    Ok(issuer.of_realm(Arc::new(Realm::default())))
 }
 
 #[cfg(test)]

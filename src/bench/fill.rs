@@ -18,6 +18,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{Authorization, Challenge, ChallengeState, Finish, Order, OrderDetails, Slot};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::certificate::{CertificateRecord, Client, Provenance};
+use crate::authority::realm::Realm;
 use crate::authority::{draft, lint, sign};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::id::{AccountId, OrderId};
@@ -125,7 +126,7 @@ impl Maker {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
         let point = pair.public_key().as_ref().to_vec();
         let names = [Identifier::parse_dns(&name(1_000_000)).map_err(failed)?];
-        let grant = own::grant(&names, Spki::from_key(PublicKey::EcP256(point.clone())));
+        let grant = own::grant(&Realm::default(), &names, Spki::from_key(PublicKey::EcP256(point.clone())));
         let drafted = draft::draft(grant, &issuer, entropy.bytes(), now).map_err(failed)?;
         let linted = lint::lint(drafted, &issuer).map_err(failed)?;
         let issued = sign::sign(approved(linted, now)?, &issuer).map_err(failed)?;

@@ -39,7 +39,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let file = &args.file;
     let report = config::check(file);
     let settings =
-        report.settings.and_then(|settings| match issuer::load(&settings.authority, SystemClock.now()) {
+        report.settings.and_then(|settings| match issuer::load_all(&settings, SystemClock.now()) {
             // The files that it names must fit together, or a start would fail.
             Err(problem) => Err(vec![problem]),
             Ok(_) => Ok(settings),
@@ -70,7 +70,7 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         server,
         store,
         validation,
-        authority,
+        authorities,
         admin,
         provisioners,
         limits,
@@ -89,9 +89,12 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
             Engine::Memory => "memory: nothing is kept".to_owned(),
         },
     )?;
-    row("issues as", authority.certificate.display().to_string())?;
-    for path in &authority.alternate_chains {
-        row("", format!("and by the chain in {}", path.display()))?;
+    for authority in authorities {
+        let name = if authorities.len() > 1 { format!("{}: ", authority.name) } else { String::new() };
+        row("issues as", format!("{name}{}", authority.certificate.display()))?;
+        for path in &authority.alternate_chains {
+            row("", format!("and by the chain in {}", path.display()))?;
+        }
     }
     let resolvers = match validation.resolvers.as_slice() {
         [] => "the system's DNS".to_owned(),

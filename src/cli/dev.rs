@@ -156,8 +156,8 @@ fn base_host(base_url: &str) -> Option<Identifier> {
 
 /// What a start prints once the server answers.
 pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: u32) -> String {
-    let root = &settings.authority.root;
-    let root = root.canonicalize().unwrap_or_else(|_| root.clone());
+    let root = settings.authorities.first().map(|authority| authority.root.clone()).unwrap_or_default();
+    let root = root.canonicalize().unwrap_or(root);
     let mut text = String::from("\n");
     for (name, url) in &ready.directories {
         text.push_str(&format!("  ACME directory    {url}   ({name})\n"));

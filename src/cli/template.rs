@@ -125,8 +125,9 @@ pub(super) mod tests {
         let settings = parse(&template.render(), Path::new("/x")).settings.unwrap();
         assert_eq!(settings.server.base_url, "https://[::1]:8443");
         assert_eq!(settings.server.dns_names.len(), 2);
-        assert_eq!(Some(settings.authority.key), template.issuer_key);
-        assert_eq!(settings.authority.password, Some(PasswordSource::File("/a \"b\"\\c".into())));
+        let authority = settings.authorities[0].clone();
+        assert_eq!(Some(authority.key), template.issuer_key);
+        assert_eq!(authority.password, Some(PasswordSource::File("/a \"b\"\\c".into())));
         assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (5002, 5001));
         assert_eq!(settings.validation.allow.len(), 2);
         let crate::config::settings::Provisioner::Acme(acme) = &settings.provisioners[0];

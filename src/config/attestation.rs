@@ -176,7 +176,7 @@ allow_devices = ["C02*", "ABC/1.2.3"]
         let all = crate::config::provisioner::all(
             source,
             table.get("provisioner"),
-            &[],
+            (&[], &[]),
             Some(folder.path()),
             &mut findings,
         );
@@ -194,7 +194,7 @@ allow_devices = ["C02*", "ABC/1.2.3"]
         let _ = crate::config::provisioner::all(
             source,
             table.get("provisioner"),
-            &[],
+            (&[], &[]),
             Some(folder.path()),
             &mut findings,
         );
@@ -203,7 +203,7 @@ allow_devices = ["C02*", "ABC/1.2.3"]
         let _ = crate::config::provisioner::all(
             source,
             table.get("provisioner"),
-            &[],
+            (&[], &[]),
             Some(folder.path()),
             &mut findings,
         );

@@ -2,19 +2,18 @@
 //! reported. Where a value is wrong its default stands in, so that the rest can still be checked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::authority::Checked;
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
-use super::settings::{
-    Admin, Authority, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation,
-};
-use super::{keys, limits, provisioner};
+use super::settings::{Admin, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation};
+use super::{authority, limits, provisioner};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::names::parse_network;
@@ -41,11 +40,11 @@ pub(super) fn settings(
     };
     let server = section("server", findings);
     let store = section("store", findings);
-    let authority = section("authority", findings);
     let validation = section("validation", findings);
     let limits = section("limits", findings);
     let log = section("log", findings);
-    let server = check_server(&server, findings);
+    let authorities = authority::all(source, root.get("authority"), (base, look), findings);
+    let server = check_server(&server, &authorities, findings);
     let admin = section("admin", findings);
     let metrics = section("metrics", findings);
     let store = check_store(&store, base, findings);
@@ -53,7 +52,7 @@ pub(super) fn settings(
         provisioners: provisioner::all(
             source,
             root.get("provisioner"),
-            &server.dns_names,
+            (&server.dns_names, &authorities),
             look.then_some(base),
             findings,
         ),
@@ -61,7 +60,7 @@ pub(super) fn settings(
         admin: check_admin(&admin, &store, base, findings),
         store,
         validation: check_validation(&validation, findings),
-        authority: check_authority(&authority, base, findings),
+        authorities: authorities.into_iter().map(|one| one.settings).collect(),
         limits: limits::rules(&limits, findings),
         network_connections: limits::network_connections(&limits, findings),
         log: check_log(&log, findings),
@@ -88,7 +87,7 @@ fn refuse_unknown_sections(source: Source<'_>, root: &DeTable<'_>, findings: &mu
     }
 }
 
-fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
+fn check_server(section: &Section<'_>, authorities: &[Checked], findings: &mut Findings) -> Server {
     let address = address(section, findings);
     let dns_names = dns_names(section, findings);
     let base_url = match section.get("base_url") {
@@ -113,6 +112,9 @@ fn check_server(section: &Section<'_>, findings: &mut Findings) -> Server {
         max_url: usize::try_from(max_url.unwrap_or(2 * 1024)).unwrap_or(usize::MAX),
         // No client is waited for longer than a minute.
         request_timeout: section.duration("request_timeout", 30 * SECOND, (SECOND, MINUTE), findings),
+        authority: authority::chosen(section, authorities, false, findings)
+            .map(|one| one.settings.name.clone())
+            .unwrap_or_default(),
         drain_timeout: section.duration("drain_timeout", 30 * SECOND, (SECOND, HOUR), findings),
         allow_core_dumps: section
             .get("allow_core_dumps")
@@ -282,39 +284,6 @@ fn check_store(section: &Section<'_>, base: &Path, findings: &mut Findings) -> S
     }
 }
 
-fn check_authority(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Authority {
-    let key = keys::key(section, base, findings);
-    Authority {
-        root: section.file("root", "certs/root_ca.crt", base, findings),
-        certificate: section.file("certificate", "certs/intermediate_ca.crt", base, findings),
-        password: keys::password(section, &key, base, findings),
-        key,
-        alternate_chains: alternate_chains(section, base, findings),
-    }
-}
-
-/// Each is offered with every certificate, in a header of its own.
-const MOST_ALTERNATE_CHAINS: usize = 8;
-
-fn alternate_chains(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Vec<PathBuf> {
-    let Some(field) = section.get("alternate_chains") else { return Vec::new() };
-    let items = field.array(findings);
-    if items.len() > MOST_ALTERNATE_CHAINS {
-        let message = format!("has {} files; give at most {MOST_ALTERNATE_CHAINS}", items.len());
-        field.error(findings, message);
-    }
-    let mut chains = Vec::new();
-    for item in items.into_iter().take(MOST_ALTERNATE_CHAINS) {
-        let Some(path) = item.non_empty(findings).map(|path| base.join(path)) else { continue };
-        if chains.contains(&path) {
-            item.error(findings, "is there twice; remove one");
-        } else {
-            chains.push(path);
-        }
-    }
-    chains
-}
-
 fn check_validation(section: &Section<'_>, findings: &mut Findings) -> Validation {
     let resolvers = resolvers(section, findings);
     let (http_port, tls_alpn_port) = ports(section, findings);
@@ -427,11 +396,7 @@ fn check_metrics(section: &Section<'_>, findings: &mut Findings) -> Metrics {
 }
 
 /// The value of the row whose name the field has.
-pub(super) fn one_of<T: Copy>(
-    field: &Field<'_>,
-    table: &[(&'static str, T)],
-    findings: &mut Findings,
-) -> Option<T> {
+pub(super) fn one_of<T: Copy>(field: &Field<'_>, table: &[(&str, T)], findings: &mut Findings) -> Option<T> {
     let text = field.string(findings)?;
     let found = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     if found.is_none() {
@@ -449,31 +414,34 @@ pub(super) fn one_of<T: Copy>(
 
 /// Checks that the files the settings name are there.
 pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings, findings: &mut Findings) {
-    let authority = &settings.authority;
-    let mut files = vec![("root", &authority.root), ("certificate", &authority.certificate)];
-    if let KeySource::File(path) = &authority.key {
-        files.push(("key", path));
+    for (place, authority) in settings.authorities.iter().enumerate() {
+        let mut files = vec![("root", &authority.root), ("certificate", &authority.certificate)];
+        if let KeySource::File(path) = &authority.key {
+            files.push(("key", path));
+        }
+        if let Some(PasswordSource::File(path)) = &authority.password {
+            files.push(("password_file", path));
+        }
+        files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
+        files.extend(authority.other_issuers.iter().map(|path| ("other_issuers", path)));
+        for (key, path) in files {
+            let problem = match std::fs::metadata(path) {
+                Ok(meta) if meta.is_file() => continue,
+                Ok(_) => format!("{} is not a file", path.display()),
+                Err(error) if matches!(key, "root" | "certificate" | "key") => {
+                    format!("{}: {error}; `mayfly init` makes this file", path.display())
+                }
+                Err(error) => format!("{}: {error}", path.display()),
+            };
+            let line = authority::line(root, source, place, key);
+            findings.error(line, &format!("{}.{key}", settings.path_of(place)), problem);
+        }
     }
-    if let Some(PasswordSource::File(path)) = &authority.password {
-        files.push(("password_file", path));
-    }
-    files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
     let line = |section: &str, key: &str| {
         let section: &Spanned<DeValue<'_>> = root.get(section)?;
         let value = section.get_ref().get(key).unwrap_or(section);
         Some(source.line(value.span().start))
     };
-    for (key, path) in files {
-        let problem = match std::fs::metadata(path) {
-            Ok(meta) if meta.is_file() => continue,
-            Ok(_) => format!("{} is not a file", path.display()),
-            Err(error) if matches!(key, "password_file" | "alternate_chains") => {
-                format!("{}: {error}", path.display())
-            }
-            Err(error) => format!("{}: {error}; `mayfly init` makes this file", path.display()),
-        };
-        findings.error(line("authority", key), &format!("authority.{key}"), problem);
-    }
     let db = &settings.store.path;
     if settings.store.engine != Engine::Memory && db.exists() && !db.is_dir() {
         findings.error(line("store", "path"), "store.path", format!("{} is not a directory", db.display()));

@@ -4,6 +4,7 @@
 //! for those who only want to run. Relative paths in a file are relative to the file.
 
 mod attestation;
+mod authority;
 mod check;
 mod file;
 mod keys;

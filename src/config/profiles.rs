@@ -12,6 +12,7 @@ use super::problem::Findings;
 use super::provisioner::{LONGEST_TTL, lifetimes};
 use super::units::format_duration;
 use crate::acme::order::Lifetimes;
+use crate::provisioner::acme::Terms;
 use crate::provisioner::profile::san::{SanKind, SanKinds};
 use crate::provisioner::profile::usages::{KeyUsages, Usage, Usages};
 use crate::provisioner::profile::{
@@ -32,29 +33,15 @@ pub(super) fn profiles(
     source: Source<'_>,
     section: &Section<'_>,
     usual: Lifetimes,
+    of_authority: &BTreeMap<String, Profile>,
     findings: &mut Findings,
 ) -> Profiles {
-    let mut offered = BTreeMap::new();
+    let mut all = taken_over(section, of_authority, findings);
     if let Some(field) = section.get("profiles") {
-        let before = findings.errors.len();
-        let entries = field.entries(findings);
-        if entries.is_empty() && findings.errors.len() == before {
-            field.error(findings, "is empty; leave it out, or give a section [provisioner.profiles.short]");
-        }
-        if entries.len() > MOST_PROFILES {
-            field.error(findings, format!("has {} profiles; give at most {MOST_PROFILES}", entries.len()));
-        }
-        for (name, line, value) in entries.into_iter().take(MOST_PROFILES) {
-            let path = format!("{}.{}", field.path, shorten(name));
-            if !is_profile_name(name) {
-                let message = "is no name for a profile; give 1 to 64 of a-z, A-Z, 0-9, hyphen, underscore";
-                findings.error(Some(line), &path, message);
-                continue;
-            }
-            let section = Section::new(source, PROFILE, path, Some(value), findings);
-            offered.insert(name.to_owned(), profile(&section, usual, findings));
-        }
+        // Its own of the same name win.
+        all.extend(offered(source, &field, usual, findings));
     }
+    let offered = all;
     let default = section.get("default_profile").and_then(|field| {
         let name = field.string(findings)?;
         if !offered.contains_key(name) {
@@ -64,6 +51,68 @@ pub(super) fn profiles(
         Some(name.to_owned())
     });
     Profiles { offered, default }
+}
+
+/// The profiles of its authority that a provisioner offers: all, but for a list of some.
+fn taken_over(
+    section: &Section<'_>,
+    of_authority: &BTreeMap<String, Profile>,
+    findings: &mut Findings,
+) -> BTreeMap<String, Profile> {
+    let Some(field) = section.get("offer_profiles") else { return of_authority.clone() };
+    let table: Vec<_> = of_authority.iter().map(|(name, profile)| (name.as_str(), (name, profile))).collect();
+    let mut taken = BTreeMap::new();
+    for item in field.array(findings) {
+        if table.is_empty() {
+            item.error(findings, "is no profile of the authority, which has none; leave offer_profiles out");
+        } else if let Some((name, profile)) = one_of(&item, &table, findings) {
+            taken.insert(name.clone(), profile.clone());
+        }
+    }
+    taken
+}
+
+/// The profiles of a section `profiles`.
+pub(super) fn offered(
+    source: Source<'_>,
+    field: &Field<'_>,
+    usual: Lifetimes,
+    findings: &mut Findings,
+) -> BTreeMap<String, Profile> {
+    let mut offered = BTreeMap::new();
+    let before = findings.errors.len();
+    let entries = field.entries(findings);
+    if entries.is_empty() && findings.errors.len() == before {
+        let message =
+            format!("is empty; leave it out, or give a section [{}.short]", unnumbered(&field.path));
+        field.error(findings, message);
+    }
+    if entries.len() > MOST_PROFILES {
+        field.error(findings, format!("has {} profiles; give at most {MOST_PROFILES}", entries.len()));
+    }
+    for (name, line, value) in entries.into_iter().take(MOST_PROFILES) {
+        let path = format!("{}.{}", field.path, shorten(name));
+        if !is_profile_name(name) {
+            let message = "is no name for a profile; give 1 to 64 of a-z, A-Z, 0-9, hyphen, underscore";
+            findings.error(Some(line), &path, message);
+            continue;
+        }
+        let section = Section::new(source, PROFILE, path, Some(value), findings);
+        offered.insert(name.to_owned(), profile(&section, usual, findings));
+    }
+    offered
+}
+
+/// A path as the file's headers have it: without the places in lists.
+fn unnumbered(path: &str) -> String {
+    path.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect()
+}
+
+/// The lifetimes of who says nothing else, under an authority's cap.
+pub(super) fn usual_lifetimes(cap: Option<Duration>) -> Lifetimes {
+    let Lifetimes { default, min, max } = Terms::named("").lifetimes;
+    let capped = |one: Duration| cap.map_or(one, |cap| one.min(cap));
+    Lifetimes { default: capped(default), min: capped(min), max: capped(max) }
 }
 
 /// Clients have it in their own configuration, some on a command line.
@@ -137,11 +186,7 @@ fn describe(rules: &Rules) -> String {
 }
 
 /// Reads a list without doubles of what a table knows; an empty one is refused.
-fn listed<T: Copy + PartialEq>(
-    field: &Field<'_>,
-    table: &[(&'static str, T)],
-    findings: &mut Findings,
-) -> Vec<T> {
+fn listed<T: Copy + PartialEq>(field: &Field<'_>, table: &[(&str, T)], findings: &mut Findings) -> Vec<T> {
     let before = findings.errors.len();
     let items = field.array(findings);
     if items.is_empty() && findings.errors.len() == before {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::authority::{self, Checked};
 use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
-use super::profiles::profiles;
+use super::profiles::{profiles, usual_lifetimes};
 use super::settings::Provisioner;
 use super::units::format_duration;
 use super::{attestation, policy, proofs};
@@ -25,7 +26,7 @@ use crate::provisioner::eab::EabMode;
 pub const LONGEST_TTL: Duration = Duration::from_secs(398 * 86_400);
 
 /// The shortest lifetime: less than the clocks of two machines may differ by helps nobody.
-const SHORTEST_TTL: Duration = MINUTE;
+pub(super) const SHORTEST_TTL: Duration = MINUTE;
 
 /// The longest series of certificates that one order may bring forth.
 const LONGEST_RENEWAL: Duration = Duration::from_secs(3650 * 86_400);
@@ -36,7 +37,7 @@ const MOST_PROVISIONERS: usize = 1000;
 pub(super) fn all<'a>(
     source: Source<'a>,
     value: Option<&'a Spanned<DeValue<'a>>>,
-    dns_names: &[Identifier],
+    (dns_names, authorities): (&[Identifier], &[Checked]),
     base: Option<&Path>,
     findings: &mut Findings,
 ) -> Vec<Provisioner> {
@@ -64,7 +65,7 @@ pub(super) fn all<'a>(
         if let Some(field) = section.require("type", "\"acme\"", findings) {
             one_of(&field, &[("acme", ())], findings);
         }
-        let provisioner = acme(source, &section, dns_names, base, findings);
+        let provisioner = acme(source, &section, (dns_names, authorities), base, findings);
         let same = |Provisioner::Acme(other): &Provisioner| other.name == provisioner.name;
         if !provisioner.name.is_empty() && provisioners.iter().any(same) {
             let line = section.get("name").map(|f| f.line);
@@ -79,7 +80,7 @@ pub(super) fn all<'a>(
 fn acme(
     source: Source<'_>,
     section: &Section<'_>,
-    dns_names: &[Identifier],
+    (dns_names, authorities): (&[Identifier], &[Checked]),
     base: Option<&Path>,
     findings: &mut Findings,
 ) -> Terms {
@@ -100,14 +101,24 @@ fn acme(
         findings.note(section.line, &section.path_of("challenges"), message);
     }
     let naming = proofs::naming(section, &challenges, dns_names, findings);
-    let lifetimes = lifetimes(section, usual.lifetimes, findings);
+    let authority = authority::chosen(section, authorities, true, findings);
+    let cap = authority.and_then(|one| one.settings.max_ttl);
+    let lifetimes = lifetimes(section, usual_lifetimes(cap), findings);
+    let line = section.get("max_ttl").map(|field| field.line).or(section.line);
+    authority::within(cap, lifetimes.max, line, &section.path_of("max_ttl"), findings);
     let (eab, eab_trusts_names) = eab(section, &usual, findings);
     let attestation = attestation::policy(section, &challenges, base, findings);
-    let profiles = profiles(source, section, lifetimes, findings);
+    let of_authority = authority.map(|one| one.profiles.clone()).unwrap_or_default();
+    let profiles = profiles(source, section, lifetimes, &of_authority, findings);
+    for (name, profile) in &profiles.offered {
+        let path = section.path_of(&format!("profiles.{name}"));
+        authority::within(cap, profile.rules.lifetimes.max, section.line, &path, findings);
+    }
     let auto_renewal = auto_renewal(section, lifetimes, findings);
     let max_names = section.integer("max_names", 100, (1, 1000), findings);
     let terms = Terms {
         name,
+        authority: authority.map(|one| one.settings.name.clone()).unwrap_or_default(),
         challenges,
         lifetimes,
         allow: rules(section, "allow_names", findings),

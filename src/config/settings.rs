@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::authority::key_source::{KeySource, PasswordSource};
+use crate::id::AuthorityName;
 use crate::limits::Rules;
+use crate::policy::Pair;
 use crate::provisioner::acme::Terms;
 
 /// Everything one process runs on.
@@ -19,8 +21,8 @@ pub struct Settings {
     pub store: Store,
     /// How challenges are validated.
     pub validation: Validation,
-    /// The issuing authority's files.
-    pub authority: Authority,
+    /// The issuing authorities; never none, and names are unique.
+    pub authorities: Vec<Authority>,
     /// For the operator's commands.
     pub admin: Admin,
     /// Who may ask; names are unique.
@@ -33,6 +35,13 @@ pub struct Settings {
     pub log: Log,
     /// What is counted.
     pub metrics: Metrics,
+}
+
+impl Settings {
+    /// What the section of the authority at a place of the list is called in messages.
+    pub fn path_of(&self, place: usize) -> String {
+        if self.authorities.len() == 1 { "authority".to_owned() } else { format!("authority[{place}]") }
+    }
 }
 
 /// `[server]`
@@ -57,6 +66,8 @@ pub struct Server {
     pub max_headers: usize,
     /// Longest path and query of a request, bytes.
     pub max_url: usize,
+    /// Which authority issues this server's own certificate.
+    pub authority: AuthorityName,
     /// Longest time a request may take to arrive or be answered.
     pub request_timeout: Duration,
     /// How long a drain waits for requests under way before it gives up.
@@ -108,9 +119,11 @@ pub struct Validation {
     pub attempts: u32,
 }
 
-/// `[authority]`
+/// `[authority]`, or one of several `[[authority]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
+    /// What provisioners call it.
+    pub name: AuthorityName,
     /// Root certificate, PEM.
     pub root: PathBuf,
     /// Intermediate certificate, PEM.
@@ -121,6 +134,20 @@ pub struct Authority {
     pub password: Option<PasswordSource>,
     /// Files with other chains above the same key and name, PEM, served as alternates.
     pub alternate_chains: Vec<PathBuf>,
+    /// Files with the chains of issuers before or after this one, PEM, served with what those signed.
+    pub other_issuers: Vec<PathBuf>,
+    /// The longest lifetime of a leaf; no provisioner's is longer.
+    pub max_ttl: Option<Duration>,
+    /// What its certificates are judged by, besides the provisioner's own policy.
+    pub policy: Pair,
+    /// Where the issuer's certificate is published, `http://…`.
+    pub ca_issuers_url: Option<String>,
+    /// Where its CRL is.
+    pub crl_url: Option<String>,
+    /// Where its OCSP responder is.
+    pub ocsp_url: Option<String>,
+    /// How long before the end of a certificate of its chains to warn.
+    pub expiry_warning: Duration,
 }
 
 /// `[admin]`

@@ -34,9 +34,12 @@ fn the_least_file_has_the_documented_defaults() {
     assert_eq!(settings.server.max_body, 65_536);
     assert_eq!(settings.store.engine, Engine::Fjall);
     assert_eq!(settings.store.path, Path::new("/etc/mayfly/db"));
-    assert_eq!(settings.authority.key, KeySource::File("/etc/mayfly/secrets/intermediate_ca_key".into()));
-    assert!(settings.authority.password.is_none() && !settings.server.allow_core_dumps);
-    assert_eq!(settings.authority.root, Path::new("/etc/mayfly/certs/root_ca.crt"));
+    assert_eq!(
+        settings.authorities[0].key,
+        KeySource::File("/etc/mayfly/secrets/intermediate_ca_key".into())
+    );
+    assert!(settings.authorities[0].password.is_none() && !settings.server.allow_core_dumps);
+    assert_eq!(settings.authorities[0].root, Path::new("/etc/mayfly/certs/root_ca.crt"));
     assert_eq!((settings.validation.http_port, settings.validation.tls_alpn_port), (80, 443));
     assert_eq!(settings.validation.timeout, Duration::from_secs(10));
     assert_eq!(settings.validation.attempts, 4);
@@ -601,8 +604,8 @@ fn the_keys_place_and_its_password() {
     let key = "pkcs11:token=t;object=o?module-path=/m.so";
     let text = format!("{MINIMAL}[authority]\nkey = \"{key}\"\npassword_env = \"PIN\"\n");
     let settings = good(&text);
-    assert_eq!(settings.authority.key.to_string(), key);
-    assert_eq!(settings.authority.password, Some(PasswordSource::Env("PIN".into())));
+    assert_eq!(settings.authorities[0].key.to_string(), key);
+    assert_eq!(settings.authorities[0].password, Some(PasswordSource::Env("PIN".into())));
     let rows = [
         text.replace("m.so\"", "m.so&pin-source=/pin\""),
         format!("{text}password_credential = \"pin\"\n"),
@@ -634,7 +637,7 @@ fn files_that_do_not_exist() {
     let found = load(&path).unwrap_err();
     assert_eq!((found.len(), found[0].key.as_str()), (1, "store.path"));
     std::fs::remove_file(dir.path().join("db")).unwrap();
-    assert_eq!(load(&path).unwrap().authority.key, KeySource::File(dir.path().join("k")));
+    assert_eq!(load(&path).unwrap().authorities[0].key, KeySource::File(dir.path().join("k")));
 
     std::fs::write(&path, b"# fine\n\xff").unwrap();
     assert_eq!(load(&path).unwrap_err()[0].line, Some(2));
@@ -763,7 +766,7 @@ fn nothing_like_zero_switches_a_limit_off() {
     }
     // File names and words apart, only these mean something: no more of what the defaults have, and
     // "never".
-    let files = ["path", "root", "certificate", "key", "password_file", "socket", "description"];
+    let files = ["name", "path", "root", "certificate", "key", "password_file", "socket", "description"];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
         "allow_core_dumps = false",
@@ -773,6 +776,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         "password_credential = \"0h0m\"",
         "password_credential = \"0B\"",
         "alternate_chains = []",
+        "other_issuers = []",
         "resolvers = []",
         "allow = []",
         "deny = []",
@@ -785,6 +789,7 @@ fn nothing_like_zero_switches_a_limit_off() {
         "validation = {}",
         "caa = false",
         "eab_trusts_names = false",
+        "offer_profiles = []",
         "uris = []",
         "emails = []",
         "subject = {}",

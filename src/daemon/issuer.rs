@@ -1,25 +1,19 @@
-//! The issuer from its files, with everything checked that a start needs; `mayfly check-config`
-//! checks by the same function.
+//! The authorities from their files, with everything checked that a start or a reload needs;
+//! `mayfly check-config` checks by the same function.
 
 use std::path::Path;
-use std::sync::Arc;
 
+use crate::authority::authorities::{Authorities, Authority, OtherIssuer};
 use crate::authority::issuer::{Issuer, IssuerError};
 use crate::authority::key_source::PasswordSource;
+use crate::authority::realm::Realm;
+use crate::authority::urls::Urls;
 use crate::authority::{alternate, chain};
 use crate::config::Problem;
-use crate::config::settings::Authority;
+use crate::config::settings::{self, Settings};
 use crate::keystore::{self, KeystoreError};
 use crate::time::Timestamp;
 use crate::x509::pem;
-
-/// The issuer, and the roots above it.
-pub struct Loaded {
-    /// Ready to issue.
-    pub issuer: Arc<Issuer>,
-    /// DER.
-    pub roots: Vec<Vec<u8>>,
-}
 
 fn problem(key: &str, path: &Path, message: impl std::fmt::Display) -> Problem {
     let message = format!("{}: {message}", path.display());
@@ -32,9 +26,23 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
         .ok_or_else(|| problem(key, path, "holds no PEM certificate, or a broken one"))
 }
 
-/// Loads what `[authority]` names: the key opens, it is the certificate's, and the certificate's
+/// Loads all authorities, or none of them.
+pub fn load_all(settings: &Settings, now: Timestamp) -> Result<Authorities, Problem> {
+    let mut all = Vec::with_capacity(settings.authorities.len());
+    for (place, authority) in settings.authorities.iter().enumerate() {
+        let path = settings.path_of(place);
+        all.push(
+            load(authority, now)
+                .map_err(|problem| Problem { key: problem.key.replacen("authority", &path, 1), ..problem })?,
+        );
+    }
+    let whole = |error: String| Problem { line: None, key: "authority".to_owned(), message: error };
+    Authorities::new(all).map_err(|error| whole(error.to_string()))
+}
+
+/// Loads what one `[authority]` names: the key opens, it is the certificate's, and the certificate's
 /// chain leads to the root, all of it valid at `now`; and every alternate chain is one.
-pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
+fn load(authority: &settings::Authority, now: Timestamp) -> Result<Authority, Problem> {
     let roots = certificates("root", &authority.root)?;
     let chain = certificates("certificate", &authority.certificate)?;
     let signer = keystore::open(&authority.key, authority.password.as_ref()).map_err(|error| {
@@ -66,13 +74,42 @@ pub fn load(authority: &Authority, now: Timestamp) -> Result<Loaded, Problem> {
         problem("root", &authority.root, format!("{error} ({})", authority.certificate.display()))
     })?;
     let issuer = issuer.under_root(root).map_err(|error| problem("root", &authority.root, error))?;
+    let issuer = with_alternates(authority, issuer, now)?;
+    let others = others(authority)?;
+    let realm =
+        Realm { name: authority.name.clone(), max_ttl: authority.max_ttl, policy: authority.policy.clone() };
+    let issuer = issuer.with_urls(Urls {
+        ca_issuers: authority.ca_issuers_url.clone(),
+        crl: authority.crl_url.clone(),
+        ocsp: authority.ocsp_url.clone(),
+    });
+    Ok(Authority::new(realm, issuer, others, roots, authority.expiry_warning))
+}
+
+fn with_alternates(
+    authority: &settings::Authority,
+    issuer: Issuer,
+    now: Timestamp,
+) -> Result<Issuer, Problem> {
     let mut alternates = Vec::with_capacity(authority.alternate_chains.len());
     for path in &authority.alternate_chains {
         let chain = certificates("alternate_chains", path)?;
         let checked = alternate::check(&issuer, &chain, now);
         alternates.push(checked.map_err(|error| problem("alternate_chains", path, error))?);
     }
-    Ok(Loaded { issuer: Arc::new(issuer.with_alternates(alternates)), roots })
+    Ok(issuer.with_alternates(alternates))
+}
+
+/// The chains of other issuers. They need not be valid now, nor lead to a root of today's: what they
+/// signed may still be fetched.
+fn others(authority: &settings::Authority) -> Result<Vec<OtherIssuer>, Problem> {
+    let mut others = Vec::with_capacity(authority.other_issuers.len());
+    for path in &authority.other_issuers {
+        let chain = certificates("other_issuers", path)?;
+        let message = "its first certificate has no 20-byte subject key identifier";
+        others.push(OtherIssuer::new(chain).ok_or_else(|| problem("other_issuers", path, message))?);
+    }
+    Ok(others)
 }
 
 #[cfg(test)]
@@ -81,6 +118,8 @@ mod tests {
 
     use super::*;
     use crate::authority::key_source::KeySource;
+    use crate::id::AuthorityName;
+    use crate::policy::Pair;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyPair};
 
     const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -116,7 +155,15 @@ mod tests {
         let sealed =
             pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &key.serialize_der());
         let sealed = sealed.unwrap();
-        let authority = |alternates: Vec<std::path::PathBuf>| Authority {
+        let authority = |alternates: Vec<std::path::PathBuf>| settings::Authority {
+            name: AuthorityName::default(),
+            other_issuers: Vec::new(),
+            max_ttl: None,
+            policy: Pair::default(),
+            ca_issuers_url: None,
+            crl_url: None,
+            ocsp_url: None,
+            expiry_warning: std::time::Duration::from_secs(86_400),
             root: write("root.crt", &root),
             certificate: write("issuer.crt", &own),
             key: KeySource::File(write("key", &sealed)),
@@ -125,8 +172,8 @@ mod tests {
         };
         let good = write("good.crt", &format!("{other}{other_root}"));
         let loaded = load(&authority(vec![good.clone()]), T0).map_err(|problem| problem.to_string()).unwrap();
-        assert_eq!(loaded.issuer.alternates().len(), 1);
-        assert_eq!(loaded.issuer.chain().len(), 1, "the first chain is the configured one");
+        assert_eq!(loaded.issuer().alternates().len(), 1);
+        assert_eq!(loaded.issuer().chain().len(), 1, "the first chain is the configured one");
         let rows = [
             (write("root-only.crt", &other_root), "for another key"),
             (write("broken.crt", &format!("{other}{root}")), "not signed by the one after it"),

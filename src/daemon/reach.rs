@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::authority::authorities::Authorities;
+use crate::config::Problem;
 use crate::config::settings::{Provisioner, Settings, Validation};
 use crate::http::acme::account_prefixes;
 use crate::provisioner::outward::Outward;
@@ -22,17 +24,28 @@ impl Prove for Validator {
 }
 
 /// What a reload replaces; `address` is where this server listens.
-pub(super) fn live(settings: &Settings, address: SocketAddr) -> Result<Live, Error> {
-    let (mut provisioners, mut reach) = (HashMap::new(), HashMap::new());
+pub(super) fn live(
+    settings: &Settings,
+    authorities: Authorities,
+    address: SocketAddr,
+) -> Result<Live, Problem> {
+    let whole = |key: &str, message: String| Problem { line: None, key: key.to_owned(), message };
+    let reach = reach(settings, address).map_err(|error| whole("validation", error.to_string()))?;
+    let terms = settings.provisioners.iter().map(|Provisioner::Acme(acme)| acme.clone());
+    let rest = (settings.validation.attempts, settings.limits.clone());
+    Live::new(authorities, &settings.server.authority, terms, reach, rest)
+        .map_err(|error| whole("authority", error.to_string()))
+}
+
+fn reach(settings: &Settings, address: SocketAddr) -> Result<HashMap<String, Reach>, Error> {
+    let mut reach = HashMap::new();
     let mut validators = Validators::default();
     for Provisioner::Acme(acme) in &settings.provisioners {
         let prover = validators.of(rules(&settings.validation, &acme.outward, address))?;
         let (account_urls, account_hash_prefix) = account_prefixes(&settings.server.base_url, &acme.name);
         reach.insert(acme.name.clone(), Reach { prover, account_urls, account_hash_prefix });
-        provisioners.insert(acme.name.clone(), Arc::new(acme.clone()));
     }
-    let (attempts, limits) = (settings.validation.attempts, settings.limits.clone());
-    Ok(Live { provisioners, reach, attempts, limits })
+    Ok(reach)
 }
 
 /// What a provisioner's validator goes by: the server's rules, but for what it sets itself.
@@ -124,19 +137,18 @@ validation = { http_port = 8080 }
 
     #[tokio::test]
     async fn equal_rules_share_one_validator() {
-        let live = live(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
-        let of = |name: &str| Arc::as_ptr(&live.reach(name).unwrap().prover).cast::<()>();
+        let reach = reach(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
+        let of = |name: &str| Arc::as_ptr(&reach[name].prover).cast::<()>();
         assert_eq!((of("one"), of("one")), (of("two"), of("same")));
         assert_ne!(of("one"), of("inside"));
-        assert_eq!(live.provisioners.len(), 4);
-        assert!(live.reach("three").is_none());
+        assert_eq!(reach.len(), 4);
     }
 
     #[test]
     fn account_urls_are_the_front_end_s() {
-        let live = live(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
+        let reach = reach(&settings(), "127.0.0.1:9443".parse().unwrap()).unwrap();
         let account = crate::id::AccountId::new([7; 16]);
-        let url = live.reach("inside").unwrap().account_url(account);
+        let url = reach["inside"].account_url(account);
         assert_eq!(url, format!("https://ca.test:9443/acme/inside/account/{account}"));
     }
 }

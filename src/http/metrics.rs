@@ -68,7 +68,6 @@ pub(super) fn answer<B>(app: &App, peer: IpAddr, request: &Request<B>) -> Result
 fn now(app: &App) -> page::Now {
     let mut now = app.service.metered();
     now.requests = app.limits.under_way.saturating_sub(app.under_way.available_permits());
-    now.certificates.extend(app.trust.metered());
     now
 }
 

@@ -60,8 +60,6 @@ pub struct App {
     pub service: Arc<Service>,
     /// `https://HOST[:PORT]`; every URL handed out starts so, whatever Host a client sends.
     pub base_url: String,
-    /// Root and intermediate certificates for download.
-    pub trust: status::Trust,
     /// What requests may cost.
     pub limits: RequestLimits,
     metrics: metrics::Access,
@@ -73,17 +71,10 @@ pub struct App {
 
 impl App {
     /// Joins the parts; `boot` sets this run's request ids apart from the last one's.
-    pub fn new(
-        service: Arc<Service>,
-        base_url: String,
-        trust: status::Trust,
-        limits: RequestLimits,
-        boot: u32,
-    ) -> Self {
+    pub fn new(service: Arc<Service>, base_url: String, limits: RequestLimits, boot: u32) -> Self {
         Self {
             service,
             base_url,
-            trust,
             limits,
             metrics: metrics::Access::default(),
             requests: AtomicU64::new(0),
@@ -128,7 +119,7 @@ impl App {
                     Err(failure) => problem::render_unrouted(&failure, id),
                 }
             }
-            (Ok(()), None) => match status::answer(self, &path, &method).await {
+            (Ok(()), None) => match status::answer(self, &request.into_parts().0).await {
                 Ok(response) => response,
                 Err(failure) => problem::render_unrouted(&failure, id),
             },

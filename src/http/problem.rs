@@ -309,6 +309,10 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
             tracing::info!(request = request_id, %error, "busy");
             busy("the server is busy; try again", request_id)
         }
+        service::Error::IssuerNotValid(_) => {
+            tracing::error!(request = request_id, %error, "a request failed: put another issuer in");
+            busy("this authority cannot issue now", request_id)
+        }
         service::Error::Limited(refused) => {
             tracing::info!(request = request_id, limit = refused.limit, "a client asked for too much");
             Parts {

@@ -1,48 +1,23 @@
 //! What anybody may ask: is it alive, is it ready, which certificates is it to be trusted by.
+//!
+//! `/bundle` and `/roots.pem` are every root to trust, `/intermediates.pem` what lies between those and
+//! the leaves; `/authority/NAME/…`, or `?authority=NAME`, are one authority's. All carry an entity tag
+//! and a digest (RFC 9530), so that a fleet that asks often is sent the text when it has changed.
 
 use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::problem::Failure;
 use super::{App, Response, only_get, reply};
-use crate::service::metered::ca_certificate;
-use crate::telemetry::metrics::page::{CaCertificate, Role};
-use crate::x509::pem;
-
-/// Root and intermediate certificates, ready to send.
-pub struct Trust {
-    /// Hex SHA-256 of each root's DER, and the root as PEM.
-    pub roots: Vec<(String, String)>,
-    /// Intermediates as PEM, joined.
-    pub intermediates: String,
-}
-
-impl Trust {
-    /// From DER.
-    pub fn new(roots: &[Vec<u8>], intermediates: &[Vec<u8>]) -> Self {
-        Self {
-            roots: roots.iter().map(|der| (fingerprint(der), pem::certificate(der))).collect(),
-            intermediates: intermediates.iter().map(|der| pem::certificate(der)).collect(),
-        }
-    }
-}
-
-impl Trust {
-    /// What the metrics show of the roots.
-    pub(super) fn metered(&self) -> Vec<CaCertificate> {
-        let ders = self.roots.iter().filter_map(|(_, text)| pem::parse_certificates(text.as_bytes()));
-        ders.flatten().filter_map(|der| ca_certificate("default", Role::Root, &der)).collect()
-    }
-}
-
-/// Lower-case hex SHA-256 of a certificate.
-pub fn fingerprint(der: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::authority::bundle::Bundle;
+use crate::service::Live;
 
 /// The last readiness check: trying for real costs an fsync, which no prober shall be able to
 /// demand more often than once in [`READINESS_AGE`].
@@ -54,37 +29,109 @@ const READINESS_AGE: Duration = Duration::from_secs(1);
 /// Longest wait for the check: a store that hangs is not ready.
 const READINESS_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn answer(app: &App, path: &str, method: &Method) -> Result<Response, Failure> {
-    let text = |content_type, body: String| Ok(reply(StatusCode::OK, content_type, body));
+/// For how long a bundle may be used without asking again: well within any overlap of two roots.
+const BUNDLE_AGE: &str = "public, max-age=600";
+
+pub(super) async fn answer(app: &App, head: &Parts) -> Result<Response, Failure> {
+    let path = head.uri.path();
+    if let Some(bundle) = bundle(path) {
+        only_get(&head.method)?;
+        return trust(&app.service.live(), bundle, head);
+    }
     let known = root(app, path);
     if known.is_none() && !PATHS.contains(&path) {
         return Err(Failure::NoSuchResource);
     }
-    only_get(method)?;
+    only_get(&head.method)?;
+    let text = |content_type, body: &'static str| Ok(reply(StatusCode::OK, content_type, body));
     match path {
-        "/health" => text("application/json", r#"{"status":"ok"}"#.into()),
+        "/health" => text("application/json", r#"{"status":"ok"}"#),
         "/readyz" if !is_ready(app).await => Err(Failure::NotReady),
-        "/livez" | "/readyz" => text("text/plain", "ok\n".into()),
-        "/roots.pem" => {
-            text("application/x-pem-file", app.trust.roots.iter().map(|(_, pem)| pem.as_str()).collect())
-        }
-        "/intermediates.pem" => text("application/x-pem-file", app.trust.intermediates.clone()),
+        "/livez" | "/readyz" => text("text/plain", "ok\n"),
         _ => known.ok_or(Failure::NoSuchResource),
     }
 }
 
-const PATHS: [&str; 5] = ["/health", "/livez", "/readyz", "/roots.pem", "/intermediates.pem"];
+const PATHS: [&str; 3] = ["/health", "/livez", "/readyz"];
 
 /// Whether it is asked by who watches over this process, and not limited.
 pub(super) fn is_probe(path: &str) -> bool {
     matches!(path, "/health" | "/livez" | "/readyz")
 }
 
+/// Which certificates a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Roots,
+    Intermediates,
+}
+
+/// The certificates that a path is for, and the authority that it names.
+fn bundle(path: &str) -> Option<(Which, Option<&str>)> {
+    let (authority, name) = match path.strip_prefix("/authority/") {
+        Some(rest) => rest.split_once('/').map(|(authority, name)| (Some(authority), name))?,
+        None => (None, path.strip_prefix('/')?),
+    };
+    match name {
+        "bundle" | "roots.pem" => Some((Which::Roots, authority)),
+        "intermediates.pem" => Some((Which::Intermediates, authority)),
+        _ => None,
+    }
+}
+
+/// Sends a bundle, or that the one the client has is still the same (RFC 9110 §13.1.2).
+fn trust(live: &Live, (which, in_path): (Which, Option<&str>), head: &Parts) -> Result<Response, Failure> {
+    let asked = match (head.uri.query(), in_path) {
+        (None, in_path) => in_path,
+        // What else stands in a query is of no account, as for every file.
+        (Some(query), None) => query.split('&').find_map(|part| part.strip_prefix("authority=")),
+        (Some(_), Some(in_path)) => Some(in_path),
+    };
+    let of_authority = |name| live.authorities.get(name).ok_or(Failure::NoSuchResource);
+    let bundle = match (which, asked) {
+        (Which::Roots, None) => live.authorities.bundle(),
+        (Which::Intermediates, None) => live.authorities.intermediates(),
+        (Which::Roots, Some(name)) => of_authority(name)?.bundle(),
+        (Which::Intermediates, Some(name)) => of_authority(name)?.intermediates(),
+    };
+    Ok(sent(bundle, &head.headers))
+}
+
+fn sent(bundle: &Bundle, headers: &HeaderMap) -> Response {
+    let tag: String = bundle.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("\"{tag}\"");
+    let mut response = if has(headers, &tag) {
+        let mut same = reply(StatusCode::NOT_MODIFIED, "application/x-pem-file", "");
+        same.headers_mut().remove(header::CONTENT_TYPE);
+        same
+    } else {
+        reply(StatusCode::OK, "application/x-pem-file", bundle.pem().clone())
+    };
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    set(header::ETAG, &tag);
+    set(header::CACHE_CONTROL, BUNDLE_AGE);
+    let digest = format!("sha-256=:{}:", STANDARD.encode(bundle.sha256()));
+    set(HeaderName::from_static("repr-digest"), &digest);
+    response
+}
+
+/// Whether a client says that it has the representation with this tag; weak tags compare as equal.
+fn has(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+        let mut tags = list.split(',').map(str::trim);
+        tags.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+    })
+}
+
 /// `/root/{sha256}`: as the `step` CLI fetches it, upper case and dashes tolerated.
 fn root(app: &App, path: &str) -> Option<Response> {
     let wanted = path.strip_prefix("/root/")?.to_ascii_lowercase().replace('-', "");
-    let (_, pem) = app.trust.roots.iter().find(|(fingerprint, _)| *fingerprint == wanted)?;
-    let body = serde_json::json!({ "ca": pem }).to_string();
+    let live = app.service.live();
+    let body = serde_json::json!({ "ca": live.authorities.root(&wanted)? }).to_string();
     Some(reply(StatusCode::OK, "application/json", body))
 }
 

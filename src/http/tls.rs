@@ -69,8 +69,8 @@ async fn fresh(
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|e| key_error(&e))?;
     let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
     let pkcs8 = pair.to_pkcs8v1().map_err(|e| key_error(&e))?;
-    let issued = service.issue_own(names, spki).await?;
-    let chain = std::iter::once(issued.der.clone()).chain(service.issuer().chain().iter().cloned());
+    let (issued, issuer) = service.issue_own(names, spki).await?;
+    let chain = std::iter::once(issued.der.clone()).chain(issuer.chain().iter().cloned());
     let chain = chain.map(CertificateDer::from).collect();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
     let signing = provider::sign::any_supported_type(&key).map_err(|e| key_error(&e))?;

@@ -20,7 +20,7 @@ use crate::acme::order::{Lifetimes, Order, OrderStatus, Slot};
 use crate::acme::star::Offer;
 use crate::acme::subdomain::asked_as;
 use crate::attestation::Policy;
-use crate::id::OrderId;
+use crate::id::{AuthorityName, OrderId};
 use crate::policy::Pair;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, RequestedName};
@@ -31,6 +31,8 @@ use crate::x509::spki::Spki;
 pub struct Terms {
     /// In URLs and logs.
     pub name: String,
+    /// The authority that it issues under.
+    pub authority: AuthorityName,
     /// Challenges offered, in this order.
     pub challenges: Vec<ChallengeKind>,
     /// Lifetimes of certificates.
@@ -134,6 +136,7 @@ impl Terms {
         const HOUR: Duration = Duration::from_secs(3600);
         Self {
             name: name.to_owned(),
+            authority: AuthorityName::default(),
             challenges: vec![ChallengeKind::Http01, ChallengeKind::Dns01, ChallengeKind::TlsAlpn01],
             lifetimes: Lifetimes { default: 24 * HOUR, min: Duration::from_secs(300), max: 24 * HOUR },
             allow: Vec::new(),
@@ -249,6 +252,7 @@ impl Terms {
             return Err(Refusal::malformed(detail));
         }
         Ok(Grant {
+            authority: Some(self.authority.clone()),
             purpose: Purpose::Leaf(names),
             key: csr.key().clone(),
             not_before: order.not_before,

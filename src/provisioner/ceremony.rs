@@ -12,6 +12,7 @@ use crate::x509::spki::Spki;
 
 fn grant(purpose: Purpose, key: Spki, lifetime: Duration) -> Grant {
     Grant {
+        authority: None,
         purpose,
         key,
         not_before: None,

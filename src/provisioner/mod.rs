@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme::identifier::Identifier;
 use crate::authority::ca::CaSpec;
-use crate::id::{AccountId, EabKid, OrderId};
+use crate::id::{AccountId, AuthorityName, EabKid, OrderId};
 use crate::policy::Pair;
 use crate::time::Timestamp;
 use crate::x509::spki::Spki;
@@ -71,6 +71,7 @@ pub enum Purpose {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Grant {
+    authority: Option<AuthorityName>,
     purpose: Purpose,
     key: Spki,
     not_before: Option<Timestamp>,
@@ -103,6 +104,11 @@ impl Grant {
         Self { policy, ..self }
     }
 
+    /// The authority that it was granted for: no other one's issuer signs for it. `None` for the founding
+    /// of a hierarchy, which is before any authority.
+    pub fn authority(&self) -> Option<&AuthorityName> {
+        self.authority.as_ref()
+    }
     /// What for.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose

@@ -65,6 +65,7 @@ impl Terms {
             ));
         }
         Ok(Grant {
+            authority: Some(self.authority.clone()),
             purpose: Purpose::Leaf(names),
             key: csr.key().clone(),
             not_before: Some(period.not_before),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::objects::LoadedAuthorization;
-use super::{Error, Service, audited, metered};
+use super::{Error, Provisioner, Service, audited, metered};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::identifier::Identifier;
@@ -16,7 +16,6 @@ use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
 use crate::limits::{Limit, Source};
-use crate::provisioner::acme::Terms;
 use crate::storage::{Batch, CommitOutcome};
 
 fn of((order, index): (OrderId, u16), authorization: Authorization) -> LoadedAuthorization {
@@ -28,7 +27,7 @@ impl Service {
     /// challenge that is settled is answered with what it is.
     pub async fn attest(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         signer: (AccountId, Thumbprint),
         place: (OrderId, u16),
         object: &[u8],

@@ -14,7 +14,7 @@ use super::gate::{self, Gated};
 use super::keepers::{AsRead, Keepers};
 use super::metered::Issuance;
 use super::objects::LoadedOrder;
-use super::{Error, Service, audited};
+use super::{Error, Provisioner, Service, audited};
 use crate::acme::account::AccountStatus;
 use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::identifier::Identifier;
@@ -70,7 +70,7 @@ impl Service {
     /// Finalizes an order of the account's with a DER-encoded CSR.
     pub async fn finalize(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: AccountId,
         id: OrderId,
         csr: &[u8],
@@ -83,7 +83,7 @@ impl Service {
 
     async fn finalize_order(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: AccountId,
         id: OrderId,
         csr: &[u8],
@@ -123,7 +123,7 @@ impl Service {
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         self.check_certifiable(csr.key()).await?;
-        match self.issuer.signer().cost() {
+        match terms.issuer().signer().cost() {
             Cost::Quick => {
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;
                 let issued = self.issue_order(terms, loaded, &csr, client, meter).await?;
@@ -152,7 +152,7 @@ impl Service {
     /// Signs and commits, if order and account are still as they were read.
     async fn issue_order(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         loaded: LoadedOrder,
         csr: &Csr,
         client: Option<Client>,
@@ -209,7 +209,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, provenance, also).await? {
+        match gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
                 meter.issued();
                 self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
@@ -229,7 +229,7 @@ impl Service {
     /// The same for an order that was accepted a while ago.
     async fn issue_accepted(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         loaded: LoadedOrder,
         csr: &Csr,
         client: Option<Client>,

@@ -48,9 +48,9 @@ pub async fn issue(
     also: impl FnOnce(&Issued) -> Batch,
 ) -> Result<Gated, Error> {
     let approved = Stage::Policy.run(|| {
-        let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(of_draft)?;
+        let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(|e| of_draft(e, issuer))?;
         let linted = lint::lint(draft, issuer).map_err(of_lint)?;
-        Ok::<_, Error>(approve(linted, None, now))
+        Ok::<_, Error>(approve(linted, issuer.realm().map(|realm| (realm.name.as_str(), &realm.policy)), now))
     })?;
     let (approved, judged) = match approved {
         Ok(approved) => approved,
@@ -138,12 +138,13 @@ fn tried(
     audited(batch, now, Event::PolicyDiffers { requester: requester.clone(), serial, tried })
 }
 
-fn of_draft(error: DraftError) -> Error {
+fn of_draft(error: DraftError, issuer: &Issuer) -> Error {
     match error {
         DraftError::Passed | DraftError::OutlivesIssuer(_) => {
             Error::Refused(Refusal::malformed(format!("notAfter: {error}")))
         }
-        DraftError::IssuerNotValid | DraftError::Build(_) => Error::Internal(error.to_string()),
+        DraftError::IssuerNotValid => Error::IssuerNotValid(issuer.authority().cloned().unwrap_or_default()),
+        DraftError::Build(_) => Error::Internal(error.to_string()),
     }
 }
 

@@ -86,7 +86,9 @@ impl Service {
     /// Whether a key may be certified for somebody else: it is not blocked, and it is neither an
     /// issuer's nor this server's own.
     pub(super) async fn check_certifiable(&self, key: &Spki) -> Result<(), Error> {
-        if key == self.issuer.signer().public_key() || self.is_own_key(key.hash()) {
+        let live = self.live();
+        let mut issuers = live.authorities.iter().map(|authority| authority.issuer());
+        if issuers.any(|issuer| key == issuer.signer().public_key()) || self.is_own_key(key.hash()) {
             let detail = "the CSR's key: it is this CA's own: make a new key";
             return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
         }

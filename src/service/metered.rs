@@ -9,6 +9,7 @@ use super::{Error, Live, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
 use crate::acme::order::{Finish, Order, Verdict};
+use crate::authority::authorities::Authority;
 use crate::authority::sign::Issued;
 use crate::provisioner::Requester;
 use crate::storage::StoreError;
@@ -34,7 +35,7 @@ impl Error {
                 | StoreError::Failed(_)
                 | StoreError::Corrupt(_),
             ) => Reason::Store,
-            Self::Internal(_) => Reason::Kind(ErrorKind::ServerInternal),
+            Self::IssuerNotValid(_) | Self::Internal(_) => Reason::Kind(ErrorKind::ServerInternal),
         }
     }
 }
@@ -42,13 +43,9 @@ impl Error {
 impl Service {
     /// What the metrics show of now.
     pub fn metered(&self) -> Now {
-        let chain = self.issuer.chain().iter().enumerate();
-        let certificates = chain.filter_map(|(place, der)| {
-            let role = if place == 0 { Role::Issuer } else { Role::Intermediate };
-            ca_certificate("default", role, der)
-        });
+        let live = self.live();
         Now {
-            certificates: certificates.collect(),
+            certificates: live.authorities.iter().flat_map(|authority| ca_certificates(authority)).collect(),
             requests: 0,
             orders: self.limits.open_orders(self.now()),
             validations: self.validating.len(),
@@ -58,8 +55,17 @@ impl Service {
     }
 }
 
+/// What the metrics show of an authority: the issuer that signs, and what is above it.
+fn ca_certificates(authority: &Authority) -> Vec<CaCertificate> {
+    let chain = authority.issuer().chain().iter().enumerate();
+    let chain = chain.map(|(place, der)| (if place == 0 { Role::Issuer } else { Role::Intermediate }, der));
+    let roots = authority.roots().iter().map(|der| (Role::Root, der));
+    let name = authority.name().as_str();
+    chain.chain(roots).filter_map(|(role, der)| ca_certificate(name, role, der)).collect()
+}
+
 /// What the metrics show of a CA's certificate; `None` if it does not read.
-pub fn ca_certificate(authority: &str, role: Role, der: &[u8]) -> Option<CaCertificate> {
+fn ca_certificate(authority: &str, role: Role, der: &[u8]) -> Option<CaCertificate> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let subject = parsed.subject();
     let common_name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());

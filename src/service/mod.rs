@@ -18,6 +18,7 @@ mod judgement;
 mod keepers;
 pub mod keys;
 mod limits;
+mod live;
 pub mod metered;
 pub mod new_authz;
 pub mod new_order;
@@ -46,17 +47,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
 
+pub use live::{Live, NoSuchAuthority, Provisioner};
 pub use reach::{Prove, Reach};
 
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
 use crate::audit::{AuditRecord, Event};
-use crate::authority::issuer::Issuer;
 use crate::entropy::Entropy;
-use crate::id::OrderId;
-use crate::limits::{Limiter, Refused, Rules};
-use crate::provisioner::acme::Terms;
+use crate::id::{AuthorityName, OrderId};
+use crate::limits::{Limiter, Refused};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, Store, StoreError, Table};
 use crate::time::{Clock, Timestamp};
@@ -86,6 +86,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The issuer's certificate is not valid now: nothing can be signed until there is another.
+    #[error("the certificate of the authority {0}'s issuer is not valid now")]
+    IssuerNotValid(AuthorityName),
     /// Any other fault of ours.
     #[error("{0}")]
     Internal(String),
@@ -103,24 +106,11 @@ impl From<Refused> for Error {
     }
 }
 
-/// What a reload replaces, all at once; a verb sees one such snapshot from beginning to end.
-pub struct Live {
-    /// By name.
-    pub provisioners: HashMap<String, Arc<Terms>>,
-    /// How each of them reaches outward, by its name.
-    pub reach: HashMap<String, Reach>,
-    /// Attempts per challenge.
-    pub attempts: u32,
-    /// How much clients may ask for.
-    pub limits: Rules,
-}
-
 /// What the verbs work with.
 pub struct Service {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) issuer: Arc<Issuer>,
     nonces: Nonces,
     live: RwLock<Arc<Live>>,
     accounts: account::Cache,
@@ -146,20 +136,13 @@ pub struct Service {
 
 impl Service {
     /// Joins the parts.
-    pub fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        issuer: Arc<Issuer>,
-        live: Live,
-    ) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, live: Live) -> Self {
         let nonces = Nonces::new(entropy.bytes());
         metered::announce(&live);
         Self {
             store,
             clock,
             entropy,
-            issuer,
             nonces,
             limits: Limiter::new(live.limits.clone()),
             live: RwLock::new(Arc::new(live)),
@@ -192,7 +175,7 @@ impl Service {
     }
 
     /// The provisioner of that name.
-    pub fn provisioner(&self, name: &str) -> Option<Arc<Terms>> {
+    pub fn provisioner(&self, name: &str) -> Option<Arc<Provisioner>> {
         self.live().provisioners.get(name).cloned()
     }
 
@@ -204,11 +187,6 @@ impl Service {
     /// How much clients may ask for, and have asked.
     pub fn limits(&self) -> &Limiter {
         &self.limits
-    }
-
-    /// The issuer.
-    pub fn issuer(&self) -> &Issuer {
-        &self.issuer
     }
 
     /// The time.

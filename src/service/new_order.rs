@@ -8,7 +8,7 @@ use super::objects::LoadedOrder;
 use super::star::due_row;
 use super::subdomains::Naming;
 use super::sweep_accounts::alive_until;
-use super::{Error, Service, audited};
+use super::{Error, Provisioner, Service, audited};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
@@ -65,7 +65,7 @@ impl Service {
     /// Opens an order.
     pub async fn new_order(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         known: &KnownAccount,
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
@@ -81,7 +81,7 @@ impl Service {
                 None => terms.allows(id),
             }?;
             // The lint says the same of the certificate; a client is better told before it proves anything.
-            self.issuer.constraints().check_identifier(id).map_err(|violation| violation.to_string())
+            terms.issuer().constraints().check_identifier(id).map_err(|violation| violation.to_string())
         };
         let vouched = |id: &Identifier| {
             let key = eab.filter(|key| key.vouches_for(terms, id))?;
@@ -96,12 +96,13 @@ impl Service {
         rules.check_names(&identifiers)?;
         let mut auto_renewal = self.accept_renewal(terms, &ask, rules.lifetimes.max, now)?;
         check_validity(ask.not_before, ask.not_after, rules.lifetimes, now)?;
-        if ask.not_after.is_some_and(|end| end > self.issuer.not_after()) {
-            let detail = format!("notAfter: lies beyond the issuer's own end, {}", self.issuer.not_after());
-            return Err(Refusal::malformed(detail).into());
+        if now >= terms.issuer().not_after() {
+            return Err(Error::IssuerNotValid(terms.authority.clone()));
         }
-        if now >= self.issuer.not_after() {
-            return Err(Error::Internal("the issuer's certificate has expired".into()));
+        if ask.not_after.is_some_and(|end| end > terms.issuer().not_after()) {
+            let detail =
+                format!("notAfter: lies beyond the issuer's own end, {}", terms.issuer().not_after());
+            return Err(Refusal::malformed(detail).into());
         }
         let key = eab.map(|key| key.kid);
         self.check_policy(terms, account, key, profile.as_deref(), &identifiers, auto_renewal.is_some())?;
@@ -204,7 +205,7 @@ impl Service {
     /// What is agreed with an order that is to be renewed automatically (RFC 8739 §3.1.1).
     fn accept_renewal(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         ask: &NewOrder,
         longest: Duration,
         now: Timestamp,
@@ -214,7 +215,7 @@ impl Service {
             let detail = "notBefore, notAfter: must be absent beside auto-renewal, which has its own dates";
             return Err(Refusal::malformed(detail).into());
         }
-        let issuer_end = self.issuer.not_after();
+        let issuer_end = terms.issuer().not_after();
         Ok(Some(asked.accept(terms.auto_renewal.as_ref(), longest, issuer_end, now)?))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Service};
+use super::{Error, Provisioner, Service};
 use crate::acme::order::{Authorization, AuthorizationStatus, Finish, Order, Slot};
 use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
@@ -114,7 +114,7 @@ impl Service {
     /// validation that a crash cut short goes on.
     pub async fn authorization(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: AccountId,
         order: OrderId,
         index: u16,

@@ -1,32 +1,26 @@
 //! The certificate of this server's own listener, issued through the same gate.
 
+use std::sync::Arc;
+
 use super::gate::{self, Gated};
 use super::{Error, Service};
 use crate::acme::identifier::Identifier;
 use crate::authority::certificate::Provenance;
+use crate::authority::issuer::Issuer;
 use crate::authority::sign::Issued;
 use crate::provisioner::own;
 use crate::storage::Batch;
 use crate::x509::spki::Spki;
 
 impl Service {
-    /// Issues a certificate for `names` and a key that only this process knows.
-    pub async fn issue_own(&self, names: &[Identifier], key: Spki) -> Result<Issued, Error> {
-        let now = self.now();
+    /// Issues a certificate for `names` and a key that only this process knows; and by which issuer.
+    pub async fn issue_own(&self, names: &[Identifier], key: Spki) -> Result<(Issued, Arc<Issuer>), Error> {
+        let (now, authority) = (self.now(), self.live().own.clone());
         self.note_own_key(&key);
-        let grant = own::grant(names, key);
-        match gate::issue(
-            &*self.store,
-            &*self.entropy,
-            &self.issuer,
-            grant,
-            now,
-            Provenance::default(),
-            |_| Batch::new(),
-        )
-        .await?
-        {
-            Gated::Issued(issued) => Ok(*issued),
+        let (issuer, grant) = (authority.issuer(), own::grant(authority.realm(), names, key));
+        let (store, entropy, whence) = (&*self.store, &*self.entropy, Provenance::default());
+        match gate::issue(store, entropy, issuer, grant, now, whence, |_| Batch::new()).await? {
+            Gated::Issued(issued) => Ok((*issued, issuer.clone())),
             Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
         }
     }

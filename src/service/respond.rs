@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::reach::Subject;
 use super::slots::Seat;
-use super::{Claim, Error, Service, audited, metered};
+use super::{Claim, Error, Provisioner, Service, audited, metered};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
@@ -56,7 +56,7 @@ impl Service {
     /// Takes the client's word that a challenge is in place, and validates it.
     pub async fn respond(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: (AccountId, Thumbprint),
         order: OrderId,
         index: u16,
@@ -97,7 +97,7 @@ impl Service {
     /// Goes on with a validation that was committed as processing and that nobody is at.
     pub(super) fn resume_validation(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: AccountId,
         order: OrderId,
         index: u16,
@@ -114,7 +114,7 @@ impl Service {
     /// Takes a place of those for work that no request asks for.
     pub(super) async fn take_up(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         of: (AccountId, OrderId, u16, ChallengeKind),
     ) -> Result<(), Error> {
         let (account, order, index, kind) = of;
@@ -132,7 +132,7 @@ impl Service {
     /// validation by another challenge.
     fn begin(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         target: Target,
         claim: Claim<(OrderId, u16), ChallengeKind>,
         loaded: LoadedOrder,
@@ -333,7 +333,7 @@ impl Service {
     /// Gives an authorization up.
     pub async fn deactivate_authorization(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         account: AccountId,
         order: OrderId,
         index: u16,

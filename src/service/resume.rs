@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Error, Service};
+use super::{Error, Provisioner, Service};
 use crate::acme::order::{Finish, Order, OrderStatus, Slot};
 use crate::id::OrderId;
-use crate::provisioner::acme::Terms;
 use crate::storage::Table;
 use crate::storage::codec::Record;
 use crate::time::Timestamp;
@@ -93,7 +92,7 @@ impl Service {
 
     async fn resume_validations(
         self: &Arc<Self>,
-        terms: &Arc<Terms>,
+        terms: &Arc<Provisioner>,
         id: OrderId,
         order: &Order,
         resumed: &mut Resumed,

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::MutexGuard;
 
 use super::renewal::{content, renewal_of};
-use super::{Error, Service};
+use super::{Error, Provisioner, Service};
 use crate::acme::order::Order;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
@@ -84,7 +84,7 @@ impl Service {
     /// another one.
     pub(super) async fn twin(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         order: &Order,
         grant: &Grant,
         now: Timestamp,
@@ -93,7 +93,7 @@ impl Service {
         if order.details.replaces.is_some() {
             return Ok(None);
         }
-        let digest = sameness(terms, order, grant, self.issuer.key_id());
+        let digest = sameness(terms, order, grant, terms.issuer().key_id());
         let mut stripe = [0; 16];
         stripe.copy_from_slice(&digest[16..]);
         let alone = self.reuse_locks.of(&stripe).await;

@@ -14,11 +14,14 @@ use super::ceremony::{CeremonyPlan, CeremonyResult, create_hierarchy};
 use super::{Live, Prove, Reach, Service};
 use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
+use crate::authority::alternate;
+use crate::authority::authorities::{Authorities, Authority};
 use crate::authority::certificate::CertificateRecord;
 use crate::authority::issuer::Issuer;
+use crate::authority::realm::Realm;
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::{Entropy, SeededEntropy};
-use crate::id::OrderId;
+use crate::id::{AuthorityName, OrderId};
 use crate::limits::{Limit, Rules};
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
@@ -294,7 +297,10 @@ pub(crate) struct Stand {
     pub(crate) script: Arc<Script>,
     pub(crate) signer: Arc<TestSigner>,
     pub(crate) hierarchy: CeremonyResult,
-    issuer: Arc<Issuer>,
+    alternates: Vec<Vec<Vec<u8>>>,
+    constrained_by: Option<Vec<u8>>,
+    /// The authority `second`, under which the provisioner `other` then issues.
+    pub(crate) second: Option<(CeremonyResult, Arc<TestSigner>)>,
     starts: u64,
 }
 
@@ -330,43 +336,45 @@ impl Stand {
         let store = Arc::new(Faulty::new(store));
         let clock = ManualClock::new(start_at);
         let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
-        let plan = CeremonyPlan {
-            name: "Test".into(),
-            root_lifetime: 24 * 3650 * HOUR,
-            intermediate_lifetime: 24 * 1825 * HOUR,
-        };
+        let plan = plan("Test", 24 * 1825 * HOUR);
         let entropy = SeededEntropy::new(0);
         let hierarchy =
             create_hierarchy(&*store, &clock, &entropy, root, signer.clone(), &plan).await.unwrap();
-        let issuer = Arc::new(Issuer::new(hierarchy.intermediate_der.clone(), &[], signer.clone()).unwrap());
         let script = Arc::new(Script::default());
-        let service = start(&store, &clock, &issuer, live(&script, [own, Terms::named("other")]), 1);
-        Self { service, clock, store, script, signer, hierarchy, issuer, starts: 1 }
+        let authorities = Authorities::new(vec![authority("default", &hierarchy, &signer)]).unwrap();
+        let service = start(&store, &clock, live(&script, authorities, [own, Terms::named("other")]), 1);
+        let (alternates, constrained_by, second) = (Vec::new(), None, None);
+        Self {
+            service,
+            clock,
+            store,
+            script,
+            signer,
+            hierarchy,
+            alternates,
+            constrained_by,
+            second,
+            starts: 1,
+        }
     }
 
     /// The process dies and starts anew over the same store.
     pub(crate) fn restart(&mut self) {
         self.starts += 1;
-        let terms = ["acme", "other"].map(|name| (*self.service.provisioner(name).unwrap()).clone());
-        self.service = start(&self.store, &self.clock, &self.issuer, live(&self.script, terms), self.starts);
+        let terms = ["acme", "other"].map(|name| self.service.provisioner(name).unwrap().terms().clone());
+        let live = live(&self.script, self.authorities(), terms);
+        self.service = start(&self.store, &self.clock, live, self.starts);
     }
 
     /// The process starts anew with an alternate chain: the same intermediate under another root. That
     /// root's certificate, and the intermediate's under it.
     pub(crate) async fn cross_sign(&mut self, lifetime: Duration) -> CeremonyResult {
         let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
-        let plan = CeremonyPlan {
-            name: "Test".into(),
-            root_lifetime: 24 * 3650 * HOUR,
-            intermediate_lifetime: lifetime,
-        };
+        let plan = plan("Test", lifetime);
         let (entropy, root) = (SeededEntropy::new(9), Arc::new(TestSigner::new()));
         let other = create_hierarchy(&*apart, &self.clock, &entropy, root, self.signer.clone(), &plan);
         let other = other.await.unwrap();
-        let issuer = Issuer::new(self.hierarchy.intermediate_der.clone(), &[], self.signer.clone()).unwrap();
-        let chain = [other.intermediate_der.clone()];
-        let alternate = crate::authority::alternate::check(&issuer, &chain, self.clock.now()).unwrap();
-        self.issuer = Arc::new(issuer.with_alternates(vec![alternate]));
+        self.alternates = vec![vec![other.intermediate_der.clone()]];
         self.restart();
         other
     }
@@ -380,17 +388,46 @@ impl Stand {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value)];
         let root = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-        let issuer = Issuer::new(self.hierarchy.intermediate_der.clone(), &[], self.signer.clone()).unwrap();
-        self.issuer = Arc::new(issuer.under_root(root.der()).unwrap());
+        self.constrained_by = Some(root.der().to_vec());
         self.restart();
     }
 
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
         let own = self.service.provisioner("acme");
-        let mut own = own.map_or_else(|| Terms::named("acme"), |own| (*own).clone());
+        let mut own = own.map_or_else(|| Terms::named("acme"), |own| own.terms().clone());
         change(&mut own);
-        self.service.reload(live(&self.script, [own, Terms::named("other")]));
+        self.service.reload(live(&self.script, self.authorities(), [own, self.other()]));
+    }
+
+    fn other(&self) -> Terms {
+        let authority = AuthorityName::new(if self.second.is_some() { "second" } else { "default" });
+        Terms { authority, ..Terms::named("other") }
+    }
+
+    fn authorities(&self) -> Authorities {
+        let own = authority_with("default", &self.hierarchy, &self.signer, |issuer| {
+            let check = |chain: &Vec<_>| alternate::check(&issuer, chain, self.clock.now()).unwrap();
+            let alternates = self.alternates.iter().map(check).collect();
+            let issuer = issuer.with_alternates(alternates);
+            match &self.constrained_by {
+                Some(root) => issuer.under_root(root).unwrap(),
+                None => issuer,
+            }
+        });
+        let second = self.second.iter().map(|(made, signer)| authority("second", made, signer));
+        Authorities::new(std::iter::once(own).chain(second).collect()).unwrap()
+    }
+
+    /// Founds a second authority and lets the provisioner `other` issue under it, without a restart.
+    pub(crate) async fn wall_off_other(&mut self) {
+        let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
+        let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
+        let entropy = SeededEntropy::new(77);
+        let plan = plan("Second", 24 * 1825 * HOUR);
+        let made = create_hierarchy(&*apart, &self.clock, &entropy, root, signer.clone(), &plan).await;
+        self.second = Some((made.unwrap(), signer));
+        self.reload(|_| ());
     }
 
     async fn all(&self, table: Table) -> Vec<Row> {
@@ -461,7 +498,27 @@ pub(crate) async fn check_listed_rows(stand: &Stand) -> Result<(), String> {
     if listed == want { Ok(()) } else { Err(format!("{} rows for {} orders", listed.len(), want.len())) }
 }
 
-fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
+fn plan(name: &str, intermediate_lifetime: Duration) -> CeremonyPlan {
+    CeremonyPlan { name: name.into(), root_lifetime: 24 * 3650 * HOUR, intermediate_lifetime }
+}
+
+/// An authority of that name.
+pub(crate) fn authority(name: &str, made: &CeremonyResult, signer: &Arc<TestSigner>) -> Authority {
+    authority_with(name, made, signer, |issuer| issuer)
+}
+
+fn authority_with(
+    name: &str,
+    made: &CeremonyResult,
+    signer: &Arc<TestSigner>,
+    change: impl FnOnce(Issuer) -> Issuer,
+) -> Authority {
+    let issuer = Issuer::new(made.intermediate_der.clone(), &[], signer.clone()).unwrap();
+    let realm = Realm { name: AuthorityName::new(name), ..Realm::default() };
+    Authority::new(realm, change(issuer), Vec::new(), vec![made.root_der.clone()], 24 * 30 * HOUR)
+}
+
+fn live(script: &Arc<Script>, authorities: Authorities, terms: [Terms; 2]) -> Live {
     let one = |terms: &Terms| {
         let (account_urls, account_hash_prefix) = (
             format!("https://ca.test/acme/{}/account/", terms.name),
@@ -470,12 +527,7 @@ fn live(script: &Arc<Script>, terms: [Terms; 2]) -> Live {
         (terms.name.clone(), Reach { prover: script.clone(), account_urls, account_hash_prefix })
     };
     let reach = terms.iter().map(one).collect();
-    Live {
-        provisioners: terms.into_iter().map(|terms| (terms.name.clone(), Arc::new(terms))).collect(),
-        reach,
-        attempts: 3,
-        limits: no_limits(),
-    }
+    Live::new(authorities, &AuthorityName::default(), terms, reach, (3, no_limits())).unwrap()
 }
 
 /// Rules that keep nobody from anything; tests of limits put others into force.
@@ -485,13 +537,7 @@ pub(crate) fn no_limits() -> Rules {
     rules
 }
 
-fn start(
-    store: &Arc<Faulty>,
-    clock: &ManualClock,
-    issuer: &Arc<Issuer>,
-    live: Live,
-    seed: u64,
-) -> Arc<Service> {
+fn start(store: &Arc<Faulty>, clock: &ManualClock, live: Live, seed: u64) -> Arc<Service> {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
-    Arc::new(Service::new(store.clone(), Arc::new(clock.clone()), entropy, issuer.clone(), live))
+    Arc::new(Service::new(store.clone(), Arc::new(clock.clone()), entropy, live))
 }

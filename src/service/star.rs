@@ -15,7 +15,7 @@ use super::account::KnownAccount;
 use super::gate::{self, Gated};
 use super::keepers::AsRead;
 use super::objects::LoadedOrder;
-use super::{Error, Service, audited};
+use super::{Error, Provisioner, Service, audited};
 use crate::acme::account::AccountStatus;
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::{Finish, Order, name_of};
@@ -90,7 +90,7 @@ impl Service {
     /// start-date if that lies ahead. `keepers` are the orders whose proofs it rests on, as read.
     pub(super) async fn begin_renewal(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         loaded: &LoadedOrder,
         csr: &Csr,
         keepers: &AsRead,
@@ -102,7 +102,7 @@ impl Service {
             return Err(Error::Internal("an order to renew has no terms of renewal".into()));
         };
         let mut period = agreed.first_period(now)?;
-        period.not_after = period.not_after.min(self.issuer.not_after());
+        period.not_after = period.not_after.min(terms.issuer().not_after());
         // Also if nothing is signed yet: what is to be refused is refused now.
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
@@ -128,14 +128,15 @@ impl Service {
             let due = state.due(agreed, now);
             return self.store_renewal(&loaded, state, due, batch).await;
         }
-        self.issue_period(&loaded, &state, period.index, (grant, eab.map(|key| key.kid)), batch, now).await
+        let grant = (grant, eab.map(|key| key.kid));
+        self.issue_period(terms, (&loaded, &state), period.index, grant, batch, now).await
     }
 
     /// Signs one certificate of a series; the order is due again for the next one.
     async fn issue_period(
         &self,
-        loaded: &LoadedOrder,
-        state: &Renewing,
+        terms: &Provisioner,
+        (loaded, state): (&LoadedOrder, &Renewing),
         index: u64,
         (grant, eab): (Grant, Option<EabKid>),
         batch: Batch,
@@ -162,7 +163,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, &self.issuer, grant, now, provenance, also).await? {
+        match gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %loaded.order.account, index,

@@ -258,7 +258,7 @@ fn each_part_is_held_against_the_profile() {
     // An issuer's URLs are its own.
     let made = draft(grant(&base, &key, DAY * 30), &issuer, [0xab; 16], T0).unwrap();
     let elsewhere = Urls { crl: Some("http://other.test/".into()), ..urls() };
-    let (_, twin) = (0, Issuer::new(issuer.der().to_vec(), &[], issuer.signer().clone()).unwrap());
+    let (_, twin) = (0, of_realm(Issuer::new(issuer.der().to_vec(), &[], issuer.signer().clone()).unwrap()));
     assert!(lint(made, &twin.with_urls(elsewhere)).is_err());
 }
 

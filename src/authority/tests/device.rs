@@ -21,7 +21,7 @@ fn names_and_purposes() {
         (vec![identifier("a.test"), device("ABC"), identifier("10.0.0.1"), identifier("2001:db8::1")], true),
     ];
     for (names, server) in rows {
-        let issued = issue(own::grant(&names, spki(&p256())), &issuer, T0);
+        let issued = issue(own::grant(&Realm::default(), &names, spki(&p256())), &issuer, T0);
         let (rest, parsed) = X509Certificate::from_der(&issued.der).unwrap();
         assert!(rest.is_empty());
         let usage = parsed.extended_key_usage().unwrap().unwrap().value;
@@ -48,7 +48,9 @@ fn names_and_purposes() {
 fn the_lint_knows_devices() {
     let (_, issuer) = hierarchy(SignatureAlgorithm::EcdsaP256Sha256);
     let key = spki(&p256());
-    let made = |names: &[Identifier]| draft(own::grant(names, key.clone()), &issuer, [0xab; 16], T0).unwrap();
+    let made = |names: &[Identifier]| {
+        draft(own::grant(&Realm::default(), names, key.clone()), &issuer, [0xab; 16], T0).unwrap()
+    };
     assert!(lint(made(&[device("ABC")]), &issuer).is_ok());
     for (drafted, granted) in [
         (vec![device("ABC")], vec![device("ABD")]),
@@ -58,7 +60,7 @@ fn the_lint_knows_devices() {
         (vec![device("ABC"), identifier("a.test")], vec![device("ABC")]),
         (vec![device("ABC")], vec![device("ABC"), identifier("a.test")]),
     ] {
-        let wrong = Draft { grant: own::grant(&granted, key.clone()), ..made(&drafted) };
+        let wrong = Draft { grant: own::grant(&Realm::default(), &granted, key.clone()), ..made(&drafted) };
         assert!(lint(wrong, &issuer).is_err(), "{drafted:?} for {granted:?}");
     }
     // Another otherName (a user principal name) of the same length in its place.

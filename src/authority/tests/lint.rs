@@ -338,11 +338,12 @@ fn names_and_depth_are_the_chains() {
     let below: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
     let grant = |spec| ceremony::intermediate(spec, below.public_key().clone(), YEAR);
     let der = issue(grant(narrow()), &root_issuer, T0).der;
-    let issuer = Issuer::new(der.clone(), &[], below.clone()).unwrap();
+    let issuer = of_realm(Issuer::new(der.clone(), &[], below.clone()).unwrap());
     let leaf = |issuer: &Issuer, name: &str| {
         lint(draft(Ask::new(&[name]).grant(&p256(), T0), issuer, [1; 16], T0).unwrap(), issuer).map(drop)
     };
-    let under = Issuer::new(der.clone(), &[], below.clone()).unwrap().under_root(&root).unwrap();
+    let under = || Issuer::new(der.clone(), &[], below.clone()).unwrap().under_root(&root).unwrap();
+    let (plain, under) = (under(), of_realm(under()));
     assert!(leaf(&issuer, "y.a.test").is_ok(), "the root is not known yet");
     for (name, good) in [
         ("a.test", true),
@@ -363,7 +364,7 @@ fn names_and_depth_are_the_chains() {
         let constraints =
             NameConstraints { permitted: vec![Subtree::Dns(permitted.into())], excluded: vec![] };
         let spec = CaSpec { path_len, constraints, ..narrow() };
-        lint(draft(grant(spec), &under, [1; 16], T0).unwrap(), &under).map(drop)
+        lint(draft(grant(spec), &plain, [1; 16], T0).unwrap(), &plain).map(drop)
     };
     assert!(ca(Some(0), "z.a.test").is_ok());
     for path in [None, Some(1), Some(2)] {
@@ -371,7 +372,7 @@ fn names_and_depth_are_the_chains() {
     }
     assert!(matches!(ca(Some(0), "b.test"), Err(LintError::Name(_))));
     // A chain that is deeper than its own certificates allow makes no issuer.
-    let deep = issue(grant(CaSpec::issuing("Deep CA").unwrap()), &under, T0).der;
+    let deep = issue(grant(CaSpec::issuing("Deep CA").unwrap()), &plain, T0).der;
     let third = issue(
         ceremony::intermediate(CaSpec::issuing("Third CA").unwrap(), below.public_key().clone(), DAY),
         &Issuer::new(der.clone(), &[], below.clone()).unwrap(),
@@ -459,6 +460,54 @@ fn nothing_lives_longer_than_granted() {
     assert!(matches!(lint(Draft { grant, ..made }, &issuer), Err(LintError::Rule(_))));
 }
 
+/// Whatever else fits: an issuer of one authority signs nothing that was granted for another, nor what
+/// was granted for none.
+#[test]
+fn an_issuer_signs_for_its_own_authority_only() {
+    let realm = |name: &str| Realm { name: AuthorityName::new(name), ..Realm::default() };
+    let names = [Identifier::parse_dns("a.test").unwrap()];
+    let bare = |signer: &Arc<dyn Signer>| intermediate(signer.clone(), YEAR).1;
+    let signer: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
+    let prod = bare(&signer).of_realm(Arc::new(realm("prod")));
+    // The very same key and name, under another authority.
+    let dev = Issuer::new(prod.der().to_vec(), &[], signer.clone()).unwrap().of_realm(Arc::new(realm("dev")));
+    let none = Issuer::new(prod.der().to_vec(), &[], signer.clone()).unwrap();
+    let key = spki(&p256());
+    let of = |granted: &str, issuer: &Issuer| {
+        let grant = crate::provisioner::own::grant(&realm(granted), &names, key.clone());
+        lint(draft(grant, issuer, [1; 16], T0).unwrap(), issuer)
+    };
+    for (granted, issuer, good) in
+        [("prod", &prod, true), ("dev", &dev, true), ("dev", &prod, false), ("prod", &dev, false)]
+    {
+        assert_eq!(of(granted, issuer).is_ok(), good, "{granted} by {:?}", issuer.authority());
+    }
+    assert!(of("prod", &none).is_err());
+    let founded =
+        crate::provisioner::ceremony::intermediate(CaSpec::issuing("X CA").unwrap(), key.clone(), DAY);
+    assert!(lint(draft(founded, &prod, [1; 16], T0).unwrap(), &prod).is_err());
+    // What was linted for one is not signed by the other either.
+    assert!(sign(approved(of("prod", &prod).unwrap(), T0), &dev).is_err());
+    assert!(sign(approved(of("prod", &prod).unwrap(), T0), &prod).is_ok());
+}
+
+/// The authority's cap holds whatever a provisioner grants.
+#[test]
+fn an_authority_s_cap_is_held_against_the_final_bytes() {
+    let signer: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
+    let names = [Identifier::parse_dns("a.test").unwrap()];
+    for (cap, good) in [(None, true), (Some(DAY), true), (Some(DAY / 2), false)] {
+        let (_, issuer) = intermediate(signer.clone(), YEAR);
+        let issuer = issuer.of_realm(Arc::new(Realm { max_ttl: cap, ..Realm::default() }));
+        let of = |granted: &Realm| {
+            let grant = crate::provisioner::own::grant(granted, &names, spki(&p256()));
+            lint(draft(grant, &issuer, [1; 16], T0).unwrap(), &issuer).is_ok()
+        };
+        assert_eq!(of(&Realm::default()), good, "{cap:?}");
+        assert!(of(&Realm { max_ttl: cap, ..Realm::default() }), "the own certificate keeps to it");
+    }
+}
+
 /// A root signs itself; nobody else's signature makes one, and it signs nothing else.
 #[test]
 fn only_a_root_in_the_making_is_self_signed() {
@@ -506,7 +555,7 @@ fn no_changed_bit_passes() {
 fn ask_again(ask: &Ask<'_>, key: &rcgen::KeyPair) -> Grant {
     let names: Vec<Identifier> = ask.names.iter().map(|name| identifier(name)).collect();
     // Lifetime and names as `Ask::new` grants them, without a request to verify each time.
-    crate::provisioner::own::grant(&names, spki(key))
+    crate::provisioner::own::grant(&Realm::default(), &names, spki(key))
 }
 
 proptest! {

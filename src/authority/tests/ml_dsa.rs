@@ -27,7 +27,7 @@ fn all_by(algorithm: SignatureAlgorithm) -> (Vec<u8>, Issuer) {
     let anchor = Issuer::new(root.der.clone(), &[], above).unwrap();
     let spec = CaSpec { path_len: None, ..CaSpec::issuing("Test Issuer").unwrap() };
     let issued = issue(ceremony::intermediate(spec, own.public_key().clone(), YEAR * 5), &anchor, T0);
-    (root.der, Issuer::new(issued.der, &[], own).unwrap())
+    (root.der, of_realm(Issuer::new(issued.der, &[], own).unwrap()))
 }
 
 fn all_of(set: ParameterSet) -> (Vec<u8>, Issuer) {

@@ -71,7 +71,7 @@ fn across_the_turn_of_2050() {
     let signer: Arc<dyn Signer> = Arc::new(TestSigner::new(SignatureAlgorithm::EcdsaP256Sha256));
     let made = root(signer.clone(), YEAR * 100, T0);
     assert_eq!(made.not_after, T0 + YEAR * 100);
-    let issuer = Issuer::new(made.der, &[], signer).unwrap();
+    let issuer = of_realm(Issuer::new(made.der, &[], signer).unwrap());
     for now in [new_year - DAY - HOUR, new_year - HOUR, new_year, new_year + DAY] {
         let issued = issue(Ask::new(&["a.test"]).grant(&p256(), now), &issuer, now);
         let mut parsed = asn1::Node::parse(&issued.der);

@@ -17,6 +17,8 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
 
 use crate::acme::renewal::{CertId, CertIdError};
+use crate::authority::authorities::Chains;
+use crate::authority::certificate::CertificateRecord;
 use crate::id::{AccountId, OrderId};
 use crate::jose::from_base64url;
 use crate::jose::jwk::Jwk;
@@ -24,6 +26,7 @@ use crate::jose::jws::{KeyRef, Unverified};
 use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
 use crate::service;
+use crate::service::Provisioner;
 use crate::service::account::{AccountUpdate, NewAccount};
 use crate::service::finalize::Caller;
 use crate::service::new_order::NewOrder;
@@ -36,7 +39,7 @@ use crate::x509::serial::Serial;
 /// Answers a POST.
 pub(super) async fn post<B>(
     app: &App,
-    terms: &Arc<Terms>,
+    terms: &Arc<Provisioner>,
     links: &Links,
     resource: Resource,
     request: Request<B>,
@@ -199,7 +202,12 @@ async fn key_change(
     }
 }
 
-async fn new_order(app: &App, terms: &Terms, links: &Links, verified: Verified) -> Result<Response, Failure> {
+async fn new_order(
+    app: &App,
+    terms: &Provisioner,
+    links: &Links,
+    verified: Verified,
+) -> Result<Response, Failure> {
     let from = verified.from;
     let (known, bytes) = verified.account()?;
     let wire::NewOrder { identifiers, not_before, not_after, replaces, profile, auto_renewal } =
@@ -273,7 +281,7 @@ async fn order(
 
 async fn finalize(
     app: &App,
-    terms: &Arc<Terms>,
+    terms: &Arc<Provisioner>,
     links: &Links,
     id: OrderId,
     verified: Verified,
@@ -291,7 +299,7 @@ async fn finalize(
 
 async fn authorization(
     app: &App,
-    terms: &Arc<Terms>,
+    terms: &Arc<Provisioner>,
     links: &Links,
     place: (OrderId, u16),
     verified: Verified,
@@ -312,7 +320,7 @@ async fn authorization(
 
 async fn challenge(
     app: &App,
-    terms: &Arc<Terms>,
+    terms: &Arc<Provisioner>,
     links: &Links,
     place: (OrderId, u16),
     kind: ChallengeKind,
@@ -337,6 +345,20 @@ async fn challenge(
     Ok(objects::challenge(links, terms, &loaded, challenge, service.now()))
 }
 
+/// What follows a certificate: the chains of the issuer that signed it, whoever signs now.
+pub(super) fn chains_of<'a>(
+    live: &'a service::Live,
+    record: &CertificateRecord,
+) -> Result<Chains<'a>, service::Error> {
+    live.authorities.chains(&record.issuer).ok_or_else(|| {
+        let key: String = record.issuer.iter().map(|byte| format!("{byte:02x}")).collect();
+        service::Error::Internal(format!(
+            "a certificate was signed by the issuer with the key identifier {key}, whose chain is not \
+             configured; name its file in other_issuers of its [authority]"
+        ))
+    })
+}
+
 /// RFC 8555 §7.4.2: the certificate with that chain, and links to it with the others.
 async fn certificate(
     app: &App,
@@ -348,9 +370,10 @@ async fn certificate(
     no_payload(&bytes)?;
     let (serial, chain) = of;
     let record = app.service.certificate(known.account.id, serial).await?;
-    let (issuer, now) = (app.service.issuer(), app.service.now());
-    let alternates = issuer.alternates().iter().map(|chain| chain.holds(now).then(|| chain.pem()));
-    let chains = (0u16..).zip(std::iter::once(Some(issuer.chain_pem())).chain(alternates));
+    let (live, now) = (app.service.live(), app.service.now());
+    let chains = chains_of(&live, &record)?;
+    let alternates = chains.alternates.iter().map(|chain| chain.holds(now).then(|| chain.pem()));
+    let chains = (0u16..).zip(std::iter::once(Some(chains.first)).chain(alternates));
     let (mut above, mut others) = (None, Vec::new());
     for (number, pem) in chains {
         match pem {

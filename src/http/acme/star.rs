@@ -8,7 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::super::problem::{self, Failure};
 use super::super::{App, Response, reply};
 use super::links::Links;
-use super::resources::{payload, time};
+use super::resources::{chains_of, payload, time};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::order::{Finish, Order};
 use crate::acme::star::{Ask, AutoRenewal, Offer};
@@ -84,7 +84,8 @@ pub(super) async fn certificate(
             let (not_before, not_after) = validity(&record.der).ok_or_else(|| {
                 service::Error::Internal("a certificate of the inventory does not parse".into())
             })?;
-            let chain = pem::certificate(&record.der) + app.service.issuer().chain_pem();
+            let live = app.service.live();
+            let chain = pem::certificate(&record.der) + chains_of(&live, &record)?.first;
             let mut response = reply(StatusCode::OK, "application/pem-certificate-chain", chain);
             let mut set = |name: HeaderName, value: String| {
                 if let Ok(value) = HeaderValue::try_from(value) {

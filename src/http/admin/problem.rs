@@ -93,6 +93,7 @@ fn of_service(error: &service::Error, request_id: &str) -> (StatusCode, String) 
             tracing::warn!(request = request_id, %error, "busy");
             (StatusCode::SERVICE_UNAVAILABLE, format!("the server is busy; try again (request {request_id})"))
         }
+        service::Error::IssuerNotValid(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         service::Error::Store(StoreError::TooLarge(_) | StoreError::Failed(_) | StoreError::Corrupt(_))
         | service::Error::Internal(_) => {
             tracing::error!(request = request_id, %error, "an admin request failed through a fault of ours");

@@ -10,7 +10,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::http::status::Trust;
 use crate::http::{App, RequestLimits};
 use crate::jose::base64url;
 use crate::jose::jwk::Jwk;
@@ -23,12 +22,8 @@ pub(super) const MAX_BODY: usize = 64 * 1024;
 pub(super) const BODY_TIME: Duration = Duration::from_millis(700);
 
 pub(super) fn app(stand: &Stand) -> Arc<App> {
-    let trust = Trust::new(
-        std::slice::from_ref(&stand.hierarchy.root_der),
-        std::slice::from_ref(&stand.hierarchy.intermediate_der),
-    );
     let body = RequestLimits { bytes: MAX_BODY, time: BODY_TIME, under_way: 256, headers: 64, url: 2048 };
-    Arc::new(App::new(stand.service.clone(), BASE.into(), trust, body, 0xabcd))
+    Arc::new(App::new(stand.service.clone(), BASE.into(), body, 0xabcd))
 }
 
 /// A response, read completely.

@@ -124,7 +124,7 @@ async fn what_and_why() {
     let key =
         crate::x509::spki::Spki::parse(&rcgen::PublicKeyData::subject_public_key_info(&leaf_key())).unwrap();
     let names = [crate::acme::identifier::Identifier::parse_dns("a.test").unwrap()];
-    let own = stand.service.issue_own(&names, key).await.unwrap();
+    let (own, _) = stand.service.issue_own(&names, key).await.unwrap();
     client.revoke(&own.der, None).await.refused(403, "unauthorized");
 
     for reason in [0, 1, 3, 4, 5, 9] {

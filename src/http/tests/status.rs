@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::client::*;
-use crate::http::status::fingerprint;
+use crate::authority::bundle::fingerprint;
 use crate::service::stand::Stand;
 use crate::x509::pem;
 
@@ -102,5 +102,59 @@ async fn an_expired_issuer_is_not_ready() {
     let stand = Stand::new().await;
     let app = app(&stand);
     stand.clock.advance(Duration::from_secs(86_400 * 1825 + 1));
+    get(&app, "/readyz").await.expect(503);
+}
+
+/// Of two authorities: everything together, or one of them by its name.
+#[tokio::test]
+async fn each_authority_s_certificates_are_to_be_had() {
+    let mut stand = Stand::new().await;
+    stand.wall_off_other().await;
+    let app = app(&stand);
+    let (first, second) = (stand.hierarchy.clone(), stand.second.as_ref().unwrap().0.clone());
+    let (one, two) = (&first.root_der, &second.root_der);
+    let (below_one, below_two) = (&first.intermediate_der, &second.intermediate_der);
+    let rows = [
+        ("/bundle", vec![one, two]),
+        ("/bundle?authority=second", vec![two]),
+        ("/roots.pem", vec![one, two]),
+        ("/roots.pem?authority=default", vec![one]),
+        ("/roots.pem?other=1", vec![one, two]),
+        ("/authority/default/roots.pem", vec![one]),
+        ("/authority/second/roots.pem", vec![two]),
+        ("/authority/second/bundle", vec![two]),
+        ("/intermediates.pem", vec![below_one, below_two]),
+        ("/intermediates.pem?authority=second", vec![below_two]),
+        ("/authority/default/intermediates.pem", vec![below_one]),
+    ];
+    for (path, want) in rows {
+        let sent = get(&app, path).await.expect(200);
+        let found = pem::parse_certificates(&sent.body).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), want, "{path}");
+        assert_eq!(sent.header("content-type"), Some("application/x-pem-file"));
+        assert_eq!(sent.header("cache-control"), Some("public, max-age=600"));
+        let tag = sent.header("etag").unwrap().to_owned();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &sent.body);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(tag, format!("\"{hex}\""));
+        let digest = sent.header("repr-digest").unwrap();
+        assert!(digest.starts_with("sha-256=:") && digest.ends_with("=:"), "{digest}");
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+            let same = send(&app, "GET", path, &[("if-none-match", &known)], "").await.expect(304);
+            assert!(same.body.is_empty() && same.header("etag") == Some(&tag));
+        }
+        send(&app, "GET", path, &[("if-none-match", "\"x\"")], "").await.expect(200);
+        send(&app, "POST", path, &[], "").await.refused(405, "malformed");
+    }
+    for path in ["/authority/third/bundle", "/bundle?authority=third", "/authority/second/", "/authority"] {
+        get(&app, path).await.refused(404, "malformed");
+    }
+    for root in [one, two] {
+        get(&app, &format!("/root/{}", fingerprint(root))).await.expect(200);
+    }
+    get(&app, "/readyz").await.expect(200);
+    // Any of them is needed.
+    stand.second.as_ref().unwrap().1.broken.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1001)).await;
     get(&app, "/readyz").await.expect(503);
 }

@@ -82,6 +82,7 @@ impl From<Error> for NotIssued {
             | Error::Busy(_)
             | Error::Limited(_)
             | Error::Store(_)
+            | Error::IssuerNotValid(_)
             | Error::Internal(_)) => Self::Fault(other),
         }
     }
@@ -262,7 +263,7 @@ impl Service {
         let csr = parse_csr(order, &state.csr)
             .map_err(|error| Error::Internal(format!("a stored CSR does not parse: {error}")))?;
         // An issuer that was put in meanwhile may end sooner than the order.
-        period.not_after = period.not_after.min(self.issuer.not_after());
+        period.not_after = period.not_after.min(terms.issuer().not_after());
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
         let grant = terms
@@ -270,9 +271,8 @@ impl Service {
             .map_err(NotIssued::Refused)?;
         let batch = bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let batch = batch.expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
-        Ok(self
-            .issue_period(loaded, state, period.index, (grant, eab.map(|key| key.kid)), batch, now)
-            .await?)
+        let grant = (grant, eab.map(|key| key.kid));
+        Ok(self.issue_period(&terms, (loaded, state), period.index, grant, batch, now).await?)
     }
 
     /// The orders that keep proofs of this one, as read; `None` if an authorization that it rests on was
@@ -341,6 +341,7 @@ impl Service {
                 | Error::KeyInUse(_)
                 | Error::Limited(_)
                 | Error::Store(StoreError::TooLarge(_) | StoreError::Corrupt(_))
+                | Error::IssuerNotValid(_)
                 | Error::Internal(_)),
             ) => {
                 tracing::error!(order = %id, %account, %error, failures, next = %due, "a renewal failed");

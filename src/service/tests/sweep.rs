@@ -17,14 +17,14 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::order::{Finish, OrderStatus, RawIdentifier, Slot};
 use crate::jose::jwk::Jwk;
 use crate::limits::Source;
-use crate::provisioner::acme::Terms;
+use crate::service::Provisioner;
 use crate::storage::{Batch, Store, Table};
 use crate::time::Clock;
 use crate::x509::spki::Spki;
 
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 
-pub(in crate::service) fn terms_of(stand: &Stand) -> Arc<Terms> {
+pub(in crate::service) fn terms_of(stand: &Stand) -> Arc<Provisioner> {
     stand.service.provisioner("acme").unwrap()
 }
 

@@ -1,0 +1,266 @@
+//! The issuing authorities of one process, each walled off from the others.
+//!
+//! An authority signs with one issuer at a time; chains of other ones, before it or after it, are
+//! served with the certificates that those signed. An issuer belongs to one authority: it carries its
+//! [`Realm`], a grant carries the name of the authority it was granted for, and
+//! [`super::lint::lint`] and [`super::sign::sign`] refuse any other pair.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::alternate::AlternateChain;
+use super::bundle::{Bundle, fingerprint};
+use super::issuer::{Issuer, subject_key_id};
+use super::realm::Realm;
+use crate::id::AuthorityName;
+use crate::time::Timestamp;
+use crate::x509::pem;
+
+/// A chain over a key that signs nothing here, or nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherIssuer {
+    key_id: [u8; 20],
+    chain: Vec<Vec<u8>>,
+    chain_pem: String,
+}
+
+impl OtherIssuer {
+    /// From its chain (DER, itself first, without the root); `None` if the first is no certificate with
+    /// a 20-byte subject key identifier.
+    pub fn new(chain: Vec<Vec<u8>>) -> Option<Self> {
+        let (_, first) = X509Certificate::from_der(chain.first()?).ok()?;
+        let key_id = subject_key_id(&first)?;
+        let chain_pem = chain.iter().map(|der| pem::certificate(der)).collect();
+        Some(Self { key_id, chain, chain_pem })
+    }
+
+    /// Its subject key identifier.
+    pub fn key_id(&self) -> &[u8; 20] {
+        &self.key_id
+    }
+
+    /// Itself and what is above it, DER.
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+}
+
+/// One authority.
+#[derive(Debug)]
+pub struct Authority {
+    realm: Arc<Realm>,
+    issuer: Arc<Issuer>,
+    others: Vec<OtherIssuer>,
+    roots: Vec<Vec<u8>>,
+    expiry_warning: Duration,
+    bundle: Bundle,
+    intermediates: Bundle,
+}
+
+impl Authority {
+    /// Joins the parts: the issuer that signs, other issuers' chains, the roots to trust (DER), and how
+    /// long before the end of any of them to warn.
+    pub fn new(
+        realm: Realm,
+        issuer: Issuer,
+        others: Vec<OtherIssuer>,
+        roots: Vec<Vec<u8>>,
+        expiry_warning: Duration,
+    ) -> Self {
+        let realm = Arc::new(realm);
+        let above = issuer.chain().iter().chain(others.iter().flat_map(OtherIssuer::chain));
+        Self {
+            bundle: Bundle::of(roots.iter().map(Vec::as_slice)),
+            intermediates: Bundle::of(above.map(Vec::as_slice)),
+            issuer: Arc::new(issuer.of_realm(realm.clone())),
+            realm,
+            others,
+            roots,
+            expiry_warning,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &AuthorityName {
+        &self.realm.name
+    }
+    /// What holds for everything it signs.
+    pub fn realm(&self) -> &Realm {
+        &self.realm
+    }
+    /// The issuer that signs.
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+    /// Other issuers whose chains are served.
+    pub fn others(&self) -> &[OtherIssuer] {
+        &self.others
+    }
+    /// Roots to trust, DER.
+    pub fn roots(&self) -> &[Vec<u8>] {
+        &self.roots
+    }
+    /// The roots as they are sent.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+    /// The certificates between the roots and the leaves as they are sent.
+    pub fn intermediates(&self) -> &Bundle {
+        &self.intermediates
+    }
+
+    /// What has run out at `now`, or will within the time that is warned ahead.
+    pub fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
+        let issuer = self.issuer.chain().iter().map(|der| (Kind::Chain, der));
+        let others = self.others.iter().flat_map(|other| other.chain.iter().map(|der| (Kind::Chain, der)));
+        let roots = self.roots.iter().map(|der| (Kind::Root, der));
+        let mut found: Vec<Expiring> = Vec::new();
+        for (kind, der) in issuer.chain(others).chain(roots) {
+            let Ok((_, parsed)) = X509Certificate::from_der(der) else { continue };
+            let end = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+            let not_after = Timestamp::from_secs(end);
+            let one = Expiring { kind, subject: parsed.subject().to_string(), not_after };
+            if not_after <= now + self.expiry_warning && !found.contains(&one) {
+                found.push(one);
+            }
+        }
+        found
+    }
+}
+
+/// What kind of certificate runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An issuer, or one between it and the root.
+    Chain,
+    /// A root.
+    Root,
+}
+
+/// A certificate whose end is near or past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its subject, for people.
+    pub subject: String,
+    /// Its end.
+    pub not_after: Timestamp,
+}
+
+/// What follows a leaf: the first chain, and others that may stand in its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Chains<'a> {
+    /// PEM.
+    pub first: &'a str,
+    /// In the configuration's order.
+    pub alternates: &'a [AlternateChain],
+}
+
+/// Why authorities cannot be run together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// None.
+    #[error("there is no authority")]
+    None,
+    /// Names stand for one each.
+    #[error("there are two authorities named {0}")]
+    Name(AuthorityName),
+    /// A key stands for one, or nobody could say by whom a certificate was signed.
+    #[error("the authorities {0} and {1} have one and the same issuer key; give each its own")]
+    Key(AuthorityName, AuthorityName),
+}
+
+/// Which authority, and which of its issuers' chains: `None` is the one that signs.
+type Place = (usize, Option<usize>);
+
+/// All authorities of a process; never none.
+#[derive(Debug)]
+pub struct Authorities {
+    all: Vec<Arc<Authority>>,
+    by_key: HashMap<[u8; 20], Place>,
+    /// Hex SHA-256 and PEM.
+    roots: Vec<(String, String)>,
+    bundle: Bundle,
+    intermediates: Bundle,
+}
+
+impl Authorities {
+    /// Joins them, in the configuration's order.
+    pub fn new(all: Vec<Authority>) -> Result<Self, AuthoritiesError> {
+        if all.is_empty() {
+            return Err(AuthoritiesError::None);
+        }
+        let mut by_key: HashMap<[u8; 20], Place> = HashMap::new();
+        for (place, authority) in all.iter().enumerate() {
+            if all[..place].iter().any(|other| other.name() == authority.name()) {
+                return Err(AuthoritiesError::Name(authority.name().clone()));
+            }
+            let own = std::iter::once((authority.issuer.key_id(), None));
+            let others = authority.others.iter().enumerate().map(|(n, other)| (&other.key_id, Some(n)));
+            for (key, which) in own.chain(others) {
+                match by_key.get(key) {
+                    Some((other, _)) if *other != place => {
+                        let other = all[*other].name().clone();
+                        return Err(AuthoritiesError::Key(other, authority.name().clone()));
+                    }
+                    // The one that signs has the chain that counts.
+                    Some(_) => {}
+                    None => drop(by_key.insert(*key, (place, which))),
+                }
+            }
+        }
+        let each = all.iter().flat_map(|authority| &authority.roots).map(Vec::as_slice);
+        let mut roots: Vec<(String, String)> = Vec::new();
+        for der in each.clone() {
+            let hash = fingerprint(der);
+            if !roots.iter().any(|(known, _)| *known == hash) {
+                roots.push((hash, pem::certificate(der)));
+            }
+        }
+        let chains = all.iter().flat_map(|authority| {
+            authority.issuer.chain().iter().chain(authority.others.iter().flat_map(OtherIssuer::chain))
+        });
+        let (bundle, intermediates) = (Bundle::of(each), Bundle::of(chains.map(Vec::as_slice)));
+        let all = all.into_iter().map(Arc::new).collect();
+        Ok(Self { all, by_key, roots, bundle, intermediates })
+    }
+
+    /// In the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        self.all.iter()
+    }
+
+    /// The one of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Authority>> {
+        self.all.iter().find(|authority| authority.name().as_str() == name)
+    }
+
+    /// What follows a leaf that the issuer with that key identifier signed.
+    pub fn chains(&self, issuer: &[u8; 20]) -> Option<Chains<'_>> {
+        let (place, which) = self.by_key.get(issuer)?;
+        let authority = self.all.get(*place)?;
+        Some(match which {
+            None => Chains { first: authority.issuer.chain_pem(), alternates: authority.issuer.alternates() },
+            Some(other) => Chains { first: &authority.others.get(*other)?.chain_pem, alternates: &[] },
+        })
+    }
+
+    /// The root with that lower-case hex SHA-256, PEM.
+    pub fn root(&self, fingerprint: &str) -> Option<&str> {
+        self.roots.iter().find(|(known, _)| known == fingerprint).map(|(_, pem)| pem.as_str())
+    }
+
+    /// Every root to trust.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Every certificate between a root and leaves.
+    pub fn intermediates(&self) -> &Bundle {
+        &self.intermediates
+    }
+}
