@@ -23,6 +23,7 @@ mod linters;
 mod metrics;
 mod ml_dsa;
 mod operation;
+mod profiles;
 mod race;
 mod star;
 mod support;
