@@ -135,6 +135,12 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         if let Some(offer) = &acme.auto_renewal {
             row("series", series(offer))?;
         }
+        if acme.restraints.fresh_keys {
+            row("", "a key that was certified before is refused".to_owned())?;
+        }
+        if let Some(budget) = acme.restraints.issue_budget {
+            row("", format!("an account gets {budget} certificates for the same names"))?;
+        }
         if let Some(window) = acme.reuse_certificates {
             row("", format!("the same again within {} is the same certificate", format_duration(window)))?;
         }

@@ -16,7 +16,7 @@ use super::settings::Authority;
 use super::units::format_duration;
 use super::{keys, policy};
 use crate::id::AuthorityName;
-use crate::provisioner::profile::Profile;
+use crate::provisioner::profile::{Profile, Restraints};
 
 const MOST_AUTHORITIES: usize = 100;
 
@@ -97,7 +97,7 @@ fn authority<'a>(
         .map(|_| section.duration("max_ttl", LONGEST_TTL, (SHORTEST_TTL, LONGEST_TTL), findings));
     let given = section.get("profiles");
     let profiles = given.map(|field| {
-        let offered = profiles::offered(source, &field, usual_lifetimes(max_ttl), findings);
+        let offered = profiles::offered(source, &field, usual_lifetimes(max_ttl), Restraints::default(), findings);
         for (name, profile) in &offered {
             let path = format!("{}.{name}", field.path);
             within(max_ttl, profile.rules.lifetimes.max, Some(field.line), &path, findings);

@@ -83,6 +83,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "profiles",
             "default_profile",
             "reuse_certificates",
+            "fresh_keys",
+            "issue_budget",
             "renewal_explanation",
             "auto_renewal",
             "policy",
@@ -109,6 +111,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "extensions",
             "backdate",
             "no_rev_avail_below",
+            "fresh_keys",
+            "issue_budget",
         ],
     ),
     (

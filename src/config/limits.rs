@@ -64,7 +64,7 @@ fn count(field: &Field<'_>, findings: &mut Findings) -> Option<u64> {
 }
 
 /// `COUNT per DURATION` or `off`.
-fn read_quota(text: &str) -> Result<Option<Quota>, String> {
+pub(super) fn read_quota(text: &str) -> Result<Option<Quota>, String> {
     if text == OFF {
         return Ok(None);
     }

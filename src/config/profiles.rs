@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, PROFILE, Section, Source, shorten};
+use super::limits::read_quota;
 use super::problem::Findings;
 use super::provisioner::{LONGEST_TTL, lifetimes};
 use super::units::format_duration;
@@ -16,7 +17,7 @@ use crate::provisioner::acme::Terms;
 use crate::provisioner::profile::san::{SanKind, SanKinds};
 use crate::provisioner::profile::usages::{KeyUsages, Usage, Usages};
 use crate::provisioner::profile::{
-    KeyType, KeyTypes, LeafRules, MIN_RSA_BITS, NO_REV_AVAIL_BELOW, Profile, Profiles, Rules,
+    KeyType, KeyTypes, LeafRules, MIN_RSA_BITS, NO_REV_AVAIL_BELOW, Profile, Profiles, Restraints, Rules,
 };
 
 /// All stand in every directory.
@@ -34,12 +35,13 @@ pub(super) fn profiles(
     section: &Section<'_>,
     usual: Lifetimes,
     of_authority: &BTreeMap<String, Profile>,
+    restraints: Restraints,
     findings: &mut Findings,
 ) -> Profiles {
-    let mut all = taken_over(section, of_authority, findings);
+    let mut all = taken_over(section, of_authority, restraints, findings);
     if let Some(field) = section.get("profiles") {
         // Its own of the same name win.
-        all.extend(offered(source, &field, usual, findings));
+        all.extend(self::offered(source, &field, usual, restraints, findings));
     }
     let offered = all;
     let default = section.get("default_profile").and_then(|field| {
@@ -57,16 +59,28 @@ pub(super) fn profiles(
 fn taken_over(
     section: &Section<'_>,
     of_authority: &BTreeMap<String, Profile>,
+    restraints: Restraints,
     findings: &mut Findings,
 ) -> BTreeMap<String, Profile> {
-    let Some(field) = section.get("offer_profiles") else { return of_authority.clone() };
+    // What the provisioner demands of every order holds for these too.
+    let restrained = |profile: &Profile| {
+        let own = profile.restraints;
+        let restraints = Restraints {
+            fresh_keys: own.fresh_keys || restraints.fresh_keys,
+            issue_budget: own.issue_budget.or(restraints.issue_budget),
+        };
+        Profile { restraints, ..profile.clone() }
+    };
+    let Some(field) = section.get("offer_profiles") else {
+        return of_authority.iter().map(|(name, profile)| (name.clone(), restrained(profile))).collect();
+    };
     let table: Vec<_> = of_authority.iter().map(|(name, profile)| (name.as_str(), (name, profile))).collect();
     let mut taken = BTreeMap::new();
     for item in field.array(findings) {
         if table.is_empty() {
             item.error(findings, "is no profile of the authority, which has none; leave offer_profiles out");
         } else if let Some((name, profile)) = one_of(&item, &table, findings) {
-            taken.insert(name.clone(), profile.clone());
+            taken.insert(name.clone(), restrained(profile));
         }
     }
     taken
@@ -77,6 +91,7 @@ pub(super) fn offered(
     source: Source<'_>,
     field: &Field<'_>,
     usual: Lifetimes,
+    restraints: Restraints,
     findings: &mut Findings,
 ) -> BTreeMap<String, Profile> {
     let mut offered = BTreeMap::new();
@@ -98,7 +113,7 @@ pub(super) fn offered(
             continue;
         }
         let section = Section::new(source, PROFILE, path, Some(value), findings);
-        offered.insert(name.to_owned(), profile(&section, usual, findings));
+        offered.insert(name.to_owned(), profile(&section, usual, restraints, findings));
     }
     offered
 }
@@ -121,7 +136,13 @@ fn is_profile_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn profile(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> Profile {
+fn profile(
+    section: &Section<'_>,
+    usual: Lifetimes,
+    restraints: Restraints,
+    findings: &mut Findings,
+) -> Profile {
+    let restraints = self::restraints(section, restraints, findings);
     let lifetimes = lifetimes(section, usual, findings);
     let leaf = leaf(section, findings);
     let description = section.get("description").and_then(|field| {
@@ -132,7 +153,23 @@ fn profile(section: &Section<'_>, usual: Lifetimes, findings: &mut Findings) -> 
         Some(text.to_owned())
     });
     let rules = Rules { lifetimes, leaf: Arc::new(leaf) };
-    Profile { description: description.unwrap_or_else(|| describe(&rules)), rules }
+    Profile { description: description.unwrap_or_else(|| describe(&rules)), rules, restraints }
+}
+
+/// What orders have to heed, of a provisioner or of a profile; what is left out is as `usual`.
+pub(super) fn restraints(section: &Section<'_>, usual: Restraints, findings: &mut Findings) -> Restraints {
+    let fresh = section.get("fresh_keys").and_then(|field| field.boolean(findings));
+    let budget = section.get("issue_budget").and_then(|field| match read_quota(field.string(findings)?) {
+        Ok(quota) => Some(quota),
+        Err(why) => {
+            field.error(findings, format!("{why}; write \"12 per 24h\", or \"{OFF}\""));
+            None
+        }
+    });
+    Restraints {
+        fresh_keys: fresh.unwrap_or(usual.fresh_keys),
+        issue_budget: budget.unwrap_or(usual.issue_budget),
+    }
 }
 
 fn leaf(section: &Section<'_>, findings: &mut Findings) -> LeafRules {

@@ -10,7 +10,7 @@ use super::authority::{self, Checked};
 use super::check::{DAY, MINUTE, one_of};
 use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
-use super::profiles::{profiles, usual_lifetimes};
+use super::profiles::{profiles, restraints, usual_lifetimes};
 use super::settings::Provisioner;
 use super::units::format_duration;
 use super::{attestation, policy, proofs};
@@ -109,7 +109,8 @@ fn acme(
     let (eab, eab_trusts_names) = eab(section, &usual, findings);
     let attestation = attestation::policy(section, &challenges, base, findings);
     let of_authority = authority.map(|one| one.profiles.clone()).unwrap_or_default();
-    let profiles = profiles(source, section, lifetimes, &of_authority, findings);
+    let restraints = restraints(section, usual.restraints, findings);
+    let profiles = profiles(source, section, lifetimes, &of_authority, restraints, findings);
     for (name, profile) in &profiles.offered {
         let path = section.path_of(&format!("profiles.{name}"));
         authority::within(cap, profile.rules.lifetimes.max, section.line, &path, findings);
@@ -153,6 +154,7 @@ fn acme(
         reuse_certificates: section
             .get("reuse_certificates")
             .map(|_| section.duration("reuse_certificates", 10 * MINUTE, (MINUTE, 7 * DAY), findings)),
+        restraints,
         renewal_explanation: section.get("renewal_explanation").and_then(|f| link(&f, findings)),
         auto_renewal,
         policy: policy::pair(section, base, findings),

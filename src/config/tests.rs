@@ -291,6 +291,9 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[[provisioner]]", "website = \"ftp://x\"", "provisioner[0].website", "not an http"),
     ("[[provisioner]]", "reuse_certificates = \"0s\"", "provisioner[0].reuse_certificates", "zero does not"),
     ("[[provisioner]]", "reuse_certificates = true", "provisioner[0].reuse_certificates", "with a unit"),
+    ("[[provisioner]]", "fresh_keys = \"yes\"", "provisioner[0].fresh_keys", "true or false"),
+    ("[[provisioner]]", "issue_budget = \"0 per 24h\"", "provisioner[0].issue_budget", "zero does not"),
+    ("[[provisioner]]", "issue_budget = 12", "provisioner[0].issue_budget", "string"),
     ("[[provisioner]]", "reuse_certificates = \"8d\"", "provisioner[0].reuse_certificates", "give 1m to 7d"),
     ("[[provisioner]]", "renewal_explanation = \"x\"", "provisioner[0].renewal_explanation", "not an http"),
     ("[[provisioner]]", "default_profile = \"x\"", "provisioner[0].default_profile", "not one of"),
@@ -401,6 +404,31 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     (SHORT, "description = \"a\\tb\"", "provisioner[0].profiles.short.description", "control characters"),
     ("[[provisioner]]", "terms_of_service = \"https://\"", "provisioner[0].terms_of_service", "not an http"),
 ];
+
+#[test]
+fn restraints_are_the_provisioners_or_the_profiles() {
+    use crate::limits::gcra::Quota;
+    let text = format!(
+        "{MINIMAL}fresh_keys = true\nissue_budget = \"12 per 24h\"\n\
+         [provisioner.profiles.as]\n[provisioner.profiles.loose]\nfresh_keys = false\nissue_budget = \"off\"\n\
+         [provisioner.profiles.tight]\nissue_budget = \"1 per 1h\"\n"
+    );
+    let settings = good(&text);
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    let hours = |count, hours: u64| Quota::new(count, Duration::from_secs(hours * 3600));
+    for (profile, fresh, budget) in [
+        (None, true, hours(12, 24)),
+        (Some("as"), true, hours(12, 24)),
+        (Some("loose"), false, None),
+        (Some("tight"), true, hours(1, 1)),
+    ] {
+        let got = acme.restraints(profile);
+        assert_eq!((got.fresh_keys, got.issue_budget), (fresh, budget), "{profile:?}");
+    }
+    let plain = good(MINIMAL);
+    let [Provisioner::Acme(plain)] = plain.provisioners.as_slice() else { panic!() };
+    assert_eq!(plain.restraints, Default::default());
+}
 
 #[test]
 fn profiles() {
@@ -790,12 +818,14 @@ fn nothing_like_zero_switches_a_limit_off() {
         "caa = false",
         "eab_trusts_names = false",
         "offer_profiles = []",
+        "fresh_keys = false",
         "uris = []",
         "emails = []",
         "subject = {}",
         "extensions = []",
         "backdate = \"0s\"",
         "backdate = \"0h0m\"",
+        "fresh_keys = false",
         "exempt = []",
     ];
     assert_eq!(accepted, want);

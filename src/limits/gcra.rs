@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
 /// So many at once, coming back evenly over a time: `300 per 3h` is 300 at once and then one every 36 s.
@@ -17,7 +19,7 @@ pub struct Quota {
 }
 
 /// What is remembered of one key: nanoseconds since the epoch. The default says that nothing was taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket(u64);
 
 fn nanos(at: Timestamp) -> u64 {

@@ -30,7 +30,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    fn new(limit: &'static str, rule: String, wait: Duration, now: Timestamp) -> Self {
+    /// Of the rule of that key.
+    pub fn new(limit: &'static str, rule: String, wait: Duration, now: Timestamp) -> Self {
         // To the whole second above: whoever comes then is let in.
         let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         Self { limit, rule, wait, until: now + wait }

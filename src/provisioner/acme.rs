@@ -11,7 +11,7 @@ use super::eab::{EabKey, EabMode};
 use super::outward::Outward;
 use super::profile::contents::{Contents, Facts};
 use super::profile::usages::Usage;
-use super::profile::{Profiles, Rules};
+use super::profile::{Profiles, Restraints, Rules};
 use super::{Grant, Purpose, Requester};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::{ErrorKind, Refusal};
@@ -76,6 +76,8 @@ pub struct Terms {
     /// For how long the same account, names and key get the certificate that they have; `None`: they
     /// get another one each time.
     pub reuse_certificates: Option<Duration>,
+    /// What orders have to heed that name no profile.
+    pub restraints: Restraints,
     /// Shown with renewal windows that were moved (RFC 9773 §4.2).
     pub renewal_explanation: Option<String>,
     /// Automatic renewal (RFC 8739); `None`: not offered.
@@ -158,6 +160,7 @@ impl Terms {
             attestation: None,
             profiles: Profiles::default(),
             reuse_certificates: None,
+            restraints: Restraints::default(),
             renewal_explanation: None,
             auto_renewal: None,
             policy: Pair::default(),
@@ -219,6 +222,12 @@ impl Terms {
     /// What holds for an order of that profile, or of none.
     pub fn rules(&self, profile: Option<&str>) -> Result<Rules, Refusal> {
         self.profiles.rules(profile, self.lifetimes)
+    }
+
+    /// What an order of that profile, or of none, has to heed.
+    pub fn restraints(&self, profile: Option<&str>) -> Restraints {
+        let offered = profile.and_then(|name| self.profiles.offered.get(name));
+        offered.map_or(self.restraints, |profile| profile.restraints)
     }
 
     /// The grant for an order: only if it is ready, the request's names are exactly the order's,

@@ -21,6 +21,7 @@ use usages::{KeyUsages, Usages};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::Lifetimes;
+use crate::limits::gcra::Quota;
 use crate::time::Timestamp;
 use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::{PublicKey, bits};
@@ -211,6 +212,15 @@ impl Rules {
     }
 }
 
+/// What an order has to heed besides what goes into its certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restraints {
+    /// Whether a key that was certified before is refused.
+    pub fresh_keys: bool,
+    /// Certificates for one account and the same names.
+    pub issue_budget: Option<Quota>,
+}
+
 /// One profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -218,6 +228,8 @@ pub struct Profile {
     pub description: String,
     /// What it decides.
     pub rules: Rules,
+    /// What its orders have to heed.
+    pub restraints: Restraints,
 }
 
 /// The profiles of one provisioner; none by default.
@@ -282,7 +294,11 @@ mod tests {
         let usages = Usages::client_only().clone();
         let leaf = Arc::new(LeafRules { key_types, usages, ..LeafRules::default() });
         let rules = |hours| Rules { lifetimes: lifetimes(hours), leaf: leaf.clone() };
-        let profile = |hours| Profile { description: "d".into(), rules: rules(hours) };
+        let profile = |hours| Profile {
+            description: "d".into(),
+            rules: rules(hours),
+            restraints: Restraints::default(),
+        };
         let offered = [("long".to_owned(), profile(9)), ("short".to_owned(), profile(2))].into();
         Profiles { offered, default: None }
     }

@@ -25,7 +25,9 @@ use crate::authority::policy;
 use crate::authority::signer::Cost;
 use crate::id::{AccountId, OrderId};
 use crate::limits::Source;
+use crate::provisioner::Grant;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::profile::Restraints;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::time::Timestamp;
@@ -136,7 +138,9 @@ impl Service {
                 let known = self.account_in_standing(terms, account).await?;
                 let bound = self.bound_key(&known.account).await?;
                 let eab = bound.as_ref().map(|bound| &bound.key);
-                let _ = terms.grant(id, &loaded.order, &csr, known.key.spki(), eab, self.now())?;
+                let now = self.now();
+                let grant = terms.grant(id, &loaded.order, &csr, known.key.spki(), eab, now)?;
+                self.check_restraints(terms, &loaded.order, grant, now).await?;
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;
                 self.commit_finish(&loaded, Finish::Processing(csr.der().to_vec())).await?;
                 one.used();
@@ -188,6 +192,10 @@ impl Service {
             self.limits.close(given.order.account.as_bytes(), terms.order_ttl, given.order.created, now);
             return Ok(given);
         }
+        let restraints = terms.restraints(order.details.profile.as_deref());
+        let spending = self.spend(&restraints, order.account, order.identifiers(), now).await?;
+        let fresh = self.fresh_key(&restraints, csr.key()).await?;
+        let depending = spending.iter().fold(depending, |batch, spending| spending.spent(batch));
         let provenance = Provenance {
             client,
             eab: eab.map(|key| key.kid),
@@ -209,7 +217,11 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await? {
+        let gated =
+            gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await;
+        // Their turns end with the commit.
+        drop((spending, fresh));
+        match gated? {
             Gated::Issued(issued) => {
                 meter.issued();
                 self.limits.close(order.account.as_bytes(), terms.order_ttl, order.created, now);
@@ -237,6 +249,29 @@ impl Service {
         let mut meter = Issuance::at(&terms.name).by(&loaded.order);
         let outcome = self.issue_order(terms, loaded, csr, client, &mut meter).await;
         meter.ended(outcome)
+    }
+
+    /// Refuses what [`Service::issue_order`] would refuse for its key or its budget; an order that gets a
+    /// certificate again heeds neither.
+    async fn check_restraints(
+        &self,
+        terms: &Terms,
+        order: &Order,
+        grant: Grant,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let restraints = terms.restraints(order.details.profile.as_deref());
+        if restraints == Restraints::default()
+            || self.twin(terms, order, &grant, now).await?.is_some_and(|twin| twin.found.is_some())
+        {
+            return Ok(());
+        }
+        // A series has its own bounds.
+        if order.details.auto_renewal.is_none() {
+            drop(self.spend(&restraints, order.account, order.identifiers(), now).await?);
+        }
+        drop(self.fresh_key(&restraints, grant.key()).await?);
+        Ok(())
     }
 
     /// Finishes an order with a certificate that its account has already; nothing is signed.

@@ -27,6 +27,7 @@ pub mod own_certificate;
 pub mod reach;
 pub mod renewal;
 pub mod respond;
+mod restraints;
 pub mod resume;
 mod reuse;
 pub mod revoke;
@@ -121,6 +122,9 @@ pub struct Service {
     eab_locks: Locks,
     /// Of certificates that may be given again; taken behind an order's, never the other way round.
     reuse_locks: Locks,
+    /// Of identities with a budget, and then of keys that are to be fresh; taken behind those above.
+    identity_locks: Locks,
+    key_locks: Locks,
     /// Keys of this server's own certificate, the last ones first.
     own_keys: Mutex<VecDeque<KeyHash>>,
     any_blocked: keys::AnyBlocked,
@@ -151,6 +155,8 @@ impl Service {
             order_locks: Locks::new(),
             eab_locks: Locks::new(),
             reuse_locks: Locks::new(),
+            identity_locks: Locks::new(),
+            key_locks: Locks::new(),
             own_keys: Mutex::default(),
             any_blocked: keys::AnyBlocked::default(),
             validating: Running::default(),

@@ -162,6 +162,12 @@ impl Service {
             finish: Finish::Open,
             details: OrderDetails { replaces: ask.replaces, profile, auto_renewal, ..details },
         };
+        let restraints = terms.restraints(order.details.profile.as_deref());
+        // Where a certificate may be given again, the CSR's key has to be seen first.
+        let certain = terms.reuse_certificates.is_none() || order.details.replaces.is_some();
+        if certain && order.details.auto_renewal.is_none() {
+            drop(self.spend(&restraints, account, order.identifiers(), now).await?);
+        }
         self.admit_order(terms, account, order.identifiers(), ask.from, now)?;
         let batch = Batch::new()
             .expect(Table::Orders, *id.as_bytes(), Expect::Absent)

@@ -112,6 +112,8 @@ impl Service {
         let batch =
             keepers.unchanged(batch).expect(Table::Accounts, *account.as_bytes(), Expect::Is(known.version));
         let batch = audited(batch, now, Event::AutoRenewalBegun { account, order: id, end: agreed.end });
+        let restraints = terms.restraints(loaded.order.details.profile.as_deref());
+        let _fresh = self.fresh_key(&restraints, csr.key()).await?;
         let state = Renewing {
             csr: csr.der().to_vec(),
             first: agreed.first(now),

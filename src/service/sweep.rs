@@ -13,7 +13,9 @@ use crate::audit::AuditRecord;
 use crate::authority::approve::PolicyRefusal;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
-use crate::storage::codec::{HeldAuthorization, Record, ReusableCertificate, held_row, order_row};
+use crate::storage::codec::{
+    HeldAuthorization, IssueBudget, Record, ReusableCertificate, held_row, order_row,
+};
 use crate::storage::limits::MAX_OPS;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version, inventory};
 use crate::telemetry::metrics::metrics;
@@ -34,6 +36,7 @@ pub struct Cursors {
     audit: Option<Vec<u8>>,
     refusals: Option<Vec<u8>>,
     refusals_kept: Span,
+    budgets: Option<Vec<u8>>,
 }
 
 impl Default for Cursors {
@@ -45,6 +48,7 @@ impl Default for Cursors {
             audit: None,
             refusals: None,
             refusals_kept: Span::default(),
+            budgets: None,
         }
     }
 }
@@ -106,13 +110,15 @@ impl Service {
             })
             .await?;
         let bounded = self.bound_refusals(&mut cursors.refusals_kept, MOST_REFUSALS).await?;
-        let all = [orders, certificates, audit, refusals, bounded];
+        let budgets = self.sweep_budgets(&mut cursors.budgets, now).await?;
+        let all = [orders, certificates, audit, refusals, bounded, budgets];
         let tables = [
             SweptTable::Orders,
             SweptTable::Certificates,
             SweptTable::Audit,
             SweptTable::PolicyRefusals,
             SweptTable::PolicyRefusals,
+            SweptTable::IssueBudgets,
         ];
         let counts = &metrics().sweeper;
         for (table, swept) in tables.into_iter().zip(&all) {
@@ -124,6 +130,36 @@ impl Service {
             counts.caught_up.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         }
         Ok(Swept { deleted: all.iter().map(|swept| swept.deleted).sum(), more })
+    }
+
+    /// Budgets that are whole again. They sort by nothing, so a step goes on where the last one ended, and
+    /// from the end to the beginning.
+    async fn sweep_budgets(&self, cursor: &mut Option<Vec<u8>>, now: Timestamp) -> Result<Swept, Error> {
+        let rows = self.store.scan(Table::IssueBudgets, &[], cursor.as_deref(), STEP).await?;
+        let whole = rows.len() == STEP;
+        let (mut batch, mut deleted, mut last) = (Batch::new(), 0, None);
+        for (key, row) in rows {
+            match IssueBudget::decode(&row.value) {
+                Ok(IssueBudget(bucket)) if bucket.is_full(now) => {
+                    deleted += 1;
+                    batch = batch
+                        .expect(Table::IssueBudgets, key.clone(), Expect::Is(row.version))
+                        .delete(Table::IssueBudgets, key.clone());
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "an issue budget does not read"),
+            }
+            last = Some(key);
+        }
+        if deleted > 0 {
+            match self.store.commit(batch).await? {
+                CommitOutcome::Committed(_) => {}
+                // Spent from under the sweep; the next step sees it.
+                CommitOutcome::Conflict => return Ok(Swept { deleted: 0, more: false }),
+            }
+        }
+        *cursor = last.filter(|_| whole);
+        Ok(Swept { deleted, more: whole && deleted > STEP / 2 })
     }
 
     async fn sweep_orders(&self, cursor: &mut Option<Vec<u8>>, now: Timestamp) -> Result<Swept, Error> {

@@ -17,6 +17,7 @@ use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use crate::id::{AccountId, OrderId};
+use crate::limits::gcra::Bucket;
 use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -206,6 +207,15 @@ impl Record for BlockedKey {
 
 impl Record for PolicyRefusal {
     const KIND: &'static str = "policy refusal";
+    const VERSION: u8 = 1;
+}
+
+/// What is left of the budget of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct IssueBudget(pub Bucket);
+
+impl Record for IssueBudget {
+    const KIND: &'static str = "issue budget";
     const VERSION: u8 = 1;
 }
 

@@ -80,6 +80,9 @@ tables! {
     Reuse = "reuse",
     /// SHA-256 of a SubjectPublicKeyInfo → that nobody is to use that key. There as long as it is blocked.
     BlockedKeys = "blocked_keys",
+    /// Digest of an account and a set of names → what is left of its budget of certificates. There only
+    /// where a budget is set, until it is whole again.
+    IssueBudgets = "issue_budgets",
     /// What certificates are looked up by, and serial → nothing; see [`inventory`].
     CertificateIndex = "certificate_index",
     /// Sequence number → certificate that policy refused; append-only, bounded by age and number.

@@ -19,6 +19,7 @@ mod profiles;
 mod races;
 mod recovery;
 mod renewal;
+mod restraints;
 mod reuse;
 mod revocation;
 mod star;

@@ -15,8 +15,11 @@ use crate::service::stand::{HOUR, START, Stand};
 
 fn offer(terms: &mut Terms, name: &str, hours: u32, leaf: LeafRules) {
     let lifetimes = Lifetimes { default: HOUR * hours, min: HOUR, max: HOUR * hours };
-    let profile =
-        Profile { description: format!("about {name}"), rules: Rules { lifetimes, leaf: leaf.into() } };
+    let profile = Profile {
+        description: format!("about {name}"),
+        rules: Rules { lifetimes, leaf: leaf.into() },
+        restraints: Default::default(),
+    };
     terms.profiles.offered.insert(name.into(), profile);
 }
 

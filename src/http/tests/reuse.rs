@@ -20,7 +20,10 @@ fn on(terms: &mut Terms) {
     terms.reuse_certificates = Some(WINDOW);
     let lifetimes = Lifetimes { default: HOUR * 24, min: HOUR, max: HOUR * 24 };
     let rules = Rules { lifetimes, leaf: LeafRules::usual() };
-    terms.profiles.offered.insert("same".into(), Profile { description: "d".into(), rules });
+    terms
+        .profiles
+        .offered
+        .insert("same".into(), Profile { description: "d".into(), rules, restraints: Default::default() });
 }
 
 /// Orders, proves and finalizes; the certificate's URL.

@@ -209,7 +209,11 @@ fn a_grant_is_by_the_order_s_profile() {
     };
     let usual = LeafRules::default();
     let lifetimes = Lifetimes { default: HOUR * 2, min: HOUR, max: HOUR * 3 };
-    let profile = Profile { description: "d".into(), rules: Rules { lifetimes, leaf: leaf.clone().into() } };
+    let profile = Profile {
+        description: "d".into(),
+        rules: Rules { lifetimes, leaf: leaf.clone().into() },
+        restraints: Default::default(),
+    };
     let profiles =
         Profiles { offered: [("short".to_owned(), profile)].into(), default: Some("short".into()) };
     let terms = Terms { profiles, ..terms() };

@@ -269,6 +269,11 @@ impl Service {
         let grant = terms
             .grant_period(loaded.id, order, &csr, known.key.spki(), eab, &period, now)
             .map_err(NotIssued::Refused)?;
+        // The key of a series is certified once for all of it.
+        let _fresh = match &state.current {
+            None => self.fresh_key(&terms.restraints(order.details.profile.as_deref()), csr.key()).await?,
+            Some(_) => None,
+        };
         let batch = bound.iter().fold(keepers.unchanged(Batch::new()), |batch, bound| bound.unchanged(batch));
         let batch = batch.expect(Table::Accounts, *order.account.as_bytes(), Expect::Is(known.version));
         let grant = (grant, eab.map(|key| key.kid));

@@ -289,6 +289,10 @@ fn samples() -> Vec<Sample> {
             "operator",
             BlockedKey { at: T0, reason: "found in a “repository”".into(), by: Blocker::Operator },
         ),
+        sample("taken", {
+            let quota = crate::limits::gcra::Quota::new(12, std::time::Duration::from_secs(86_400)).unwrap();
+            IssueBudget(quota.take(Bucket::default(), T0).unwrap())
+        }),
         sample("revocation", BlockedKey { at: T0, reason: String::new(), by: Blocker::Revocation(serial()) }),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),

@@ -117,6 +117,8 @@ vocabulary! {
         Accounts = "accounts",
         /// Refusals by policy.
         PolicyRefusals = "policy_refusals",
+        /// Budgets of certificates that are whole again.
+        IssueBudgets = "issue_budgets",
     }
 }
 
