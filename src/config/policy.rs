@@ -14,7 +14,8 @@ use crate::policy::{LARGEST, Pair, Policy, document};
 pub(super) fn pair(section: &Section<'_>, base: Option<&Path>, findings: &mut Findings) -> Pair {
     let mut one = |key| {
         let field = section.get(key)?;
-        let path = base?.join(field.non_empty(findings)?);
+        let name = field.non_empty(findings)?;
+        let path = base?.join(name);
         match load(&path) {
             Ok(policy) => Some(Arc::new(policy)),
             Err(problems) => {
