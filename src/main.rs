@@ -21,5 +21,5 @@ fn main() -> ExitCode {
     let result = cli::run(cli, &mut std::io::stdout());
     let Err(error) = result else { return ExitCode::SUCCESS };
     let _ = writeln!(std::io::stderr(), "{}", error.report());
-    ExitCode::FAILURE
+    ExitCode::from(error.exit_code())
 }

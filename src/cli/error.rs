@@ -93,6 +93,17 @@ pub enum CliError {
     /// A `mayfly ca` command.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// A request could not be put to a policy.
+    #[error("{}: {why}", file.display())]
+    PolicyTest {
+        /// What does not read.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A policy refuses the request; the reasons were printed.
+    #[error("the policy refuses the request")]
+    PolicyDenies,
     /// The async runtime could not be started.
     #[error("the runtime could not be started: {0}")]
     Runtime(io::Error),
@@ -115,6 +126,11 @@ fn after_store(error: &StoreError) -> Option<&'static str> {
 }
 
 impl CliError {
+    /// The exit code: 1, but 2 for a request that could not be judged.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::PolicyTest { .. }) { 2 } else { 1 }
+    }
+
     /// What to do about it, where there is something to say that the message itself does not.
     fn next_step(&self) -> Option<String> {
         Some(match self {

@@ -12,6 +12,7 @@ mod founding;
 pub mod init;
 pub mod key;
 pub mod keys;
+pub mod policy;
 mod running;
 pub mod serve;
 mod template;
@@ -72,6 +73,8 @@ pub enum Command {
     Version,
     /// Roots, intermediates and cross certificates, made offline
     Ca(ca::Args),
+    /// Policies: check one, and try it on a request
+    Policy(policy::Args),
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
@@ -89,6 +92,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Key(args) => key::run(&args, out),
         Command::Version => version::run(out),
         Command::Ca(args) => ca::run(&args, out),
+        Command::Policy(args) => policy::run(&args, out),
     }
 }
 

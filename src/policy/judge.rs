@@ -54,6 +54,30 @@ impl Policy {
         }
     }
 
+    /// How many rules it has.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The kinds that it has rules for and that `facts` says nothing of.
+    pub fn unjudged(&self, facts: &Facts) -> Vec<&'static str> {
+        type Listed = fn(&Lists) -> bool;
+        let kinds: [(bool, &'static str, Listed); 9] = [
+            (facts.keys.is_some(), "keys", |lists| lists.keys.is_some()),
+            (facts.lifetime.is_some(), "lifetime", |lists| lists.lifetime.is_some()),
+            (facts.backdate.is_some(), "backdate", |lists| lists.backdate.is_some()),
+            (facts.eku.is_some(), "eku", |lists| lists.eku.is_some()),
+            (facts.key_usage.is_some(), "key_usage", |lists| lists.key_usage.is_some()),
+            (facts.signatures.is_some(), "signatures", |lists| lists.signatures.is_some()),
+            (facts.issuers.is_some(), "issuers", |lists| lists.issuers.is_some()),
+            (facts.extensions.is_some(), "extensions", |lists| lists.extensions.is_some()),
+            (facts.ca.is_some(), "ca", |lists| lists.ca),
+        ];
+        let listed = |has: Listed| self.rules.iter().any(|rule| has(&rule.lists));
+        kinds.into_iter().filter(|(known, _, has)| !known && listed(*has)).map(|(_, key, _)| key).collect()
+    }
+
     fn judge_facts(&self, facts: &Facts, context: &Context) -> Verdict {
         let mut judge = Judge { policy: self, context, applying: Vec::new(), reasons: Vec::new() };
         judge.applying = self.rules.iter().map(|rule| rule.applies(context)).collect();

@@ -49,3 +49,32 @@ impl Service {
         Ok(Swept { deleted, more: rows.len() == STEP || deleted == STEP })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::stand::Stand;
+
+    #[tokio::test]
+    async fn the_latest_are_kept() {
+        let stand = Stand::new().await;
+        let more =
+            |count: usize| (0..count).fold(Batch::new(), |b, _| b.append(Table::PolicyRefusals, vec![0]));
+        let mut span = Span::default();
+        let none = stand.service.bound_refusals(&mut span, 3).await.unwrap();
+        assert_eq!((none.deleted, none.more), (0, false));
+        for (added, kept) in [(2, 2), (1, 3), (5, 3), (0, 3), (1, 3)] {
+            if added > 0 {
+                let committed = stand.service.store.commit(more(added)).await.unwrap();
+                assert!(matches!(committed, CommitOutcome::Committed(_)));
+            }
+            let _ = stand.service.bound_refusals(&mut span, 3).await.unwrap();
+            assert_eq!(stand.rows(Table::PolicyRefusals).await, kept);
+        }
+        let rows = stand.service.store.scan(Table::PolicyRefusals, &[], None, 9).await.unwrap();
+        assert_eq!(rows.iter().map(|(key, _)| number(key)).collect::<Vec<_>>(), [7, 8, 9]);
+        // Another process knows nothing of it, and deletes nothing that is there to stay.
+        let _ = stand.service.bound_refusals(&mut Span::default(), 3).await.unwrap();
+        assert_eq!(stand.rows(Table::PolicyRefusals).await, 3);
+    }
+}

@@ -15,6 +15,7 @@ mod kinds;
 mod limits;
 mod listener;
 mod metrics;
+mod policy;
 mod profiles;
 mod races;
 mod recovery;

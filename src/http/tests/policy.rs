@@ -1,0 +1,76 @@
+//! Policy at the gate, as clients and the operator see it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::client::*;
+use crate::audit::Event;
+use crate::policy::{Pair, document};
+use crate::service::stand::Stand;
+use crate::storage::Table;
+
+fn pair(enforced: Option<&str>, audit: Option<&str>) -> Pair {
+    let parsed = |text: &str, name| Arc::new(document::parse(text, name).unwrap());
+    Pair { enforced: enforced.map(|text| parsed(text, "now")), audit: audit.map(|text| parsed(text, "next")) }
+}
+
+#[tokio::test]
+async fn names_are_refused_before_anything_is_proved() {
+    let deny = "[[allow]]\nname = \"web\"\ndns = \"*.a.test\"\n";
+    let stand = Stand::with(|terms| terms.policy = pair(Some(deny), None)).await;
+    let app = app(&stand);
+    let client = Client::new(&app).await;
+    let order = json!({ "identifiers": identifiers(&["x.a.test", "b.test"]) });
+    let refused = client.post(&client.url("new-order"), &order).await;
+    let problem = refused.json();
+    refused.refused(400, "rejectedIdentifier");
+    assert_eq!(problem["subproblems"].as_array().unwrap().len(), 1);
+    assert_eq!(problem["subproblems"][0]["identifier"]["value"], "b.test");
+    assert!(problem["detail"].as_str().unwrap().contains("\"web\" (line 1)"), "{problem}");
+    assert_eq!(stand.rows(Table::Orders).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_at_the_gate_is_recorded_and_not_signed() {
+    let short = "[[deny]]\nname = \"short only\"\nlifetime = \"1h..\"\n";
+    let stand = Stand::with(|terms| terms.policy = pair(Some(short), None)).await;
+    let app = app(&stand);
+    let client = Client::new(&app).await;
+    let before = stand.certificates().await.len();
+    let opened =
+        client.post(&client.url("new-order"), &json!({ "identifiers": identifiers(&["a.test"]) })).await;
+    let opened = opened.expect(201);
+    let url = client.prove(&opened).await;
+    let refused = client.finalize(&url, &csr(&["a.test"], &leaf_key())).await;
+    let problem = refused.json();
+    refused.refused(403, "unauthorized");
+    assert!(problem["detail"].as_str().unwrap().contains("rule \"short only\" (line 1)"), "{problem}");
+    assert_eq!(stand.certificates().await.len(), before, "nothing was signed");
+    assert_eq!(stand.rows(Table::PolicyRefusals).await, 1);
+    let told = |event: &Event| matches!(event, Event::PolicyRefused { reasons, .. } if reasons.len() == 1);
+    assert!(stand.events().await.iter().any(told));
+
+    // The policy is lifted: the order is as good as before.
+    stand.reload(|terms| terms.policy = Pair::default());
+    client.finalize(&url, &csr(&["a.test"], &leaf_key())).await.expect(200);
+    assert_eq!(stand.certificates().await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_tried_changes_nothing_and_is_recorded() {
+    let next = "[[allow]]\ndns = \"b.test\"\n";
+    let stand = Stand::with(|terms| terms.policy = pair(None, Some(next))).await;
+    let app = app(&stand);
+    let client = Client::new(&app).await;
+    let order = json!({ "identifiers": identifiers(&["a.test"]) });
+    let opened = client.post(&client.url("new-order"), &order).await.expect(201);
+    let url = client.prove(&opened).await;
+    client.finalize(&url, &csr(&["a.test"], &leaf_key())).await.expect(200);
+    assert_eq!(stand.rows(Table::PolicyRefusals).await, 0);
+    let told = |event: &Event| match event {
+        Event::PolicyDiffers { serial: Some(_), tried, .. } => tried[0].policy == "next",
+        _ => false,
+    };
+    assert!(stand.events().await.iter().any(told));
+}
