@@ -52,9 +52,7 @@ fn load(authority: &settings::Authority, now: Timestamp) -> Result<Authority, Pr
             (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
             (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
             (KeystoreError::Password(_), None)
-            | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::NotBuiltIn(_), _) => {
-                "key"
-            }
+            | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::Kms { .. }, _) => "key",
         };
         Problem { line: None, key: format!("authority.{key}"), message: error.to_string() }
     })?;

@@ -1,6 +1,7 @@
 //! Where private keys live, behind [`crate::authority::signer::Signer`].
 
 pub mod file;
+pub mod kms;
 pub mod password;
 mod pbes2;
 pub mod pkcs11;
@@ -8,6 +9,7 @@ pub mod pkcs11;
 use std::sync::Arc;
 
 use self::file::{FileKey, KeyFileError};
+use self::kms::{KmsError, KmsKey};
 use self::password::Password;
 use self::pkcs11::{Pkcs11Error, TokenKey};
 use crate::authority::key_source::{KeySource, PasswordSource};
@@ -30,9 +32,14 @@ pub enum KeystoreError {
         /// Why.
         error: Pkcs11Error,
     },
-    /// A kind of keystore that this binary is without.
-    #[error("{0}: this mayfly has no such keystore built in")]
-    NotBuiltIn(String),
+    /// A key in a KMS.
+    #[error("{key}: {error}")]
+    Kms {
+        /// Its URI.
+        key: String,
+        /// Why.
+        error: KmsError,
+    },
 }
 
 /// Opens a key wherever it is; `password` is a key file's, or a token's PIN. What is returned has
@@ -51,6 +58,9 @@ pub fn open(source: &KeySource, password: Option<&PasswordSource>) -> Result<Arc
             }
             Err(error) => Err(KeystoreError::Pkcs11 { key: uri.to_string(), error }),
         },
-        KeySource::AwsKms(_) => Err(KeystoreError::NotBuiltIn(source.to_string())),
+        KeySource::AwsKms(uri) => match KmsKey::open(uri) {
+            Ok(key) => Ok(Arc::new(key)),
+            Err(error) => Err(KeystoreError::Kms { key: uri.to_string(), error }),
+        },
     }
 }

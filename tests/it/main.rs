@@ -19,6 +19,7 @@ mod ecosystems;
 mod flows;
 mod interop;
 mod keys;
+mod kms;
 mod linters;
 mod metrics;
 mod ml_dsa;

@@ -1,0 +1,180 @@
+//! Requests to a KMS: signed, within a time, and again where that may help.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, StatusCode};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::KmsError;
+use super::credentials::Credentials;
+use super::sigv4::{self, Scope};
+use crate::authority::key_source::KmsUri;
+use crate::time::{Clock, SystemClock};
+
+/// For one attempt.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// For all attempts of one request: a client of ours waits meanwhile.
+const ALL: Duration = Duration::from_secs(8);
+/// Before the second attempt; doubled before each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// An answer has a signature or a public key.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// One key's way to its service.
+pub(super) struct Client {
+    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: KmsUri,
+    host: String,
+}
+
+/// Its own: signers are called from threads of others, and one of those may be at a start.
+fn runtime() -> Result<&'static Runtime, KmsError> {
+    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+    let started = RUNTIME.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("kms").enable_all().build().map_err(|error| error.to_string())
+    });
+    started.as_ref().map_err(|error| KmsError::System(error.clone()))
+}
+
+impl Client {
+    pub(super) fn new(uri: &KmsUri) -> Result<Self, KmsError> {
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if usable == 0 && uri.base().starts_with("https://") {
+            return Err(KmsError::System(
+                "this system has no CA certificates to know the KMS by: install ca-certificates, or name a \
+                 PEM file with SSL_CERT_FILE"
+                    .to_owned(),
+            ));
+        }
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| KmsError::System(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let base = uri.base();
+        let host = base.split_once("://").map_or("", |(_, host)| host).to_owned();
+        let http = Http::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { http, uri: uri.clone(), host })
+    }
+
+    /// Asks for one action; blocks for [`ALL`] at most.
+    pub(super) fn call(&self, action: &'static str, ask: &Value) -> Result<Value, KmsError> {
+        let began = Instant::now();
+        let mut pause = PAUSE;
+        loop {
+            let error = match self.once(action, ask) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !error.may_pass() || began.elapsed() + pause + ATTEMPT > ALL {
+                return Err(error);
+            }
+            tracing::debug!(action, %error, "asking the KMS again");
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+
+    fn once(&self, action: &'static str, ask: &Value) -> Result<Value, KmsError> {
+        let request = self.request(action, ask)?;
+        let (http, (tell, told)) = (self.http.clone(), std::sync::mpsc::channel());
+        let exchange = async move {
+            let answer = http.request(request).await.map_err(|error| reason(&error))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+            Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+        };
+        runtime()?.spawn(async move {
+            let late = Err(format!("no answer within {} s", ATTEMPT.as_secs()));
+            let _ = tell.send(tokio::time::timeout(ATTEMPT, exchange).await.unwrap_or(late));
+        });
+        let answer = told.recv().map_err(|_| KmsError::System("the KMS's thread ended".to_owned()))?;
+        let (status, body) =
+            answer.map_err(|reason| KmsError::Unreachable { base: self.uri.base(), reason })?;
+        understand(status, &body)
+    }
+
+    fn request(&self, action: &str, ask: &Value) -> Result<Request<Full<Bytes>>, KmsError> {
+        let credentials = Credentials::read()?;
+        let date = sigv4::date(SystemClock.now());
+        let target = format!("TrentService.{action}");
+        let body = ask.to_string();
+        let mut headers = vec![
+            ("content-type", "application/x-amz-json-1.1"),
+            ("host", self.host.as_str()),
+            ("x-amz-date", date.as_str()),
+            ("x-amz-target", target.as_str()),
+        ];
+        headers.extend(credentials.token.as_ref().map(|token| ("x-amz-security-token", token.as_str())));
+        let scope = Scope { region: &self.uri.region, service: "kms" };
+        let signed = sigv4::Request { method: "POST", headers: headers.clone(), body: body.as_bytes() };
+        let authorization = sigv4::authorization(signed, &scope, &credentials, &date);
+        headers.push(("authorization", &authorization));
+        let request = headers
+            .into_iter()
+            .fold(Request::post(format!("{}/", self.uri.base())), |request, (name, value)| {
+                request.header(name, value)
+            });
+        request.body(Full::from(body)).map_err(|error| KmsError::System(error.to_string()))
+    }
+}
+
+/// With what lies under it: "client error (Connect)" tells nobody anything.
+fn reason(error: &dyn std::error::Error) -> String {
+    let below = std::iter::successors(error.source(), |error| error.source());
+    below.fold(error.to_string(), |text, error| format!("{text}: {error}"))
+}
+
+/// An answer's JSON, or the error that it names: `__type` is a name, perhaps behind a namespace.
+fn understand(status: StatusCode, body: &[u8]) -> Result<Value, KmsError> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    if status.is_success() && json.is_object() {
+        return Ok(json);
+    }
+    let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str()).unwrap_or_default();
+    let kind = text(["__type", "code"]).rsplit('#').next().unwrap_or_default().to_owned();
+    // Not ours, so not to be trusted in a log line.
+    let message: String =
+        text(["message", "Message"]).chars().filter(|c| !c.is_control()).take(300).collect();
+    Err(KmsError::Refused { status: status.as_u16(), kind, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        assert!(understand(StatusCode::OK, b"{\"KeyId\":\"x\"}").is_ok());
+        let rows: [(u16, &str, &str, bool); 7] = [
+            (400, r#"{"__type":"NotFoundException","message":"Key\n x"}"#, "NotFoundException: Key x", false),
+            (400, r#"{"__type":"com.amazonaws.kms#ThrottlingException"}"#, "ThrottlingException", true),
+            (400, r#"{"__type":"KMSInvalidStateException"}"#, "KMSInvalidState", false),
+            (403, r#"{"__type":"AccessDeniedException","Message":"no"}"#, "AccessDenied", false),
+            (500, r#"{"__type":"KMSInternalException"}"#, "KMSInternal", true),
+            (503, "<html>", "503", true),
+            (200, "<html>", "200", false),
+        ];
+        for (status, body, want, again) in rows {
+            let error = understand(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(want), "{error}");
+            assert_eq!(error.may_pass(), again, "{error}");
+        }
+    }
+}
