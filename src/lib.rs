@@ -16,6 +16,7 @@
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
+//! | [`fleet`] | rotation health: who should have renewed; pure | acme, x509 |
 //! | [`acme`] [`authority`] [`provisioner`] [`policy`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
 //! | [`attestation`] | what devices' attestation statements prove; pure | x509 |
 //! | [`x509`] [`jose`] | formats | id, time, entropy |
@@ -36,6 +37,7 @@ pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod entropy;
+pub mod fleet;
 pub mod http;
 pub mod id;
 pub mod jose;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 const FLOOR: &[&str] = &["id", "time", "entropy"];
 const FORMATS: &[&str] = &["x509", "jose"];
 /// `attestation` is a part of the core that knows nothing of the others.
-const CORE: &[&str] = &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits"];
+const CORE: &[&str] =
+    &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "fleet"];
 const ADAPTERS: &[&str] = &["storage", "validation", "keystore"];
 
 /// A room and what it may use besides itself.
@@ -54,6 +55,7 @@ const ROOMS: &[Room] = &[
     Room { name: "audit", may_use: &[CORE, FORMATS, FLOOR] },
     // Knows no ACME: what is counted are keys and times.
     Room { name: "limits", may_use: &[FLOOR] },
+    Room { name: "fleet", may_use: &[&["acme"], FORMATS, FLOOR] },
     Room { name: "x509", may_use: &[FORMATS, FLOOR] },
     Room { name: "jose", may_use: &[FORMATS, FLOOR] },
     Room { name: "telemetry", may_use: &[&["acme", "limits"], FLOOR] },
@@ -64,7 +66,7 @@ const ROOMS: &[Room] = &[
 
 /// Rooms without sockets, files, an async runtime or an environment.
 const PURE: &[&str] =
-    &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "x509", "jose", "id"];
+    &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "fleet", "x509", "jose", "id"];
 const OUTSIDE: &[&str] =
     &["tokio::", "hyper::", "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::process"];
 

@@ -1,0 +1,71 @@
+//! When certificates expire if none is issued any more.
+
+use std::collections::BTreeMap;
+
+use crate::time::Timestamp;
+
+/// If the CA died now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// The first certificate of an identity expires, to the minute.
+    pub first: Timestamp,
+    /// One of twenty has.
+    pub twentieth: Timestamp,
+    /// Half of them have.
+    pub half: Timestamp,
+}
+
+/// How many certificates expire in which minute.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    minutes: BTreeMap<u32, u32>,
+    all: u64,
+}
+
+impl Ends {
+    pub(super) fn add(&mut self, minute: u32) {
+        *self.minutes.entry(minute).or_default() += 1;
+        self.all += 1;
+    }
+
+    pub(super) fn remove(&mut self, minute: u32) {
+        if let Some(count) = self.minutes.get_mut(&minute) {
+            *count -= 1;
+            self.all -= 1;
+            if *count == 0 {
+                self.minutes.remove(&minute);
+            }
+        }
+    }
+
+    /// Costs a step for each minute in which one of the first half expires.
+    pub(super) fn horizon(&self) -> Option<Horizon> {
+        let first = *self.minutes.first_key_value()?.0;
+        let (twentieth, half) = (self.all.div_ceil(20), self.all.div_ceil(2));
+        let (mut gone, mut at_twentieth) = (0, None);
+        for (minute, count) in &self.minutes {
+            gone += u64::from(*count);
+            if gone >= twentieth {
+                at_twentieth = at_twentieth.or(Some(*minute));
+            }
+            if gone >= half {
+                return Some(Horizon {
+                    first: of_minute(first),
+                    twentieth: of_minute(at_twentieth.unwrap_or(*minute)),
+                    half: of_minute(*minute),
+                });
+            }
+        }
+        None
+    }
+}
+
+/// The minute that has come once `secs` has: rounded up.
+pub(super) fn minute_of(secs: u32) -> u32 {
+    secs.div_ceil(60)
+}
+
+/// The beginning of a minute.
+pub(super) fn of_minute(minute: u32) -> Timestamp {
+    Timestamp::from_secs(u64::from(minute) * 60)
+}

@@ -1,0 +1,141 @@
+//! When an identity should have renewed.
+//!
+//! - Without a habit: at two thirds of the life, or at the end of the window that renewal information
+//!   (RFC 9773) gave, whichever is later.
+//! - With one, it is the latest point of life at which it renewed, of the last three times that count: at
+//!   that point if that is later still, and if it is earlier, at half as much again.
+//! - It is late a sixth of a life after that, with a habit a twelfth, and in any case an eighth of a life
+//!   before the end, so that there is time to do something.
+//!
+//! A habit takes two renewals. One within the first twentieth of a life is none (a second host, or a
+//! client that tries again), nor is one in the last tenth or later (an accident). Habits are learned from
+//! certificates that live up to 60 hours, for those that do as well: that far the inventory, which is
+//! read back from [`KEPT`] ago at a start, has all that they are made of.
+
+use std::time::Duration;
+
+/// Certificates that live longer make no habit, seconds.
+pub const LEARNED: u32 = 60 * 3600;
+
+/// For how long an identity is kept in mind after its certificate has expired.
+pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// How many issuances are kept in mind of each identity: one more than renewals.
+pub const RECENT: usize = 4;
+
+/// When the moments of one certificate come, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Expected to renew.
+    pub due: u32,
+    /// Late.
+    pub overdue: u32,
+    /// The certificate ends.
+    pub expired: u32,
+}
+
+/// The deadlines of the last of `recent`, pairs of issuance and end, earliest first. `window_end` is the
+/// end of the window that renewal information gives for it.
+pub fn deadlines(recent: &[(u32, u32)], window_end: u32) -> Deadlines {
+    let Some((issued, expired)) = recent.last().copied() else {
+        return Deadlines { due: 0, overdue: 0, expired: 0 };
+    };
+    let life = u64::from(expired.saturating_sub(issued));
+    let usual = (life * 2 / 3).max(u64::from(window_end.saturating_sub(issued)));
+    let (expected, patience) = match habit(recent) {
+        None => (usual, life / 6),
+        Some((after, of)) => {
+            let point = life * u64::from(after) / u64::from(of.max(1));
+            (point.max(usual.min(point * 3 / 2)), life / 12)
+        }
+    };
+    let grace = patience.clamp(60, 86_400);
+    let reserve = (life / 8).max(60);
+    let overdue = (expected + grace).min(life.saturating_sub(reserve));
+    let at = |offset: u64| issued.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
+    Deadlines { due: at(expected.min(overdue)), overdue: at(overdue), expired }
+}
+
+/// The latest point of life at which it renewed, as seconds of seconds.
+fn habit(recent: &[(u32, u32)]) -> Option<(u32, u32)> {
+    if recent.last().is_none_or(|(issued, expired)| expired.saturating_sub(*issued) > LEARNED) {
+        return None;
+    }
+    let renewals = recent.windows(2).filter_map(|pair| {
+        let [(issued, expired), (next, _)] = pair else { return None };
+        let (after, life) = (next - issued, expired.saturating_sub(*issued));
+        let counts = life <= LEARNED
+            && u64::from(after) * 20 >= u64::from(life)
+            && u64::from(after) * 10 <= u64::from(life) * 9;
+        counts.then_some((after, life))
+    });
+    let renewals: Vec<(u32, u32)> = renewals.collect();
+    if renewals.len() < 2 {
+        return None;
+    }
+    // a/b < c/d is ad < cb.
+    let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    renewals.into_iter().max_by(|(a, b), (c, d)| product(*a, *d).cmp(&product(*c, *b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u32 = 86_400;
+    const HOUR: u32 = 3600;
+
+    /// Hours since the last issuance.
+    fn hours(recent: &[(u32, u32)], window_end: u32) -> (f64, f64) {
+        let found = deadlines(recent, window_end);
+        let issued = recent.last().unwrap().0;
+        let since = |at: u32| f64::from(at - issued) / f64::from(HOUR);
+        (since(found.due), since(found.overdue))
+    }
+
+    /// Issuances of a life of a day at these hours.
+    fn at(hours: &[u32]) -> Vec<(u32, u32)> {
+        hours.iter().map(|hour| (1_000_000 + hour * HOUR, 1_000_000 + hour * HOUR + DAY)).collect()
+    }
+
+    #[test]
+    fn by_rule_and_by_habit() {
+        let rows: [(&[u32], u32, (f64, f64)); 9] = [
+            // Two thirds of a day and four hours; and by the window, when that is later.
+            (&[0], 0, (16.0, 20.0)),
+            (&[0], 17, (17.0, 21.0)),
+            // One renewal is no habit.
+            (&[0, 8], 0, (16.0, 20.0)),
+            // At a third of life, as always: half as much again.
+            (&[0, 8, 16], 0, (12.0, 14.0)),
+            (&[0, 7, 15, 16], 0, (12.0, 14.0)),
+            // Later than told, as always.
+            (&[0, 18, 36], 17, (18.0, 20.0)),
+            // So late that it is too late.
+            (&[0, 21, 42], 0, (21.0, 21.0)),
+            // Within minutes, or after the end: says nothing.
+            (&[0, 1, 2, 3], 0, (16.0, 20.0)),
+            (&[0, 30, 60], 0, (16.0, 20.0)),
+        ];
+        for (issued, window, (due, overdue)) in rows {
+            let recent = at(issued);
+            let end = recent.last().unwrap().0 + window * HOUR;
+            let (found_due, found_overdue) = hours(&recent, end);
+            assert!(
+                (found_due - due).abs() < 0.01 && (found_overdue - overdue).abs() < 0.01,
+                "{issued:?} {window}: {found_due} {found_overdue}"
+            );
+        }
+    }
+
+    #[test]
+    fn however_short_or_long_the_order_of_moments_holds() {
+        for life in [1, 30, 60, 61, 120, 300, 3600, DAY, 90 * DAY, 20 * 365 * DAY] {
+            for window in [0, life / 2, life, u32::MAX] {
+                let found = deadlines(&[(1000, 1000 + life)], window);
+                assert!(found.due <= found.overdue && found.overdue <= found.expired, "{life}: {found:?}");
+                assert!(found.due >= 1000);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Single turns.
+
+use super::*;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const START: Timestamp = Timestamp::from_secs(1_793_318_400);
+
+fn id(names: &[&str]) -> IdentityId {
+    let names: Vec<Identifier> = names.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
+    IdentityId::of(names.iter()).unwrap()
+}
+
+fn issuance(identity: IdentityId, issued: Timestamp, random: u8) -> Issuance {
+    let not_after = issued + 24 * HOUR;
+    Issuance {
+        identity,
+        serial: Serial::new(not_after, [random; 16]),
+        issued,
+        not_before: issued - Duration::from_secs(60),
+        not_after,
+        revoked: false,
+        automatic: false,
+    }
+}
+
+fn state(fleet: &Fleet, identity: &IdentityId) -> Option<State> {
+    fleet.identity(identity).map(|identity| identity.state)
+}
+
+#[test]
+fn an_identity_is_a_set_of_names() {
+    assert_eq!(id(&["a.test", "b.test"]), id(&["b.test", "a.test", "b.test"]));
+    assert_ne!(id(&["a.test", "b.test"]), id(&["a.test"]));
+    assert_ne!(id(&["a.test"]), id(&["*.a.test"]));
+    assert_eq!(IdentityId::of([].iter()), None);
+}
+
+#[test]
+fn a_day_without_renewal() {
+    let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
+    fleet.advance(START, &mut |_| ());
+    fleet.learn(&issuance(web, START, 1), &mut |_| ());
+    let mut told = Vec::new();
+    for minutes in 0..(24 + 8 * 24) * 60 {
+        fleet.advance(START + Duration::from_secs(60 * minutes), &mut |change| {
+            told.push((minutes, change.to))
+        });
+    }
+    let kinds: Vec<_> = told.iter().map(|(_, to)| *to).collect();
+    assert_eq!(kinds, [Some(State::Due), Some(State::Overdue), Some(State::Expired), None]);
+    assert!((16 * 60..18 * 60).contains(&told[0].0) && (20 * 60..=21 * 60).contains(&told[1].0), "{told:?}");
+    assert_eq!((told[2].0, told[3].0), (24 * 60, 8 * 24 * 60));
+    assert_eq!(fleet.summary(), Summary::default());
+}
+
+#[test]
+fn retirement_and_revocation_do_not_alarm_and_a_new_certificate_ends_them() {
+    let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
+    fleet.advance(START, &mut |_| ());
+    assert_eq!(fleet.retire(&web, START, &mut |_| ()), Retired::Unknown);
+    let first = issuance(web, START, 1);
+    fleet.learn(&first, &mut |_| ());
+    assert_eq!(fleet.retire(&web, START + HOUR, &mut |_| ()), Retired::Now);
+    assert_eq!(state(&fleet, &web), Some(State::Retired));
+    assert_eq!(fleet.summary().horizon, None, "it is not missed");
+    fleet.advance(START + 30 * HOUR, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Retired));
+    let second = issuance(web, START + 30 * HOUR, 2);
+    fleet.learn(&second, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Healthy));
+    // One that was replaced is revoked as a matter of course.
+    fleet.revoked(&web, &first.serial, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Healthy));
+    fleet.revoked(&web, &second.serial, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Retired));
+}
+
+#[test]
+fn failures_are_counted_by_cause_until_the_next_certificate() {
+    let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
+    fleet.advance(START, &mut |_| ());
+    fleet.failed(&web, Cause::Dns, START);
+    fleet.learn(&issuance(web, START, 1), &mut |_| ());
+    for minutes in 0..300 {
+        fleet.failed(&web, Cause::Dns, START + Duration::from_secs(60 * minutes));
+    }
+    fleet.failed(&web, Cause::Policy, START + 6 * HOUR);
+    let shown = fleet.identity(&web).unwrap();
+    assert_eq!((shown.failures[Cause::Dns as usize], shown.failures[Cause::Policy as usize]), (255, 1));
+    assert_eq!(shown.last_failure, Some((START + 6 * HOUR, Cause::Policy)));
+    assert_eq!(fleet.summary().failing[Cause::Policy as usize], 1);
+    fleet.learn(&issuance(web, START + 7 * HOUR, 2), &mut |_| ());
+    assert_eq!(fleet.summary().failing, [0; Cause::COUNT]);
+    assert_eq!(fleet.identity(&web).unwrap().last_failure, None);
+}
+
+#[test]
+fn what_the_ca_renews_by_itself_is_never_late() {
+    let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
+    fleet.advance(START, &mut |_| ());
+    fleet.learn(&Issuance { automatic: true, ..issuance(web, START, 1) }, &mut |_| ());
+    fleet.advance(START + 23 * HOUR, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Healthy));
+    fleet.advance(START + 24 * HOUR, &mut |_| ());
+    assert_eq!(state(&fleet, &web), Some(State::Retired));
+}

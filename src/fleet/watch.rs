@@ -1,0 +1,245 @@
+//! All identities, by name set, by next moment of change, and by state where there is something to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashTable;
+
+use super::entry::{Entry, secs};
+use super::horizon::Ends;
+use super::{Cause, Change, Identity, IdentityId, Issuance, State, Summary};
+use crate::time::Timestamp;
+use crate::x509::serial::Serial;
+
+/// Which entry.
+type Slot = u32;
+
+/// Whether an identity was retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// It is now.
+    Now,
+    /// There is none of these names.
+    Unknown,
+}
+
+/// Rotation health of every identity. See the module's doc.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    entries: Vec<Entry>,
+    /// Slots of entries that were forgotten.
+    free: Vec<Slot>,
+    by_id: HashTable<Slot>,
+    /// Slots to be looked at in a minute. One that was moved since is still there, and passed over.
+    queue: BTreeMap<u32, Vec<Slot>>,
+    /// All but the healthy, by state and end.
+    listed: BTreeSet<(State, u32, Slot)>,
+    ends: Ends,
+    states: [u64; State::COUNT],
+    failing: [u64; Cause::COUNT],
+    /// The minute up to which time has passed.
+    now: u32,
+}
+
+fn hash(id: &IdentityId) -> u64 {
+    // They are digests already.
+    id.as_bytes().first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
+/// The minute that is running.
+fn minute(at: Timestamp) -> u32 {
+    secs(at) / 60
+}
+
+/// Whether identities in this state hold a certificate that will be missed.
+fn is_live(state: State) -> bool {
+    match state {
+        State::Healthy | State::Due | State::Overdue => true,
+        State::Expired | State::Retired => false,
+    }
+}
+
+fn is_listed(state: State) -> bool {
+    match state {
+        State::Healthy => false,
+        State::Due | State::Overdue | State::Expired | State::Retired => true,
+    }
+}
+
+impl Fleet {
+    /// Takes an issuance in: a new identity, a renewal, or, while the inventory is read, one of long ago.
+    pub fn learn(&mut self, issuance: &Issuance, changed: &mut dyn FnMut(Change)) {
+        match self.slot(&issuance.identity) {
+            Some(slot) => self.change(slot, changed, |entry| entry.learn(issuance)),
+            None => {
+                let mut entry = Entry::new(issuance);
+                let Some((state, next)) = entry.at(self.now) else { return };
+                (entry.state, entry.next) = (state, next);
+                let slot = self.insert(entry);
+                self.enter(slot);
+            }
+        }
+    }
+
+    /// Takes a failed attempt in; one of an identity that never had a certificate is none of these.
+    pub fn failed(&mut self, identity: &IdentityId, cause: Cause, at: Timestamp) {
+        if let Some(slot) = self.slot(identity) {
+            self.change(slot, &mut |_| (), |entry| entry.fail(cause, at));
+        }
+    }
+
+    /// Takes in that a certificate was revoked; of one that was replaced nothing follows.
+    pub fn revoked(&mut self, identity: &IdentityId, serial: &Serial, changed: &mut dyn FnMut(Change)) {
+        if let Some(slot) = self.slot(identity)
+            && self.entries[slot as usize].serial == *serial
+        {
+            self.change(slot, changed, Entry::revoke);
+        }
+    }
+
+    /// Takes in that an identity is not to renew any more; until its next issuance.
+    pub fn retire(
+        &mut self,
+        identity: &IdentityId,
+        at: Timestamp,
+        changed: &mut dyn FnMut(Change),
+    ) -> Retired {
+        match self.slot(identity) {
+            Some(slot) => {
+                self.change(slot, changed, |entry| entry.retire(at));
+                Retired::Now
+            }
+            None => Retired::Unknown,
+        }
+    }
+
+    /// Lets the time pass, to the minute. A clock that was set back waits until it has caught up.
+    pub fn advance(&mut self, now: Timestamp, changed: &mut dyn FnMut(Change)) {
+        let now = minute(now);
+        if now <= self.now {
+            return;
+        }
+        self.now = now;
+        while let Some(due) = self.queue.first_entry().filter(|due| *due.key() <= now) {
+            let (at, slots) = due.remove_entry();
+            for slot in slots {
+                if self.entries[slot as usize].next == at {
+                    self.change(slot, changed, |_| ());
+                }
+            }
+        }
+    }
+
+    /// The fleet at a glance, as of the last [`Fleet::advance`].
+    pub fn summary(&self) -> Summary {
+        Summary { states: self.states, failing: self.failing, horizon: self.ends.horizon() }
+    }
+
+    /// One identity.
+    pub fn identity(&self, id: &IdentityId) -> Option<Identity> {
+        self.slot(id).map(|slot| self.entries[slot as usize].shown())
+    }
+
+    /// Up to `limit` identities in a state, what expires first in front, from behind `after`, an end and a
+    /// place as returned with the last one. Of the healthy ones there is no list: the inventory has them.
+    pub fn list(&self, state: State, after: Option<(u32, u32)>, limit: usize) -> Vec<(Identity, (u32, u32))> {
+        use std::ops::Bound::{Excluded, Included};
+        let from = after.map_or(Included((state, 0, 0)), |(end, slot)| Excluded((state, end, slot)));
+        let range = self.listed.range((from, Included((state, u32::MAX, Slot::MAX))));
+        range
+            .take(limit)
+            .map(|(_, end, slot)| (self.entries[*slot as usize].shown(), (*end, *slot)))
+            .collect()
+    }
+
+    fn slot(&self, id: &IdentityId) -> Option<Slot> {
+        self.by_id.find(hash(id), |slot| self.entries[*slot as usize].id == *id).copied()
+    }
+
+    fn insert(&mut self, entry: Entry) -> Slot {
+        let id = entry.id;
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                // Memory that is doubled at each growth would be half empty as a rule.
+                if self.entries.len() == self.entries.capacity() {
+                    self.entries.reserve_exact((self.entries.len() / 8).max(1024));
+                }
+                self.entries.push(entry);
+                Slot::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
+            }
+        };
+        let entries = &self.entries;
+        self.by_id.insert_unique(hash(&id), slot, |slot| hash(&entries[*slot as usize].id));
+        slot
+    }
+
+    /// Changes an entry and puts it where it belongs then.
+    fn change(&mut self, slot: Slot, changed: &mut dyn FnMut(Change), how: impl FnOnce(&mut Entry)) {
+        self.leave(slot);
+        let (scheduled, now) = (self.entries[slot as usize].next, self.now);
+        let entry = &mut self.entries[slot as usize];
+        let from = entry.state;
+        how(entry);
+        let (identity, serial) = (entry.id, entry.serial);
+        match entry.at(now) {
+            Some((state, next)) => {
+                (entry.state, entry.next) = (state, next);
+                self.count(slot);
+                if next != scheduled {
+                    self.queue.entry(next).or_default().push(slot);
+                }
+                if state != from {
+                    changed(Change { identity, serial, from, to: Some(state) });
+                }
+            }
+            None => {
+                entry.next = 0;
+                if let Ok(found) = self.by_id.find_entry(hash(&identity), |other| *other == slot) {
+                    found.remove();
+                }
+                self.free.push(slot);
+                changed(Change { identity, serial, from, to: None });
+            }
+        }
+    }
+
+    /// A new entry's first place.
+    fn enter(&mut self, slot: Slot) {
+        self.count(slot);
+        let next = self.entries[slot as usize].next;
+        self.queue.entry(next).or_default().push(slot);
+    }
+
+    fn count(&mut self, slot: Slot) {
+        let entry = &self.entries[slot as usize];
+        let (state, end) = (entry.state, entry.end());
+        self.states[state as usize] += 1;
+        if let Some(cause) = entry.failing() {
+            self.failing[cause as usize] += 1;
+        }
+        if is_live(state) {
+            self.ends.add(end);
+        }
+        if is_listed(state) {
+            self.listed.insert((state, end, slot));
+        }
+    }
+
+    fn leave(&mut self, slot: Slot) {
+        let entry = &self.entries[slot as usize];
+        let (state, end) = (entry.state, entry.end());
+        self.states[state as usize] -= 1;
+        if let Some(cause) = entry.failing() {
+            self.failing[cause as usize] -= 1;
+        }
+        if is_live(state) {
+            self.ends.remove(end);
+        }
+        if is_listed(state) {
+            self.listed.remove(&(state, end, slot));
+        }
+    }
+}
