@@ -2,6 +2,8 @@
 //!
 //! Opening an order is not recorded: it decides nothing, and a client could fill the log with it.
 
+pub mod configuration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::acme::challenge::ChallengeKind;
@@ -84,4 +86,6 @@ pub enum Event {
     PolicyRefused { requester: Requester, reasons: Vec<Reason> },
     /// A policy that is tried would have decided otherwise: of a certificate that was signed, or refused.
     PolicyDiffers { requester: Requester, serial: Option<Serial>, tried: Vec<Differing> },
+    /// A configuration was put into force and is kept under that number; `sha256` is of its mayfly.toml.
+    ConfigurationChanged { version: u64, how: configuration::How, sha256: [u8; 32] },
 }

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod ca;
 pub mod certs;
 pub mod check_config;
+pub mod configuration;
 pub mod dev;
 pub mod eab;
 mod error;
@@ -13,6 +14,7 @@ pub mod init;
 pub mod key;
 pub mod keys;
 pub mod policy;
+mod replace;
 mod running;
 pub mod serve;
 mod template;
@@ -75,6 +77,8 @@ pub enum Command {
     Ca(ca::Args),
     /// Policies: check one, and try it on a request
     Policy(policy::Args),
+    /// The configuration of a running CA: its history, what changed, apply, rollback
+    Config(configuration::Args),
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
@@ -93,6 +97,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Version => version::run(out),
         Command::Ca(args) => ca::run(&args, out),
         Command::Policy(args) => policy::run(&args, out),
+        Command::Config(args) => configuration::run(&args, out),
     }
 }
 

@@ -39,7 +39,8 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 }
 
 impl Target {
-    fn file(&self) -> Result<PathBuf, CliError> {
+    /// Its configuration file; an error if it was named by its socket alone and there is none by default.
+    pub(super) fn file(&self) -> Result<PathBuf, CliError> {
         match (&self.config, &self.dir) {
             (Some(file), _) => Ok(file.clone()),
             (None, Some(dir)) => Ok(Layout { dir: dir.clone() }.config()),

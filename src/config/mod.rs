@@ -15,6 +15,7 @@ mod profiles;
 mod proofs;
 mod provisioner;
 pub mod settings;
+mod texts;
 pub mod units;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use settings::Settings;
 
 pub use check::{default_base_url, parse_host};
 pub use problem::Problem;
+pub use texts::{Texts, texts};
 pub use provisioner::{LONGEST_TTL, is_provisioner_name};
 
 use problem::Findings;

@@ -8,6 +8,7 @@ pub mod admin;
 mod host;
 pub mod metrics;
 pub mod problem;
+pub mod reconfigure;
 pub mod server;
 pub mod status;
 pub mod tls;
@@ -17,7 +18,7 @@ pub mod workers;
 mod tests;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,9 +28,11 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 
+use crate::audit::configuration::How;
 use crate::limits::{Limit, Source};
 use crate::service::{self, Service};
 use problem::Failure;
+pub use reconfigure::{Applied, NotApplied, Reconfigure};
 
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -67,6 +70,7 @@ pub struct App {
     under_way: Arc<Semaphore>,
     boot: u32,
     readiness: status::Readiness,
+    reconfigure: OnceLock<Arc<dyn Reconfigure>>,
 }
 
 impl App {
@@ -81,6 +85,20 @@ impl App {
             under_way: Arc::new(Semaphore::new(limits.under_way)),
             boot,
             readiness: status::Readiness::default(),
+            reconfigure: OnceLock::new(),
+        }
+    }
+
+    /// Says who puts the configuration file into force when the operator asks; the first one stays.
+    pub fn reconfigured_by(&self, who: Arc<dyn Reconfigure>) {
+        let _ = self.reconfigure.set(who);
+    }
+
+    /// Puts the configuration file into force.
+    async fn reconfigure(&self, how: How) -> Result<Applied, NotApplied> {
+        match self.reconfigure.get() {
+            Some(who) => who.reconfigure(how).await,
+            None => Err(service::Error::Internal("nobody here knows the configuration file".into()).into()),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod account_orders;
 pub mod attest;
 mod caa;
 pub mod ceremony;
+pub mod configuration;
 pub mod eab;
 pub mod finalize;
 pub mod gate;

@@ -14,6 +14,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::authority::approve::PolicyRefusal;
+use crate::audit::configuration::ConfigurationVersion;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use crate::id::{AccountId, OrderId};
@@ -197,6 +198,11 @@ pub struct ReusableCertificate {
 
 impl Record for ReusableCertificate {
     const KIND: &'static str = "reusable certificate";
+    const VERSION: u8 = 1;
+}
+
+impl Record for ConfigurationVersion {
+    const KIND: &'static str = "configuration";
     const VERSION: u8 = 1;
 }
 

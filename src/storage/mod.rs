@@ -87,6 +87,9 @@ tables! {
     CertificateIndex = "certificate_index",
     /// Sequence number → certificate that policy refused; append-only, bounded by age and number.
     PolicyRefusals = "policy_refusals",
+    /// Number (8 bytes, big-endian) → a configuration that was put into force. The last number lies in
+    /// [`Table::Meta`].
+    Configurations = "configurations",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -225,3 +225,62 @@ pub struct Indexing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
 }
+
+/// One configuration that was put into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationSummary {
+    /// Its number, from 1.
+    pub version: u64,
+    /// When it was put into force.
+    pub at: String,
+    /// By what: `start`, `SIGHUP`, `apply` or `rollback to N`.
+    pub how: String,
+    /// SHA-256 of its mayfly.toml, lower-case hex.
+    pub sha256: String,
+}
+
+/// `GET /v1/configurations`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configurations {
+    /// Those that are kept, the oldest first; the last is in force.
+    pub versions: Vec<ConfigurationSummary>,
+}
+
+/// `GET /v1/configurations/{version}`, or `current` for the one in force
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Which, when, how.
+    #[serde(flatten)]
+    pub summary: ConfigurationSummary,
+    /// The text of mayfly.toml.
+    pub text: String,
+    /// The files with rules of their own that it names.
+    pub files: Vec<NamedText>,
+}
+
+/// A file that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedText {
+    /// Its path, as it stands in the configuration.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// `POST /v1/configurations`: put the file, as it is now, into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyConfiguration {
+    /// The version that the file was taken from, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_to: Option<u64>,
+}
+
+/// Answer to `POST /v1/configurations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedConfiguration {
+    /// The version in force now.
+    pub version: u64,
+    /// Changes that take effect at the next start only, by section.
+    pub restart: Vec<String>,
+}

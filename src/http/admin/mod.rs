@@ -5,6 +5,7 @@
 //! `openapi.json`; its objects are in [`crate::wire::admin`], and what it does is a verb of the service.
 
 mod certificates;
+mod configuration;
 mod eab;
 mod keys;
 mod parameters;
@@ -85,6 +86,13 @@ where
         (Resource::Unblocking(_), _) => Err(Failure::Method("POST")),
         (Resource::Certificates, &Method::GET) => certificates::list(app, query).await,
         (Resource::Certificate(serial), &Method::GET) => certificates::show(app, serial).await,
+        (Resource::Configurations, &Method::GET) => configuration::list(app).await,
+        (Resource::Configurations, &Method::POST) => {
+            configuration::apply(app, read(&head.headers, body).await?).await
+        }
+        (Resource::Configurations, _) => Err(Failure::Method("GET, POST")),
+        (Resource::Configuration(number), &Method::GET) => configuration::show(app, number).await,
+        (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
         (Resource::Certificates | Resource::Certificate(_) | Resource::OpenApi, _) => {
             Err(Failure::Method("GET"))

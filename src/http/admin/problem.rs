@@ -6,7 +6,7 @@
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use super::super::{Response, reply};
+use super::super::{NotApplied, Response, reply};
 use crate::service;
 use crate::storage::StoreError;
 use crate::wire::admin as wire;
@@ -30,6 +30,8 @@ pub(super) enum Failure {
     Malformed(String),
     /// The request took too long.
     Timeout,
+    /// A configuration was not put into force.
+    NotApplied(NotApplied),
 }
 
 impl From<service::Error> for Failure {
@@ -68,6 +70,11 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
         Failure::Method(allowed) => {
             (StatusCode::METHOD_NOT_ALLOWED, format!("the method is not allowed here; allowed: {allowed}"))
         }
+        Failure::NotApplied(NotApplied::Invalid(problems)) => {
+            let detail = format!("nothing was changed; the configuration has errors:\n{}", problems.join("\n"));
+            (StatusCode::BAD_REQUEST, detail)
+        }
+        Failure::NotApplied(NotApplied::Failed(error)) => of_service(error, request_id),
         Failure::ContentType => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json".into())
         }

@@ -19,6 +19,10 @@ pub(super) enum Resource {
     Certificates,
     /// One certificate.
     Certificate(Serial),
+    /// All configurations that were in force.
+    Configurations,
+    /// One of them; 0 is the one in force.
+    Configuration(u64),
     /// The description of all this.
     OpenApi,
 }
@@ -29,6 +33,7 @@ impl Resource {
         match self {
             Self::EabKeys | Self::BlockedKeys | Self::Certificates => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
+            Self::Configurations | Self::Configuration(_) => false,
         }
     }
 }
@@ -45,9 +50,18 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["blocked-keys"] => Resource::BlockedKeys,
         ["blocked-keys", key, "unblock"] => Resource::Unblocking(KeyHash::parse(key)?),
         ["certificates"] => Resource::Certificates,
+        ["configurations"] => Resource::Configurations,
+        ["configurations", "current"] => Resource::Configuration(0),
+        ["configurations", number] => Resource::Configuration(positive(number)?),
         ["certificates", serial] => Resource::Certificate(Serial::parse(serial)?),
         _ => return None,
     })
+}
+
+/// A number as a program writes it, from 1.
+fn positive(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    if digits { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -67,6 +81,11 @@ mod tests {
         assert_eq!(parse("/v1/certificates"), Some(Resource::Certificates));
         assert_eq!(parse(&format!("/v1/certificates/{serial}")), Some(Resource::Certificate(serial)));
         assert_eq!(parse("/openapi.json"), Some(Resource::OpenApi));
+        assert_eq!(parse("/v1/configurations/current"), Some(Resource::Configuration(0)));
+        assert_eq!(parse("/v1/configurations/17"), Some(Resource::Configuration(17)));
+        for bad in ["0", "01", "+1", "-1", "", "x", "99999999999999999999"] {
+            assert_eq!(parse(&format!("/v1/configurations/{bad}")), None, "{bad}");
+        }
         for bad in
             ["", "/", "/v1", "/v1/", "/v2/eab-keys", "/v1/eab-keys/", "/v1/eab-keys/x/revoke", "v1/eab-keys"]
         {
@@ -85,6 +104,8 @@ mod tests {
             Resource::Unblocking(_) => "/v1/blocked-keys/{key}/unblock",
             Resource::Certificates => "/v1/certificates",
             Resource::Certificate(_) => "/v1/certificates/{serial}",
+            Resource::Configurations => "/v1/configurations",
+            Resource::Configuration(_) => "/v1/configurations/{version}",
             Resource::OpenApi => "/openapi.json",
         }
     }
@@ -98,10 +119,11 @@ mod tests {
             let real = path
                 .replace("{kid}", &kid)
                 .replace("{key}", &"ab".repeat(32))
+                .replace("{version}", "7")
                 .replace("{serial}", &"ab".repeat(19));
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 7, "one for each resource");
+        assert_eq!(paths.len(), 9, "one for each resource");
     }
 }

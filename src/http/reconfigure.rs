@@ -1,0 +1,32 @@
+//! Putting the configuration file into force again: asked for here, done by the daemon, which alone knows
+//! files and settings.
+
+use crate::audit::configuration::How;
+use crate::service;
+use crate::storage::BoxFuture;
+
+/// A configuration is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number.
+    pub version: u64,
+    /// Sections that have changed and take effect at the next start only.
+    pub restart: Vec<String>,
+}
+
+/// A configuration was not put into force; what was in force still is.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotApplied {
+    /// Everything that is wrong with it, each with its place.
+    #[error("the configuration is not valid")]
+    Invalid(Vec<String>),
+    /// A fault of ours.
+    #[error(transparent)]
+    Failed(#[from] service::Error),
+}
+
+/// Reads the configuration file and puts it into force, all of it or nothing.
+pub trait Reconfigure: Send + Sync {
+    /// Does so; of several that ask at once one is served after the other.
+    fn reconfigure(&self, how: How) -> BoxFuture<'_, Result<Applied, NotApplied>>;
+}
