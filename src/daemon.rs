@@ -5,6 +5,7 @@ mod descriptors;
 pub mod dumps;
 pub mod issuer;
 mod reach;
+mod reconfigure;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +18,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::reach::live;
+use self::reconfigure::Reconfigurer;
+pub use self::reconfigure::Reload;
+use crate::audit::configuration::How;
 use crate::authority::authorities::Authorities;
 use crate::authority::bundle::fingerprint;
-use crate::config::settings::{Engine, LogLevel, Provisioner, Server, Settings};
-use crate::config::{self, Problem};
+use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
+use crate::config::{self, Configuration, Problem};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::http::admin::socket::{self, AdminSocket, SocketError};
 use crate::http::metrics;
@@ -34,17 +38,14 @@ use crate::storage::{self, Backend, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock};
 
-/// Reads the settings again, with whatever the command line puts over the file.
-pub type Reload = Box<dyn Fn() -> Result<Settings, Vec<Problem>> + Send + Sync>;
-
 /// Hears once that the server answers.
 pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// What to run.
 pub struct Launch {
-    /// On these settings.
-    pub settings: Settings,
-    /// Reads them again, on SIGHUP.
+    /// On this.
+    pub configuration: Configuration,
+    /// Reads it again, on SIGHUP and for `mayfly config`.
     pub reload: Reload,
     /// Called once, when requests are answered.
     pub on_ready: Option<OnReady>,
@@ -112,9 +113,10 @@ impl From<Problem> for DaemonError {
 /// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts authorities, provisioners, limits and validation
 /// rules of the configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
-    telemetry::log::start(launch.settings.log.json, level(launch.settings.log.level));
+    let settings = &launch.configuration.settings;
+    telemetry::log::start(settings.log.json, level(settings.log.level));
     // Before any key is read, and before there are threads.
-    if launch.settings.server.allow_core_dumps {
+    if settings.server.allow_core_dumps {
         tracing::warn!("allow_core_dumps: a core dump of this process would hold its private keys");
     } else {
         dumps::forbid().map_err(|error| DaemonError::System(format!("cannot forbid core dumps: {error}")))?;
@@ -131,7 +133,7 @@ pub fn run(launch: Launch) -> Result<(), DaemonError> {
 }
 
 async fn serve(launch: Launch) -> Result<(), DaemonError> {
-    let Launch { settings, reload, on_ready } = launch;
+    let Launch { configuration: Configuration { settings, texts }, reload, on_ready } = launch;
     // Before anybody is told that the server is there, and may send one.
     let mut signals = Signals::new()?;
     let limits = listener_limits(&settings)?;
@@ -171,6 +173,11 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let app = App::new(service.clone(), base_url.clone(), request_limits, boot);
     let app = Arc::new(app.with_metrics(metrics_access(&settings)));
 
+    let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;
+    let version = version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
+    let reconfigurer = Reconfigurer::new(service.clone(), settings.clone(), reload, address);
+    app.reconfigured_by(reconfigurer.clone());
+
     let (stop, stopping) = watch::channel(false);
     let background = background::start(&service, own, names, renew_at, &settings.store);
     let workers = Workers::start()
@@ -181,12 +188,12 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     }
     let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
-    tracing::info!(%address, directories = ?ready.directories, "serving");
+    tracing::info!(%address, directories = ?ready.directories, configuration = version, "serving");
     if let Some(on_ready) = on_ready {
         on_ready(&ready);
     }
     let outcome = tokio::select! {
-        () = wait_for_stop(&mut signals, &service, &settings, &reload, address) => {
+        () = wait_for_stop(&mut signals, &reconfigurer) => {
             tracing::info!("stopping: no new requests; those under way are finished");
             let _ = stop.send(true);
             tokio::select! {
@@ -273,59 +280,13 @@ impl Signals {
     }
 }
 
-async fn wait_for_stop(
-    signals: &mut Signals,
-    service: &Service,
-    running: &Settings,
-    read_again: &Reload,
-    address: SocketAddr,
-) {
+async fn wait_for_stop(signals: &mut Signals, reconfigurer: &Reconfigurer) {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => reload(service, running, read_again, address),
+            _ = signals.hangup.recv() => reconfigurer.on_signal().await,
         }
-    }
-}
-
-/// Puts the file's authorities, provisioners, limits and validation rules into force; a bad file changes nothing.
-fn reload(service: &Service, running: &Settings, read_again: &Reload, address: SocketAddr) {
-    let settings = match read_again() {
-        Ok(settings) => settings,
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(%problem, "SIGHUP: the configuration is not valid");
-            }
-            tracing::error!("SIGHUP: nothing was changed; `mayfly check-config` tells more");
-            return;
-        }
-    };
-    // Which authority issues the listener's certificate is asked whenever one is issued.
-    let authority = running.server.authority.clone();
-    let server = Server { authority, ..settings.server.clone() };
-    let fixed = [
-        ("[server]", server == running.server),
-        ("[store]", settings.store == running.store),
-        ("[limits] network_connections", settings.network_connections == running.network_connections),
-        ("[log]", settings.log == running.log),
-        ("[admin]", settings.admin == running.admin),
-        ("[metrics]", settings.metrics == running.metrics),
-    ];
-    for (section, _) in fixed.iter().filter(|(_, same)| !same) {
-        tracing::warn!(section, "SIGHUP: this section has changed; it takes effect at the next start");
-    }
-    let loaded = issuer::load_all(&settings, service.now());
-    match loaded.and_then(|authorities| live(&settings, authorities, address)) {
-        Ok(live) => {
-            let names: Vec<&str> = live.provisioners.keys().map(String::as_str).collect();
-            tracing::info!(
-                provisioners = names.join(","),
-                "SIGHUP: authorities, provisioners, limits and validation rules reloaded"
-            );
-            service.reload(live);
-        }
-        Err(error) => tracing::error!(%error, "SIGHUP: nothing was changed"),
     }
 }
 

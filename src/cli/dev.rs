@@ -65,13 +65,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         writeln!(out, "Created a CA in {}", layout.dir.display())?;
     }
     let file = layout.config();
-    let mut settings =
-        config::load(&file).map_err(|problems| CliError::Config { file: file.clone(), problems })?;
-    for_this_run(&mut settings, args);
+    let mut configuration =
+        config::load_whole(&file).map_err(|problems| CliError::Config { file: file.clone(), problems })?;
+    for_this_run(&mut configuration.settings, args);
     // Absolute, so that what is printed works from any directory.
     let dir =
         layout.dir.canonicalize().map_err(|source| CliError::File { path: args.dir.clone(), source })?;
-    let shown = settings.clone();
+    let shown = configuration.settings.clone();
     let on_ready = Box::new(move |ready: &Ready| {
         let text = welcome(&dir, &shown, ready, rustix::process::geteuid().as_raw());
         // With standard output closed there is nobody to tell.
@@ -80,11 +80,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     out.flush()?;
     let args = args.clone();
     let reload = Box::new(move || {
-        let mut settings = config::load(&file)?;
-        for_this_run(&mut settings, &args);
-        Ok(settings)
+        let mut configuration = config::load_whole(&file)?;
+        for_this_run(&mut configuration.settings, &args);
+        Ok(configuration)
     });
-    daemon::run(Launch { settings, reload, on_ready: Some(on_ready) })?;
+    daemon::run(Launch { configuration, reload, on_ready: Some(on_ready) })?;
     Ok(())
 }
 

@@ -31,10 +31,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         // With standard error closed there is nobody to tell; that is no reason not to serve.
         let _ = writeln!(std::io::stderr(), "note: {}", note.render(&args.config));
     }
-    let settings =
-        report.settings.map_err(|problems| CliError::Config { file: args.config.clone(), problems })?;
     let file = args.config.clone();
-    let reload = Box::new(move || config::load(&file));
-    daemon::run(Launch { settings, reload, on_ready: None })?;
+    let configuration = config::load_whole(&file)
+        .map_err(|problems| CliError::Config { file: file.clone(), problems })?;
+    let reload = Box::new(move || config::load_whole(&file));
+    daemon::run(Launch { configuration, reload, on_ready: None })?;
     Ok(())
 }

@@ -56,6 +56,29 @@ pub fn read_settings(path: &Path) -> Result<Settings, Vec<Problem>> {
     parse(&text, base_of(path)).settings
 }
 
+/// A configuration whole: what to run on, and the texts that it was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// Validated.
+    pub settings: Settings,
+    /// As written.
+    pub texts: Texts,
+}
+
+/// As [`load`], with the texts: those that the settings were read from, also while somebody writes them.
+pub fn load_whole(path: &Path) -> Result<Configuration, Vec<Problem>> {
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        let before = texts(path).map_err(|problem| vec![problem])?;
+        let settings = load(path)?;
+        if texts(path).is_ok_and(|after| after == before) {
+            return Ok(Configuration { settings, texts: before });
+        }
+    }
+    let message = "is being written to; try again when it is done".to_owned();
+    Err(vec![Problem { line: None, key: String::new(), message }])
+}
+
 /// As [`load`], with the notes too.
 pub fn check(path: &Path) -> Report {
     match read(path) {

@@ -95,7 +95,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::audit::AuditRecord;
     use crate::service::stand::Stand;
 
     fn text(n: u64) -> String {
@@ -131,11 +130,8 @@ mod tests {
         assert_eq!((all.len() as u64, all[0].0, all.last().unwrap().0), (KEPT, 11, KEPT + 10));
         assert!(service.configuration(10).await.unwrap().is_none());
 
-        let events = stand.store.scan(Table::Audit, &[], None, 1000).await.unwrap();
-        let changes = events.iter().filter(|(_, row)| {
-            let event = AuditRecord::decode(&row.value).unwrap().event;
-            matches!(event, Event::ConfigurationChanged { .. })
-        });
+        let events = stand.events().await;
+        let changes = events.iter().filter(|event| matches!(event, Event::ConfigurationChanged { .. }));
         assert_eq!(changes.count() as u64, KEPT + 10);
     }
 

@@ -12,6 +12,7 @@ mod architecture;
 mod bench;
 mod blocked_keys;
 mod cli;
+mod configuration;
 mod conformance;
 mod crash;
 mod eab;

@@ -21,6 +21,7 @@ use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, 
 use crate::acme::renewal::CertId;
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
+use crate::audit::configuration::How;
 use crate::audit::Event;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
@@ -199,6 +200,11 @@ fn certificate(requester: Requester, revocation: Option<Revocation>) -> Certific
     }
 }
 
+fn configuration(how: How) -> ConfigurationVersion {
+    let files = vec![("policies/web.toml".to_owned(), "[[allow]]\n".to_owned())];
+    ConfigurationVersion { at: T0, how, text: "[server]\n".into(), files }
+}
+
 fn acme() -> Requester {
     Requester::Acme { provisioner: "acme".into(), account: account_id(), order: order_id() }
 }
@@ -293,6 +299,8 @@ fn samples() -> Vec<Sample> {
             let quota = crate::limits::gcra::Quota::new(12, std::time::Duration::from_secs(86_400)).unwrap();
             IssueBudget(quota.take(Bucket::default(), T0).unwrap())
         }),
+        sample("start", configuration(How::Start)),
+        sample("rollback", configuration(How::Rollback(300))),
         sample("revocation", BlockedKey { at: T0, reason: String::new(), by: Blocker::Revocation(serial()) }),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
@@ -421,6 +429,10 @@ fn samples() -> Vec<Sample> {
         (
             "eab-key-created",
             Event::EabKeyCreated { kid: kid(), provisioner: "acme".into(), trusts_names: true },
+        ),
+        (
+            "configuration-changed",
+            Event::ConfigurationChanged { version: 300, how: How::Rollback(7), sha256: [0x99; 32] },
         ),
         ("eab-key-revoked", Event::EabKeyRevoked { kid: kid() }),
         ("account-bound", Event::AccountBound { account, kid: kid() }),

@@ -1,0 +1,106 @@
+//! Putting the configuration file into force while the server runs, whoever asks: SIGHUP or the operator's
+//! `mayfly config`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::issuer;
+use super::reach::live;
+use crate::audit::configuration::How;
+use crate::config::settings::{Server, Settings};
+use crate::config::{Configuration, Problem};
+use crate::http::{Applied, NotApplied, Reconfigure};
+use crate::service::{self, Service};
+use crate::storage::BoxFuture;
+
+/// Reads the configuration again, with whatever the command line puts over the file.
+pub type Reload = Box<dyn Fn() -> Result<Configuration, Vec<Problem>> + Send + Sync>;
+
+/// One for each running server.
+pub(super) struct Reconfigurer {
+    service: Arc<Service>,
+    /// What this process started with.
+    running: Settings,
+    reload: Reload,
+    address: SocketAddr,
+    /// Whoever puts a configuration into force; the next waits.
+    turn: Mutex<()>,
+}
+
+impl Reconfigurer {
+    pub(super) fn new(
+        service: Arc<Service>,
+        running: Settings,
+        reload: Reload,
+        address: SocketAddr,
+    ) -> Arc<Self> {
+        Arc::new(Self { service, running, reload, address, turn: Mutex::new(()) })
+    }
+
+    /// SIGHUP, which has nobody to answer but the log.
+    pub(super) async fn on_signal(&self) {
+        match self.put_into_force(How::Signal).await {
+            Ok(applied) => {
+                for section in &applied.restart {
+                    tracing::warn!(
+                        section,
+                        "SIGHUP: this section has changed; it takes effect at the next start"
+                    );
+                }
+                tracing::info!(
+                    version = applied.version,
+                    "SIGHUP: authorities, provisioners, limits and validation rules reloaded"
+                );
+            }
+            Err(NotApplied::Invalid(problems)) => {
+                for problem in problems {
+                    tracing::error!(problem, "SIGHUP: the configuration is not valid");
+                }
+                tracing::error!("SIGHUP: nothing was changed; `mayfly check-config` tells more");
+            }
+            Err(NotApplied::Failed(error)) => tracing::error!(%error, "SIGHUP: nothing was changed"),
+        }
+    }
+
+    async fn put_into_force(&self, how: How) -> Result<Applied, NotApplied> {
+        let _turn = self.turn.lock().await;
+        let Configuration { settings, texts } = (self.reload)()
+            .map_err(|problems| NotApplied::Invalid(problems.iter().map(ToString::to_string).collect()))?;
+        let authorities = issuer::load_all(&settings, self.service.now())
+            .map_err(|problem| NotApplied::Invalid(vec![problem.to_string()]))?;
+        let live = live(&settings, authorities, self.address)
+            .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
+        // Recorded first: what was in force is known to the record, whatever happens in between.
+        let version = self.service.keep_configuration(texts.file, texts.policies, how).await?;
+        self.service.reload(live);
+        Ok(Applied { version, restart: changed(&settings, &self.running) })
+    }
+}
+
+impl Reconfigure for Reconfigurer {
+    fn reconfigure(&self, how: How) -> BoxFuture<'_, Result<Applied, NotApplied>> {
+        Box::pin(async move {
+            let applied = self.put_into_force(how).await?;
+            tracing::info!(version = applied.version, %how, "a configuration was put into force");
+            Ok(applied)
+        })
+    }
+}
+
+/// The sections that a running process does not take over.
+fn changed(settings: &Settings, running: &Settings) -> Vec<String> {
+    // Which authority issues the listener's certificate is asked whenever one is issued.
+    let authority = running.server.authority.clone();
+    let server = Server { authority, ..settings.server.clone() };
+    let fixed = [
+        ("[server]", server == running.server),
+        ("[store]", settings.store == running.store),
+        ("[limits] network_connections", settings.network_connections == running.network_connections),
+        ("[log]", settings.log == running.log),
+        ("[admin]", settings.admin == running.admin),
+        ("[metrics]", settings.metrics == running.metrics),
+    ];
+    fixed.iter().filter(|(_, same)| !same).map(|(section, _)| (*section).to_owned()).collect()
+}

@@ -1,0 +1,103 @@
+//! `mayfly config` against a running CA.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::process::{Finished, run};
+use crate::support::server::{Server, binary, provisioner, section};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn config(server: &Server, args: &[&str]) -> Finished {
+    let mut command = Command::new(binary());
+    command.arg("config").args(args).arg("--config").arg(server.config());
+    command.current_dir(server.scratch("cli"));
+    run(&mut command, &server.scratch("cli").join("out"), LIMIT)
+}
+
+#[track_caller]
+fn said(finished: &Finished, success: bool, words: &[&str]) {
+    assert_eq!(finished.status.success(), success, "{}", finished.output);
+    for word in words {
+        assert!(finished.output.contains(word), "{word}: {}", finished.output);
+    }
+}
+
+fn versions(server: &Server) -> Vec<(u64, String)> {
+    let json: Value = serde_json::from_str(&config(server, &["history", "--json"]).output).unwrap();
+    let versions = json["versions"].as_array().unwrap().iter();
+    versions.map(|one| (one["version"].as_u64().unwrap(), one["how"].as_str().unwrap().to_owned())).collect()
+}
+
+fn edit(server: &Server, change: impl FnOnce(&mut toml::Table)) -> String {
+    let mut table: toml::Table = fs::read_to_string(server.config()).unwrap().parse().unwrap();
+    change(&mut table);
+    let text = toml::to_string(&table).unwrap();
+    fs::write(server.config(), &text).unwrap();
+    text
+}
+
+#[test]
+fn applied_compared_and_rolled_back_without_a_restart() {
+    let mut server = Server::start();
+    let pid = server.pid();
+    let first = fs::read_to_string(server.config()).unwrap();
+    assert_eq!(versions(&server), [(1, "start".to_owned())]);
+    assert_eq!(config(&server, &["show"]).output, first);
+    said(&config(&server, &["diff"]), true, &["no difference between version 1 and the file"]);
+    let status = |server: &Server, name: &str| {
+        server.https().get(&format!("/acme/{name}/directory")).unwrap().status
+    };
+
+    // A policy is part of the configuration, though in a file of its own.
+    let policy = server.dir().join("web.toml");
+    fs::write(&policy, "[[allow]]\ndns = [\"*.web.test\"]\n").unwrap();
+    let second = edit(&server, |table| {
+        provisioner(table).insert("name".into(), "web".into());
+        provisioner(table).insert("policy".into(), "web.toml".into());
+        section(table, "log").insert("level".into(), "debug".into());
+    });
+    said(&config(&server, &["diff"]), true, &["-name = \"acme\"", "+name = \"web\"", "+++ web.toml (the file)"]);
+    assert_eq!((status(&server, "acme"), status(&server, "web")), (200, 404));
+    let applied = config(&server, &["apply"]);
+    said(&applied, true, &["Version 2 is in force.", "[log] differs", "the next start"]);
+    assert_eq!((status(&server, "acme"), status(&server, "web")), (404, 200));
+    // Once more is no other version.
+    said(&config(&server, &["apply"]), true, &["Version 2 is in force."]);
+
+    // What is not valid changes nothing, and every mistake is told of.
+    fs::write(server.config(), format!("color = 1\nshape = 2\n{second}")).unwrap();
+    said(&config(&server, &["apply"]), false, &["nothing was changed", "color", "shape"]);
+    assert_eq!((status(&server, "acme"), status(&server, "web")), (404, 200));
+    fs::write(server.config(), &second).unwrap();
+
+    fs::write(&policy, "[[allow]]\ndns = [\"*.other.test\"]\n").unwrap();
+    said(&config(&server, &["apply"]), true, &["Version 3 is in force."]);
+    said(&config(&server, &["diff", "2", "3"]), true, &["-dns = [\"*.web.test\"]", "+dns = [\"*.other.test\"]"]);
+
+    let back = config(&server, &["rollback", "2"]);
+    said(&back, true, &["Version 4 is in force.", "web.toml.before"]);
+    assert_eq!(fs::read_to_string(&policy).unwrap(), "[[allow]]\ndns = [\"*.web.test\"]\n");
+    said(&config(&server, &["rollback", "1"]), true, &["Version 5 is in force.", "mayfly.toml.before"]);
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), first);
+    assert_eq!((status(&server, "acme"), status(&server, "web")), (200, 404));
+
+    // One that cannot be put into force any more leaves the file as it is.
+    fs::remove_file(server.dir().join("certs/root_ca.crt")).unwrap();
+    said(&config(&server, &["rollback", "2"]), false, &["nothing was changed", "root_ca.crt"]);
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), first);
+    said(&config(&server, &["rollback", "99"]), false, &["there is none of that id"]);
+    assert_eq!(server.pid(), pid);
+
+    let hows = ["start", "apply", "apply", "rollback to 2", "rollback to 1"];
+    let want: Vec<_> = (1..).zip(hows.map(str::to_owned)).collect();
+    assert_eq!(versions(&server), want);
+    // The record outlives the process.
+    fs::write(server.dir().join("certs/root_ca.crt"), server.root_pem()).unwrap();
+    server.kill();
+    server.serve();
+    assert_eq!(versions(&server), want);
+}
