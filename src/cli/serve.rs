@@ -9,8 +9,8 @@ use crate::daemon::{self, Launch};
 
 const AFTER_HELP: &str = "\
 Logs go to standard error. SIGTERM and SIGINT finish the requests under way and exit with 0; \
-SIGHUP reads the file again and takes over its provisioners, limits and validation rules, all or \
-nothing; the rest takes effect at the next start.
+SIGHUP reads the file again and takes over its authorities, provisioners, limits and validation \
+rules, all or nothing; the rest takes effect at the next start.
 
 Example:
   mayfly serve --config /etc/mayfly/mayfly.toml";
