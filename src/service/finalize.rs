@@ -255,7 +255,7 @@ impl Service {
     /// certificate again heeds neither.
     async fn check_restraints(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         order: &Order,
         grant: Grant,
         now: Timestamp,

@@ -86,7 +86,8 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     assert_eq!((status(&server, "acme"), status(&server, "web")), (200, 404));
 
     // One that cannot be put into force any more leaves the file as it is.
-    fs::remove_file(server.dir().join("certs/root_ca.crt")).unwrap();
+    let (root, away) = (server.root(), server.dir().join("root_ca.away"));
+    fs::rename(&root, &away).unwrap();
     said(&config(&server, &["rollback", "2"]), false, &["nothing was changed", "root_ca.crt"]);
     assert_eq!(fs::read_to_string(server.config()).unwrap(), first);
     said(&config(&server, &["rollback", "99"]), false, &["there is none of that id"]);
@@ -96,7 +97,7 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     let want: Vec<_> = (1..).zip(hows.map(str::to_owned)).collect();
     assert_eq!(versions(&server), want);
     // The record outlives the process.
-    fs::write(server.dir().join("certs/root_ca.crt"), server.root_pem()).unwrap();
+    fs::rename(&away, &root).unwrap();
     server.kill();
     server.serve();
     assert_eq!(versions(&server), want);
