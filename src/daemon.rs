@@ -174,7 +174,8 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let app = Arc::new(app.with_metrics(metrics_access(&settings)));
 
     let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;
-    let version = version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
+    let version =
+        version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
     let reconfigurer = Reconfigurer::new(service.clone(), settings.clone(), reload, address);
     app.reconfigured_by(reconfigurer.clone());
 

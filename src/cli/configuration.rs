@@ -240,7 +240,10 @@ fn report(applied: &AppliedConfiguration, as_json: bool, out: &mut dyn Write) ->
     }
     writeln!(out, "Version {} is in force.", applied.version)?;
     for section in &applied.restart {
-        writeln!(out, "{section} differs from what this process started with: it takes effect at the next start.")?;
+        writeln!(
+            out,
+            "{section} differs from what this process started with: it takes effect at the next start."
+        )?;
     }
     Ok(())
 }

@@ -32,8 +32,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let _ = writeln!(std::io::stderr(), "note: {}", note.render(&args.config));
     }
     let file = args.config.clone();
-    let configuration = config::load_whole(&file)
-        .map_err(|problems| CliError::Config { file: file.clone(), problems })?;
+    let configuration =
+        config::load_whole(&file).map_err(|problems| CliError::Config { file: file.clone(), problems })?;
     let reload = Box::new(move || config::load_whole(&file));
     daemon::run(Launch { configuration, reload, on_ready: None })?;
     Ok(())

@@ -97,7 +97,8 @@ fn authority<'a>(
         .map(|_| section.duration("max_ttl", LONGEST_TTL, (SHORTEST_TTL, LONGEST_TTL), findings));
     let given = section.get("profiles");
     let profiles = given.map(|field| {
-        let offered = profiles::offered(source, &field, usual_lifetimes(max_ttl), Restraints::default(), findings);
+        let offered =
+            profiles::offered(source, &field, usual_lifetimes(max_ttl), Restraints::default(), findings);
         for (name, profile) in &offered {
             let path = format!("{}.{name}", field.path);
             within(max_ttl, profile.rules.lifetimes.max, Some(field.line), &path, findings);

@@ -27,8 +27,8 @@ use settings::Settings;
 
 pub use check::{default_base_url, parse_host};
 pub use problem::Problem;
-pub use texts::{Texts, texts};
 pub use provisioner::{LONGEST_TTL, is_provisioner_name};
+pub use texts::{Texts, texts};
 
 use problem::Findings;
 

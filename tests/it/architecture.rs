@@ -65,8 +65,19 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Rooms without sockets, files, an async runtime or an environment.
-const PURE: &[&str] =
-    &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "fleet", "x509", "jose", "id"];
+const PURE: &[&str] = &[
+    "acme",
+    "attestation",
+    "authority",
+    "provisioner",
+    "policy",
+    "audit",
+    "limits",
+    "fleet",
+    "x509",
+    "jose",
+    "id",
+];
 const OUTSIDE: &[&str] =
     &["tokio::", "hyper::", "std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "std::process"];
 

@@ -48,9 +48,8 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     assert_eq!(versions(&server), [(1, "start".to_owned())]);
     assert_eq!(config(&server, &["show"]).output, first);
     said(&config(&server, &["diff"]), true, &["no difference between version 1 and the file"]);
-    let status = |server: &Server, name: &str| {
-        server.https().get(&format!("/acme/{name}/directory")).unwrap().status
-    };
+    let status =
+        |server: &Server, name: &str| server.https().get(&format!("/acme/{name}/directory")).unwrap().status;
 
     // A policy is part of the configuration, though in a file of its own.
     let policy = server.dir().join("web.toml");
@@ -60,7 +59,11 @@ fn applied_compared_and_rolled_back_without_a_restart() {
         provisioner(table).insert("policy".into(), "web.toml".into());
         section(table, "log").insert("level".into(), "debug".into());
     });
-    said(&config(&server, &["diff"]), true, &["-name = \"acme\"", "+name = \"web\"", "+++ web.toml (the file)"]);
+    said(
+        &config(&server, &["diff"]),
+        true,
+        &["-name = \"acme\"", "+name = \"web\"", "+++ web.toml (the file)"],
+    );
     assert_eq!((status(&server, "acme"), status(&server, "web")), (200, 404));
     let applied = config(&server, &["apply"]);
     said(&applied, true, &["Version 2 is in force.", "[log] differs", "the next start"]);
@@ -76,7 +79,11 @@ fn applied_compared_and_rolled_back_without_a_restart() {
 
     fs::write(&policy, "[[allow]]\ndns = [\"*.other.test\"]\n").unwrap();
     said(&config(&server, &["apply"]), true, &["Version 3 is in force."]);
-    said(&config(&server, &["diff", "2", "3"]), true, &["-dns = [\"*.web.test\"]", "+dns = [\"*.other.test\"]"]);
+    said(
+        &config(&server, &["diff", "2", "3"]),
+        true,
+        &["-dns = [\"*.web.test\"]", "+dns = [\"*.other.test\"]"],
+    );
 
     let back = config(&server, &["rollback", "2"]);
     said(&back, true, &["Version 4 is in force.", "web.toml.before"]);

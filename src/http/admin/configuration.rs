@@ -26,15 +26,10 @@ pub(super) async fn list(app: &App) -> Result<Response, Failure> {
 pub(super) async fn show(app: &App, number: u64) -> Result<Response, Failure> {
     let found = app.service.configuration(number).await?;
     let found = found.ok_or(Failure::Service(crate::service::Error::NotFound))?;
-    let files = found.1.files.iter().map(|(path, text)| wire::NamedText {
-        path: path.clone(),
-        text: text.clone(),
-    });
-    let whole = wire::Configuration {
-        summary: summary(&found),
-        text: found.1.text.clone(),
-        files: files.collect(),
-    };
+    let files =
+        found.1.files.iter().map(|(path, text)| wire::NamedText { path: path.clone(), text: text.clone() });
+    let whole =
+        wire::Configuration { summary: summary(&found), text: found.1.text.clone(), files: files.collect() };
     json(StatusCode::OK, &whole)
 }
 

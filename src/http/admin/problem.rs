@@ -71,7 +71,8 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
             (StatusCode::METHOD_NOT_ALLOWED, format!("the method is not allowed here; allowed: {allowed}"))
         }
         Failure::NotApplied(NotApplied::Invalid(problems)) => {
-            let detail = format!("nothing was changed; the configuration has errors:\n{}", problems.join("\n"));
+            let detail =
+                format!("nothing was changed; the configuration has errors:\n{}", problems.join("\n"));
             (StatusCode::BAD_REQUEST, detail)
         }
         Failure::NotApplied(NotApplied::Failed(error)) => of_service(error, request_id),

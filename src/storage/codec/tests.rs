@@ -21,8 +21,8 @@ use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, 
 use crate::acme::renewal::CertId;
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
-use crate::audit::configuration::How;
 use crate::audit::Event;
+use crate::audit::configuration::How;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::id::EabKid;
