@@ -24,6 +24,7 @@ mod kms;
 mod linters;
 mod metrics;
 mod ml_dsa;
+mod monitoring;
 mod operation;
 mod profiles;
 mod race;
