@@ -828,8 +828,8 @@ fn nothing_like_zero_switches_a_limit_off() {
         "validation = {}",
         "caa = false",
         "eab_trusts_names = false",
-        "offer_profiles = []",
         "fresh_keys = false",
+        "offer_profiles = []",
         "uris = []",
         "emails = []",
         "subject = {}",
@@ -838,6 +838,8 @@ fn nothing_like_zero_switches_a_limit_off() {
         "backdate = \"0h0m\"",
         "fresh_keys = false",
         "exempt = []",
+        "allow = []",
+        "vault_aliases = false",
     ];
     assert_eq!(accepted, want);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::acme::identifier::Identifier;
+use crate::authority::authorities::{Expiring, Kind};
 use crate::config::settings::Store;
 use crate::http::tls::OwnCertificate;
 use crate::service::Service;
@@ -48,6 +49,8 @@ pub(super) fn start(
         .spawn(supervised("sweep of accounts", PAUSE, move || sweep_accounts(it.clone(), account_retention)));
     let it = service.clone();
     tasks.spawn(supervised("certificate index", PAUSE, move || build_index(it.clone())));
+    let it = service.clone();
+    tasks.spawn(supervised("watch over the CA certificates", PAUSE, move || watch_issuers(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
@@ -160,6 +163,32 @@ async fn build_index(service: Arc<Service>) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Warns of CA certificates that are about to end: at the start, and once a day.
+async fn watch_issuers(service: Arc<Service>) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    loop {
+        let now = service.now();
+        for authority in service.live().authorities.iter() {
+            for Expiring { kind, subject, not_after } in authority.expiring(now) {
+                let what = match kind {
+                    Kind::Chain => "an issuer, or a certificate above it",
+                    Kind::Root => "a root",
+                };
+                let name = authority.name();
+                if not_after <= now {
+                    tracing::error!(authority = %name, subject, %not_after, "{what} has expired: replace it");
+                } else {
+                    tracing::warn!(
+                        authority = %name, subject, %not_after,
+                        "{what} is about to expire: replace it; nothing is issued beyond its end"
+                    );
+                }
+            }
+        }
+        tokio::time::sleep(DAY).await;
     }
 }
 

@@ -82,6 +82,7 @@ fn ca_certificate(authority: &str, role: Role, der: &[u8]) -> Option<CaCertifica
 pub(super) fn announce(live: &Live) {
     for terms in live.provisioners.values() {
         let door = metrics().acme(&terms.name);
+        door.under(terms.authority.as_str());
         for name in terms.profiles.offered.keys() {
             door.profile(Some(name));
         }
