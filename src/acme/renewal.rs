@@ -88,6 +88,24 @@ impl fmt::Display for CertId {
     }
 }
 
+/// That another issuer signs in the place of a certificate's own: since when, and over how long the
+/// certificates before it are to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// Since when.
+    pub since: Timestamp,
+    /// Over how long, evenly.
+    pub over: Duration,
+}
+
+impl Handover {
+    /// When the window of a certificate begins that would otherwise begin at `usual`: never later.
+    fn begin(self, serial: &Serial, usual: Timestamp) -> Timestamp {
+        let millis = u64::try_from(self.over.as_millis()).unwrap_or(u64::MAX);
+        usual.min(self.since + Duration::from_millis(place(serial, millis)))
+    }
+}
+
 /// When to renew, and when to ask again (RFC 9773 §4.2, §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
@@ -101,12 +119,14 @@ pub struct Renewal {
     pub revoked: bool,
 }
 
-/// The renewal information of a certificate at `now`. `revoked` is when it was revoked.
+/// The renewal information of a certificate at `now`. `revoked` is when it was revoked, `handover` that
+/// its issuer signs no more.
 pub fn renewal(
     not_before: Timestamp,
     not_after: Timestamp,
     serial: &Serial,
     revoked: Option<Timestamp>,
+    handover: Option<Handover>,
     now: Timestamp,
 ) -> Renewal {
     let life = not_after.since(not_before);
@@ -117,7 +137,8 @@ pub fn renewal(
         Some(at) => (at.min(now) - width).whole_seconds(),
         None => {
             let first = Duration::from_millis(millis / 10 * FIRST);
-            (not_before + first + Duration::from_millis(place(serial, millis / SPREAD))).whole_seconds()
+            let usual = not_before + first + Duration::from_millis(place(serial, millis / SPREAD));
+            handover.map_or(usual, |handover| handover.begin(serial, usual)).whole_seconds()
         }
     };
     let end = start + width;

@@ -88,4 +88,6 @@ pub enum Event {
     PolicyDiffers { requester: Requester, serial: Option<Serial>, tried: Vec<Differing> },
     /// A configuration was put into force and is kept under that number; `sha256` is of its mayfly.toml.
     ConfigurationChanged { version: u64, how: configuration::How, sha256: [u8; 32] },
+    /// An authority signs with another issuer from now on; key identifiers.
+    IssuerChanged { authority: String, before: [u8; 20], now: [u8; 20] },
 }

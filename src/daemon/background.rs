@@ -52,6 +52,8 @@ pub(super) fn start(
     let it = service.clone();
     tasks.spawn(supervised("watch over the CA certificates", PAUSE, move || watch_issuers(it.clone())));
     let it = service.clone();
+    tasks.spawn(supervised("change of issuers", PAUSE, move || note_issuers(it.clone())));
+    let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
 }
@@ -76,6 +78,17 @@ where
     }
 }
 
+/// Notes when an authority signs with another issuer than before: after a start or a reload.
+async fn note_issuers(service: Arc<Service>) {
+    const STEP: Duration = Duration::from_secs(5);
+    loop {
+        if let Err(error) = service.note_issuers().await {
+            tracing::warn!(%error, "a change of issuers could not be noted; trying on");
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
 /// Issues the next certificates of orders that are renewed automatically, in bounded steps. A short
 /// pause costs one read of the head of a table, and it bounds by how much a renewal is late.
 async fn renew_orders(service: Arc<Service>) {
@@ -95,7 +108,7 @@ async fn renew_orders(service: Arc<Service>) {
     }
 }
 
-/// Renews the listener's certificate at two thirds of its life.
+/// Renews the listener's certificate at two thirds of its life, and when another issuer signs.
 async fn renew_own(
     service: Arc<Service>,
     own: Arc<OwnCertificate>,
@@ -104,15 +117,19 @@ async fn renew_own(
 ) {
     // Short steps: a machine that slept, or a clock that was set, is noticed soon.
     const STEP: Duration = Duration::from_secs(30);
+    let signing = || *service.live().own.issuer().key_id();
+    let mut under = signing();
     loop {
         tokio::time::sleep(STEP).await;
-        if service.now() < *due.lock().unwrap_or_else(PoisonError::into_inner) {
+        let issuer = signing();
+        if service.now() < *due.lock().unwrap_or_else(PoisonError::into_inner) && issuer == under {
             continue;
         }
         match own.renew(&service, &names).await {
             Ok(next) => {
                 tracing::info!(next = %next, "the server's own certificate was renewed");
                 *due.lock().unwrap_or_else(PoisonError::into_inner) = next;
+                under = issuer;
             }
             Err(error) => tracing::error!(%error, "the server's own certificate was not renewed; trying on"),
         }

@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod eab;
 pub mod finalize;
 pub mod gate;
+mod handover;
 pub mod health;
 pub mod inventory;
 mod judgement;
@@ -137,6 +138,7 @@ pub struct Service {
     limits: Limiter,
     /// How far the certificate index is; nothing once it is complete. Until it is known, it is not.
     index: Mutex<Option<inventory::Indexed>>,
+    issuing: handover::Issuing,
 }
 
 impl Service {
@@ -164,6 +166,7 @@ impl Service {
             finishing: Running::default(),
             slots: Arc::new(slots::Slots::new()),
             index: Mutex::new(Some(inventory::Indexed::default())),
+            issuing: handover::Issuing::default(),
         }
     }
 

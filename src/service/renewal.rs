@@ -7,11 +7,11 @@
 //! without a certificate) does not count. An order that replaces nothing reads and writes nothing
 //! here.
 
-use super::{Error, Service};
+use super::{Error, Provisioner, Service};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::OrderStatus;
-use crate::acme::renewal::{CertId, Renewal, renewal};
+use crate::acme::renewal::{CertId, Handover, Renewal, renewal};
 use crate::authority::certificate::{CertificateRecord, Content, Replacement};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::Requester;
@@ -51,10 +51,11 @@ pub(super) fn renewal_of(
     record: &CertificateRecord,
     serial: &Serial,
     content: &Content,
+    handover: Option<Handover>,
     now: Timestamp,
 ) -> Renewal {
     let revoked = record.revocation.as_ref().map(|revocation| revocation.at);
-    renewal(content.not_before, record.not_after, serial, revoked, now)
+    renewal(content.not_before, record.not_after, serial, revoked, handover, now)
 }
 
 fn already_replaced(detail: &'static str) -> Error {
@@ -63,9 +64,10 @@ fn already_replaced(detail: &'static str) -> Error {
 
 impl Service {
     /// When a certificate of this provisioner's is to be renewed (RFC 9773 §4.2): one read.
-    pub async fn renewal_info(&self, terms: &Terms, id: CertId) -> Result<Renewal, Error> {
+    pub async fn renewal_info(&self, terms: &Provisioner, id: CertId) -> Result<Renewal, Error> {
         let found = self.issued_here(terms, id).await?.ok_or(Error::NotFound)?;
-        Ok(renewal_of(&found.record, &id.serial, &content(&found.record)?, self.now()))
+        let handover = self.handover(terms, &found.record.issuer);
+        Ok(renewal_of(&found.record, &id.serial, &content(&found.record)?, handover, self.now()))
     }
 
     /// The certificate of that identifier, if an account of this provisioner has got it.

@@ -129,7 +129,8 @@ impl Service {
             Requester::Own | Requester::Ceremony | Requester::AutoRenewal { .. } => false,
         };
         let replaced = record.details.replaced_by.is_some_and(|mark| mark.serial.is_some());
-        let fresh = renewal_of(&record, &serial, &content(&record)?, now).start > now;
+        // Another issuer's is not found here: the issuer is part of the row's name.
+        let fresh = renewal_of(&record, &serial, &content(&record)?, None, now).start > now;
         let good = own && record.revocation.is_none() && !replaced && fresh;
         Ok(good.then_some((serial, row.version)))
     }

@@ -430,6 +430,17 @@ impl Stand {
         self.reload(|_| ());
     }
 
+    /// The process starts anew with another issuer for its authority, under another root.
+    pub(crate) async fn replace_issuer(&mut self) {
+        let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
+        let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
+        let entropy = SeededEntropy::new(78);
+        let plan = plan("Next", 24 * 1825 * HOUR);
+        let made = create_hierarchy(&*apart, &self.clock, &entropy, root, signer.clone(), &plan).await;
+        (self.hierarchy, self.signer) = (made.unwrap(), signer);
+        self.restart();
+    }
+
     async fn all(&self, table: Table) -> Vec<Row> {
         let (mut rows, mut after) = (Vec::new(), None);
         loop {

@@ -185,6 +185,25 @@ impl Record for EabUses {
     const VERSION: u8 = 1;
 }
 
+/// Which issuer an authority signs with (key identifier), and since when it is known to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct IssuingSince {
+    /// Key identifier.
+    pub issuer: [u8; 20],
+    /// Since when; `None` if it was the first that the store has seen.
+    pub since: Option<Timestamp>,
+}
+
+/// Its key in [`super::Table::Meta`].
+pub fn issuing_row(authority: &str) -> Vec<u8> {
+    format!("issuing/{authority}").into_bytes()
+}
+
+impl Record for IssuingSince {
+    const KIND: &'static str = "issuing since";
+    const VERSION: u8 = 1;
+}
+
 /// A certificate that may be given again to the account that it was issued to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ReusableCertificate {

@@ -78,7 +78,7 @@ fn a_fleet_is_spread_evenly() {
     let first = T0 + life / 10 * 6;
     let mut begun = [0u64; BUCKETS];
     for n in 0..FLEET {
-        let Renewal { start, end, revoked, .. } = renewal(T0, T0 + life, &serial(n), None, T0);
+        let Renewal { start, end, revoked, .. } = renewal(T0, T0 + life, &serial(n), None, None, T0);
         assert!(!revoked);
         assert_eq!(end.since(start), life / 50);
         let offset = start.since(first).as_secs();
@@ -116,7 +116,7 @@ fn clients_come_back_in_time() {
     for (life, after, (least, most)) in rows {
         for n in 0..1000 {
             let now = T0 + Duration::from_secs(after);
-            let pause = renewal(T0, T0 + life, &serial(n), None, now).ask_again.as_secs();
+            let pause = renewal(T0, T0 + life, &serial(n), None, None, now).ask_again.as_secs();
             assert!((least..=most).contains(&pause), "{life:?} {after}: {pause}");
         }
     }
@@ -129,7 +129,8 @@ fn who_asks_when_told_meets_the_window() {
         for n in 0..200 {
             let (mut now, mut asked) = (T0 + Duration::from_millis(n * 7), 0);
             let met = loop {
-                let Renewal { start, end, ask_again, .. } = renewal(T0, T0 + life, &serial(n), None, now);
+                let Renewal { start, end, ask_again, .. } =
+                    renewal(T0, T0 + life, &serial(n), None, None, now);
                 asked += 1;
                 if now >= start {
                     break now < end;
@@ -148,20 +149,42 @@ fn revocation_moves_the_window_to_the_past() {
     for (now, revoked) in
         [(T0 + MINUTE, T0 + MINUTE), (T0 + DAY / 2, T0 + MINUTE), (T0, T0 + MINUTE), (T0 + 9 * DAY, T0)]
     {
-        let info = renewal(T0, T0 + DAY, &serial(1), Some(revoked), now);
+        let info = renewal(T0, T0 + DAY, &serial(1), Some(revoked), None, now);
         assert!(info.revoked && info.end <= now && info.start < info.end, "{info:?}");
     }
+}
+
+/// After a change of issuer the fleet comes over evenly, none later than it would have anyway.
+#[test]
+fn another_issuer_pulls_the_fleet_over() {
+    const FLEET: u64 = 10_000;
+    let (life, since, over) = (90 * DAY, T0 + DAY, 10 * DAY);
+    let mut days = [0_u64; 10];
+    for n in 0..FLEET {
+        let at = |handover| renewal(T0, T0 + life, &serial(n), None, handover, T0 + DAY);
+        let moved = at(Some(Handover { since, over }));
+        let usual = at(None);
+        assert!(moved.start >= since && moved.start < usual.start && moved.end < T0 + life);
+        assert!(!moved.revoked);
+        days[usize::try_from(moved.start.since(since).as_secs() / DAY.as_secs()).unwrap()] += 1;
+        // Changed late in its life, nothing moves.
+        let late = Handover { since: T0 + life / 10 * 8, over };
+        assert_eq!(at(Some(late)), usual);
+    }
+    assert!(days.iter().all(|day| (850..1150).contains(day)), "{days:?}");
 }
 
 proptest! {
     #[test]
     fn whatever_the_times(
         not_before in 0u64..1 << 43, life in 0u64..1 << 40, now in 0u64..1 << 44,
-        n: u64, revoked in prop::option::of(0u64..1 << 44)
+        n: u64, revoked in prop::option::of(0u64..1 << 44),
+        since in prop::option::of((0u64..1 << 44, 0u64..1 << 40))
     ) {
         let at = Timestamp::from_millis;
+        let handover = since.map(|(since, over)| Handover { since: at(since), over: Duration::from_millis(over) });
         let info =
-            renewal(at(not_before), at(not_before + life), &serial(n), revoked.map(at), at(now));
+            renewal(at(not_before), at(not_before + life), &serial(n), revoked.map(at), handover, at(now));
         prop_assert!(info.start < info.end);
         prop_assert_eq!((info.start.as_millis() % 1000, info.end.as_millis() % 1000), (0, 0));
         prop_assert!((1..=21_600).contains(&info.ask_again.as_secs()));

@@ -244,7 +244,7 @@ fn bad_replaces(error: CertIdError) -> Refusal {
 /// RFC 9773 §4: anybody may ask, without a signature; what a certificate shows is no secret.
 pub(super) async fn renewal_info(
     app: &App,
-    terms: &Terms,
+    terms: &Provisioner,
     id: Result<CertId, CertIdError>,
 ) -> Result<Response, Failure> {
     let id = match id {

@@ -348,3 +348,51 @@ async fn ordinary_orders_cost_nothing_more() {
     assert_eq!(spent(), (before.0 + 1, before.1 + 1), "the order, and one commit");
     assert_eq!(stand.rows(Table::Reuse).await, 0);
 }
+
+/// A change of the issuer calls the clients over, each at its own time and none later than it would have
+/// come; it is kept over a restart, and recorded once.
+#[tokio::test]
+async fn another_issuer_calls_the_clients_over() {
+    let mut stand = Stand::new().await;
+    let before = app(&stand);
+    stand.service.note_issuers().await.unwrap();
+    let client = Client::new(&before).await;
+    let mut ids = Vec::new();
+    for name in ["a.test", "b.test", "c.test", "d.test", "e.test", "f.test"] {
+        ids.push(id_of(&client.obtain(&[name], &leaf_key()).await));
+    }
+    let windows = async |app: &std::sync::Arc<crate::http::App>| {
+        let mut found = Vec::new();
+        for id in &ids {
+            found.push(window(&get(app, &info_path(id)).await.expect(200)));
+        }
+        found
+    };
+    let usual = windows(&before).await;
+    stand.clock.advance(HOUR);
+    let changed = stand.clock.now();
+    stand.replace_issuer().await;
+    let after = app(&stand);
+    assert_eq!(windows(&after).await, usual, "not yet noted");
+    stand.service.note_issuers().await.unwrap();
+    let moved = windows(&after).await;
+    for ((start, _), (before, _)) in moved.iter().zip(&usual) {
+        assert!(*start >= changed - Duration::from_secs(1) && start <= before);
+    }
+    assert!(moved.iter().zip(&usual).filter(|(moved, usual)| moved < usual).count() >= 2, "{moved:?}");
+    // A later start finds it noted, and tells the same; what the new one signs is not called.
+    stand.clock.advance(HOUR);
+    stand.restart();
+    stand.service.note_issuers().await.unwrap();
+    stand.service.note_issuers().await.unwrap();
+    let later = app(&stand);
+    assert_eq!(windows(&later).await, moved);
+    let client = client.moved(&later);
+    let now = stand.clock.now();
+    let (start, _) =
+        window(&get(&later, &info_path(&id_of(&client.obtain(&["g.test"], &leaf_key()).await))).await);
+    assert!(start >= now + 14 * HOUR);
+    let events = stand.events().await;
+    let changes = events.iter().filter(|e| matches!(e, crate::audit::Event::IssuerChanged { .. })).count();
+    assert_eq!(changes, 1);
+}

@@ -351,6 +351,8 @@ fn samples() -> Vec<Sample> {
             },
         ),
         sample("some", EabUses(300)),
+        sample("first", IssuingSince { issuer: [7; 20], since: None }),
+        sample("changed", IssuingSince { issuer: [7; 20], since: Some(T0) }),
         sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
         sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
     ];
@@ -467,6 +469,7 @@ fn samples() -> Vec<Sample> {
                 tried: vec![Differing { policy: "next".into(), reasons: reasons() }],
             },
         ),
+        ("issuer-changed", Event::IssuerChanged { authority: "prod".into(), before: [6; 20], now: [7; 20] }),
     ];
     let context = Context {
         authority: Some("prod".into()),
