@@ -71,8 +71,14 @@ impl Entry {
             self.revoked = issuance.revoked;
             self.automatic = issuance.automatic;
             // What it gave when it was issued, whatever became of it.
-            let window =
-                renewal(issuance.not_before, issuance.not_after, &issuance.serial, None, issuance.not_before);
+            let window = renewal(
+                issuance.not_before,
+                issuance.not_after,
+                &issuance.serial,
+                None,
+                None,
+                issuance.not_before,
+            );
             self.window_end = secs(window.end);
             self.failures = [0; Cause::COUNT];
             self.failed = 0;

@@ -230,7 +230,8 @@ impl World {
                 (ticks * every + phase).min(now + life * 3 / 4)
             }
             Habit::Window => {
-                let window = renewal(issuance.not_before, not_after, &serial, None, issuance.not_before);
+                let window =
+                    renewal(issuance.not_before, not_after, &serial, None, None, issuance.not_before);
                 let width = window.end.as_secs() - window.start.as_secs();
                 window.start.as_secs() + self.random.below(width.max(1))
             }
@@ -257,7 +258,7 @@ impl World {
             .map(|two| (two[1].issued.as_secs() - two[0].issued.as_secs()) as f64 / life)
             .filter(|point| (0.05..=0.9).contains(point))
             .collect();
-        let window = renewal(last.not_before, last.not_after, &last.serial, None, last.not_before);
+        let window = renewal(last.not_before, last.not_after, &last.serial, None, None, last.not_before);
         let usual = (life * 2.0 / 3.0).max((window.end.as_secs() - issued) as f64);
         let latest = points.iter().copied().fold(0.0, f64::max) * life;
         let expected = if points.len() < 2 { usual } else { latest.max(usual.min(latest * 1.5)) };
