@@ -1,30 +1,33 @@
 //! An early word of policy: so that a client learns before it has proved anything.
 
+use super::live::Provisioner;
 use super::{Error, Service};
 use crate::acme::identifier::Identifier;
 use crate::authority::approve;
 use crate::id::{AccountId, EabKid};
 use crate::policy::{Context, Facts, Policies, Who};
-use crate::provisioner::acme::Terms;
 
 impl Service {
     /// Refuses an order whose names policy would refuse in any certificate. Nothing else of the certificate
     /// is known yet: the gate has the last word.
     pub(super) fn check_policy(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         account: AccountId,
         eab_key: Option<EabKid>,
         profile: Option<&str>,
         names: &[Identifier],
         renewed: bool,
     ) -> Result<(), Error> {
-        let policies = Policies { authority: None, provisioner: Some(&terms.policy) };
+        let realm = terms.issuer().realm();
+        let policies =
+            Policies { authority: realm.map(|realm| &realm.policy), provisioner: Some(&terms.policy) };
         if policies.is_empty() {
             return Ok(());
         }
         let who = if renewed { Who::AutoRenewal } else { Who::Acme };
         let context = Context {
+            authority: realm.map(|realm| realm.name.to_string()),
             provisioner: Some(terms.name.clone()),
             account: Some(account.to_string()),
             eab_key: eab_key.map(|kid| kid.to_string()),

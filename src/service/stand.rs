@@ -23,6 +23,7 @@ use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::id::{AuthorityName, OrderId};
 use crate::limits::{Limit, Rules};
+use crate::policy::Pair;
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record};
@@ -299,6 +300,8 @@ pub(crate) struct Stand {
     pub(crate) hierarchy: CeremonyResult,
     alternates: Vec<Vec<Vec<u8>>>,
     constrained_by: Option<Vec<u8>>,
+    /// Of the authority `default`; counts from the next start or reload on.
+    pub(crate) authority_policy: Pair,
     /// The authority `second`, under which the provisioner `other` then issues.
     pub(crate) second: Option<(CeremonyResult, Arc<TestSigner>)>,
     starts: u64,
@@ -353,6 +356,7 @@ impl Stand {
             hierarchy,
             alternates,
             constrained_by,
+            authority_policy: Pair::default(),
             second,
             starts: 1,
         }
@@ -406,7 +410,8 @@ impl Stand {
     }
 
     fn authorities(&self) -> Authorities {
-        let own = authority_with("default", &self.hierarchy, &self.signer, |issuer| {
+        let policy = self.authority_policy.clone();
+        let own = authority_with("default", policy, (&self.hierarchy, &self.signer), |issuer| {
             let check = |chain: &Vec<_>| alternate::check(&issuer, chain, self.clock.now()).unwrap();
             let alternates = self.alternates.iter().map(check).collect();
             let issuer = issuer.with_alternates(alternates);
@@ -515,17 +520,17 @@ fn plan(name: &str, intermediate_lifetime: Duration) -> CeremonyPlan {
 
 /// An authority of that name.
 pub(crate) fn authority(name: &str, made: &CeremonyResult, signer: &Arc<TestSigner>) -> Authority {
-    authority_with(name, made, signer, |issuer| issuer)
+    authority_with(name, Pair::default(), (made, signer), |issuer| issuer)
 }
 
 fn authority_with(
     name: &str,
-    made: &CeremonyResult,
-    signer: &Arc<TestSigner>,
+    policy: Pair,
+    (made, signer): (&CeremonyResult, &Arc<TestSigner>),
     change: impl FnOnce(Issuer) -> Issuer,
 ) -> Authority {
     let issuer = Issuer::new(made.intermediate_der.clone(), &[], signer.clone()).unwrap();
-    let realm = Realm { name: AuthorityName::new(name), ..Realm::default() };
+    let realm = Realm { name: AuthorityName::new(name), policy, ..Realm::default() };
     Authority::new(realm, change(issuer), Vec::new(), vec![made.root_der.clone()], 24 * 30 * HOUR)
 }
 

@@ -32,6 +32,29 @@ async fn names_are_refused_before_anything_is_proved() {
 }
 
 #[tokio::test]
+async fn the_authority_s_policy_counts_too_and_is_known_to_conditions() {
+    let elsewhere = "[[deny]]\ndns = \"*\"\nunless.authority = \"default\"\n";
+    let mut stand = Stand::with(|terms| terms.policy = pair(Some(elsewhere), None)).await;
+    stand.authority_policy = pair(Some("[[allow]]\ndns = \"*.a.test\"\n"), None);
+    stand.restart();
+    let app = app(&stand);
+    let client = Client::new(&app).await;
+    let order = |name: &str| json!({ "identifiers": identifiers(&[name]) });
+    let refused = client.post(&client.url("new-order"), &order("b.test")).await;
+    refused.refused(400, "rejectedIdentifier");
+    let opened = client.post(&client.url("new-order"), &order("x.a.test")).await.expect(201);
+    let url = client.prove(&opened).await;
+    client.finalize(&url, &csr(&["x.a.test"], &leaf_key())).await.expect(200);
+
+    // One that changes while the order is open is the gate's to heed.
+    let opened = client.post(&client.url("new-order"), &order("y.a.test")).await.expect(201);
+    let url = client.prove(&opened).await;
+    stand.authority_policy = pair(Some("[[allow]]\ndns = \"x.a.test\"\n"), None);
+    stand.reload(|_| ());
+    client.finalize(&url, &csr(&["y.a.test"], &leaf_key())).await.refused(400, "rejectedIdentifier");
+}
+
+#[tokio::test]
 async fn what_is_refused_at_the_gate_is_recorded_and_not_signed() {
     let short = "[[deny]]\nname = \"short only\"\nlifetime = \"1h..\"\n";
     let stand = Stand::with(|terms| terms.policy = pair(Some(short), None)).await;
