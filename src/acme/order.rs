@@ -86,7 +86,7 @@ pub struct ProvedBy {
 pub struct AttestedKey {
     /// The authorization's place in the order.
     pub slot: u16,
-    /// The key's [`crate::x509::spki::Spki::fingerprint`].
+    /// The key's [`crate::x509::spki::Spki::hash`].
     pub key: [u8; 32],
 }
 

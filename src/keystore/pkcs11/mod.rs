@@ -1,7 +1,7 @@
 //! Keys in tokens behind PKCS#11 modules (OASIS PKCS #11 v2.40 and later): HSMs, smart cards, SoftHSM,
 //! and TPMs by `libtpm2_pkcs11`. The key is made in the token and never leaves it.
 //!
-//! A token may restart under a running server: [`pool`] opens its sessions anew then, and logs in
+//! A token may restart under a running server: `pool` opens its sessions anew then, and logs in
 //! again. The PIN is read from its place each time, and is not kept.
 
 mod generate;
