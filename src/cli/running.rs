@@ -22,8 +22,8 @@ pub struct Target {
     /// The directory that the CA lives in, as `mayfly init` or `mayfly dev` made it [default: ./mayfly-dev]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Its admin socket itself, as unix:PATH
-    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "dir"], value_parser = socket)]
+    /// Its admin socket itself, as unix:PATH; for when the configuration does not say
+    #[arg(long, value_name = "URL", value_parser = socket)]
     pub url: Option<PathBuf>,
 }
 

@@ -73,9 +73,14 @@ fn applied_compared_and_rolled_back_without_a_restart() {
 
     // What is not valid changes nothing, and every mistake is told of.
     fs::write(server.config(), format!("color = 1\nshape = 2\n{second}")).unwrap();
-    said(&config(&server, &["apply"]), false, &["nothing was changed", "color", "shape"]);
+    said(&config(&server, &["apply"]), false, &["color", "shape", "mayfly check-config"]);
+    let socket = format!("unix:{}", server.dir().join("admin.sock").display());
+    let refused = config(&server, &["apply", "--url", &socket]);
+    said(&refused, false, &["nothing was changed", "color", "shape"]);
     assert_eq!((status(&server, "acme"), status(&server, "web")), (404, 200));
-    fs::write(server.config(), &second).unwrap();
+    // A file that does not even say where the socket is can be rolled back all the same.
+    said(&config(&server, &["rollback", "2", "--url", &socket]), true, &["Version 2 is in force."]);
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), second);
 
     fs::write(&policy, "[[allow]]\ndns = [\"*.other.test\"]\n").unwrap();
     said(&config(&server, &["apply"]), true, &["Version 3 is in force."]);
