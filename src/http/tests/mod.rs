@@ -27,3 +27,4 @@ mod star;
 mod status;
 mod strict;
 mod subdomains;
+mod walls;

@@ -15,7 +15,7 @@ use crate::storage::Table;
 use crate::time::{Clock, Timestamp};
 
 /// The identifier that a client makes of a certificate (RFC 9773 §4.1).
-fn id_of(der: &[u8]) -> String {
+pub(super) fn id_of(der: &[u8]) -> String {
     let (_, parsed) = X509Certificate::from_der(der).unwrap();
     let key = parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|key| key.0.to_vec()),
