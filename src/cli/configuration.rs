@@ -218,7 +218,9 @@ fn rollback(args: &Rollback, out: &mut dyn Write) -> Result<(), CliError> {
     let base = file.parent().unwrap_or(Path::new("."));
     // Every file as it is now, until the CA runs on the older ones.
     let mut replaced = Replaced::default();
-    for named in &found.files {
+    // What the CA says is there: no other file is written, whatever it answers.
+    let known = config::policies(&found.text);
+    for named in found.files.iter().filter(|named| known.contains(&named.path)) {
         replaced.put(&base.join(&named.path), &named.text)?;
     }
     replaced.put(&file, &found.text)?;

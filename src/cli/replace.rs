@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
@@ -84,7 +84,7 @@ fn write(path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
         if let Some(like) = &like {
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-                chown(&beside, Some(like.uid()), Some(like.gid()))?;
+                fchown(&file, Some(like.uid()), Some(like.gid()))?;
             }
         }
         file.write_all(bytes)?;

@@ -28,7 +28,7 @@ use settings::Settings;
 pub use check::{default_base_url, parse_host};
 pub use problem::Problem;
 pub use provisioner::{LONGEST_TTL, is_provisioner_name};
-pub use texts::{Texts, texts};
+pub use texts::{Texts, policies, texts};
 
 use problem::Findings;
 
@@ -82,7 +82,15 @@ pub fn load_whole(path: &Path) -> Result<Configuration, Vec<Problem>> {
 /// As [`load`], with the notes too.
 pub fn check(path: &Path) -> Report {
     match read(path) {
-        Ok(text) => report(&text, base_of(path), true),
+        Ok(text) => {
+            let mut whole = report(&text, base_of(path), true);
+            if whole.settings.is_ok()
+                && let Err(problem) = texts::check_size(path)
+            {
+                whole.settings = Err(vec![problem]);
+            }
+            whole
+        }
         Err(problem) => Report { settings: Err(vec![problem]), notes: Vec::new() },
     }
 }

@@ -17,6 +17,20 @@ pub struct Texts {
     pub policies: Vec<(String, String)>,
 }
 
+/// All texts together, bytes: they are kept as one record.
+const LARGEST: usize = 960 * 1024;
+
+/// Refuses texts that are too large to be kept.
+pub(super) fn check_size(path: &Path) -> Result<(), Problem> {
+    let Texts { file, policies } = texts(path)?;
+    let sum = file.len() + policies.iter().map(|(path, text)| path.len() + text.len()).sum::<usize>();
+    if sum <= LARGEST {
+        return Ok(());
+    }
+    let message = "the file and the policies it names are together larger than 960KiB; make them smaller";
+    Err(Problem { line: None, key: String::new(), message: message.to_owned() })
+}
+
 /// Reads them. What cannot be read of the policies is left out: to check them is another's.
 pub fn texts(path: &Path) -> Result<Texts, Problem> {
     let file = read(path)?;
@@ -29,7 +43,7 @@ pub fn texts(path: &Path) -> Result<Texts, Problem> {
 }
 
 /// The policy files that a text names, sorted, each once.
-fn policies(text: &str) -> Vec<String> {
+pub fn policies(text: &str) -> Vec<String> {
     let Ok(root) = text.parse::<Table>() else { return Vec::new() };
     let sections = ["authority", "provisioner"].into_iter().filter_map(|name| root.get(name));
     let tables = sections.flat_map(|section| match section {
@@ -69,6 +83,9 @@ policy = "three.toml"
         assert_eq!(read.policies, [("p/one.toml".to_owned(), "1".to_owned())]);
         assert_eq!(policies("[authority]\npolicy = \"x\"\n"), ["x"]);
         assert!(policies("not toml").is_empty());
+        assert_eq!(check_size(&file), Ok(()));
+        std::fs::write(home.path().join("two.toml"), "#".repeat(LARGEST)).unwrap();
+        assert!(check_size(&file).unwrap_err().message.contains("960KiB"));
         assert!(texts(&home.path().join("absent")).is_err());
     }
 }

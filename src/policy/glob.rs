@@ -52,6 +52,11 @@ impl Glob {
     /// Whether some name of the form `LABEL.base` matches, for any label without a dot: what a wildcard
     /// name stands for.
     pub fn matches_below(&self, base: &str) -> bool {
+        // The usual rule, and cheap: long lists of them are held against many names.
+        if !self.0.contains('*') {
+            let rest = self.0.split_once('.').filter(|(label, _)| (1..=63).contains(&label.len()));
+            return rest.is_some_and(|(_, rest)| rest == base);
+        }
         let (glob, base) = (self.0.as_bytes(), format!(".{base}"));
         // All places in the glob that a label, character by character, can lead to; at least one.
         let mut places = vec![false; glob.len() + 1];
@@ -66,6 +71,9 @@ impl Glob {
         }
         for byte in base.bytes() {
             labelled = step(glob, &labelled, |c| c == byte);
+            if !labelled.contains(&true) {
+                return false;
+            }
         }
         labelled[glob.len()]
     }

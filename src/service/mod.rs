@@ -178,10 +178,10 @@ impl Service {
     /// Puts other settings into force.
     pub fn reload(&self, live: Live) {
         self.limits.reload(live.limits.clone());
-        // What is known of an account's use was reckoned with the old lifetimes.
-        self.accounts.clear();
         metered::announce(&live);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        // What is known of an account's use was reckoned with the old lifetimes.
+        self.accounts.clear();
     }
 
     /// The provisioner of that name.
