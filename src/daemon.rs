@@ -281,7 +281,7 @@ impl Signals {
     }
 }
 
-async fn wait_for_stop(signals: &mut Signals, reconfigurer: &Reconfigurer) {
+async fn wait_for_stop(signals: &mut Signals, reconfigurer: &Arc<Reconfigurer>) {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,

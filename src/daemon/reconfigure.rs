@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::issuer;
 use super::reach::live;
 use crate::audit::configuration::How;
+use crate::authority::authorities::Authorities;
 use crate::config::settings::{Server, Settings};
 use crate::config::{Configuration, Problem};
 use crate::http::{Applied, NotApplied, Reconfigure};
@@ -40,7 +41,7 @@ impl Reconfigurer {
     }
 
     /// SIGHUP, which has nobody to answer but the log.
-    pub(super) async fn on_signal(&self) {
+    pub(super) async fn on_signal(self: &Arc<Self>) {
         match self.put_into_force(How::Signal).await {
             Ok(applied) => {
                 for section in &applied.restart {
@@ -64,12 +65,23 @@ impl Reconfigurer {
         }
     }
 
-    async fn put_into_force(&self, how: How) -> Result<Applied, NotApplied> {
-        let _turn = self.turn.lock().await;
-        let Configuration { settings, texts } = (self.reload)()
+    /// Files are read, and keys opened.
+    fn load(&self) -> Result<(Configuration, Authorities), NotApplied> {
+        let configuration = (self.reload)()
             .map_err(|problems| NotApplied::Invalid(problems.iter().map(ToString::to_string).collect()))?;
-        let authorities = issuer::load_all(&settings, self.service.now())
+        let authorities = issuer::load_all(&configuration.settings, self.service.now())
             .map_err(|problem| NotApplied::Invalid(vec![problem.to_string()]))?;
+        Ok((configuration, authorities))
+    }
+
+    async fn put_into_force(self: &Arc<Self>, how: How) -> Result<Applied, NotApplied> {
+        let _turn = self.turn.lock().await;
+        let this = self.clone();
+        // Tokens and key services take their time, which requests shall not wait for.
+        let loaded = tokio::task::spawn_blocking(move || this.load()).await;
+        let failed =
+            |error: &dyn std::fmt::Display| service::Error::Internal(format!("the loading task: {error}"));
+        let (Configuration { settings, texts }, authorities) = loaded.map_err(|error| failed(&error))??;
         let live = live(&settings, authorities, self.address)
             .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
         // Recorded first: what was in force is known to the record, whatever happens in between.
@@ -80,11 +92,15 @@ impl Reconfigurer {
 }
 
 impl Reconfigure for Reconfigurer {
-    fn reconfigure(&self, how: How) -> BoxFuture<'_, Result<Applied, NotApplied>> {
-        Box::pin(async move {
+    fn reconfigure(self: Arc<Self>, how: How) -> BoxFuture<'static, Result<Applied, NotApplied>> {
+        // A task of its own: who asked may go away between the record and the change.
+        let task = tokio::spawn(async move {
             let applied = self.put_into_force(how).await?;
             tracing::info!(version = applied.version, %how, "a configuration was put into force");
             Ok(applied)
+        });
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| Err(service::Error::Internal(error.to_string()).into()))
         })
     }
 }

@@ -97,7 +97,7 @@ impl App {
     /// Puts the configuration file into force.
     async fn reconfigure(&self, how: How) -> Result<Applied, NotApplied> {
         match self.reconfigure.get() {
-            Some(who) => who.reconfigure(how).await,
+            Some(who) => who.clone().reconfigure(how).await,
             None => Err(service::Error::Internal("nobody here knows the configuration file".into()).into()),
         }
     }

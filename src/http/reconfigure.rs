@@ -1,6 +1,8 @@
 //! Putting the configuration file into force again: asked for here, done by the daemon, which alone knows
 //! files and settings.
 
+use std::sync::Arc;
+
 use crate::audit::configuration::How;
 use crate::service;
 use crate::storage::BoxFuture;
@@ -27,6 +29,7 @@ pub enum NotApplied {
 
 /// Reads the configuration file and puts it into force, all of it or nothing.
 pub trait Reconfigure: Send + Sync {
-    /// Does so; of several that ask at once one is served after the other.
-    fn reconfigure(&self, how: How) -> BoxFuture<'_, Result<Applied, NotApplied>>;
+    /// Does so, to the end also if nobody waits any more; of several that ask at once one is served after
+    /// the other.
+    fn reconfigure(self: Arc<Self>, how: How) -> BoxFuture<'static, Result<Applied, NotApplied>>;
 }
