@@ -17,6 +17,36 @@ pub enum How {
     Apply,
     /// `mayfly config rollback` to that version.
     Rollback(u64),
+    /// `mayfly rotation`.
+    Rotation(RotationStep),
+}
+
+/// A step of an issuer's rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RotationStep {
+    /// The next issuer into the bundle.
+    Start,
+    /// It signs from now on.
+    Advance,
+    /// A former one goes.
+    Retire,
+    /// The next one goes, and has never signed.
+    Abort,
+}
+
+impl RotationStep {
+    /// Each with its name.
+    pub const TABLE: [(Self, &'static str); 4] = [
+        (Self::Start, "start"),
+        (Self::Advance, "advance"),
+        (Self::Retire, "retire"),
+        (Self::Abort, "abort"),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::TABLE.iter().find(|(step, _)| *step == self).map_or("", |(_, name)| name)
+    }
 }
 
 impl fmt::Display for How {
@@ -26,6 +56,7 @@ impl fmt::Display for How {
             Self::Signal => f.write_str("SIGHUP"),
             Self::Apply => f.write_str("apply"),
             Self::Rollback(version) => write!(f, "rollback to {version}"),
+            Self::Rotation(step) => write!(f, "rotation {}", step.name()),
         }
     }
 }

@@ -207,7 +207,7 @@ fn diff(args: &Diff, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 fn apply(args: &Apply, out: &mut dyn Write) -> Result<(), CliError> {
-    let ask = ApplyConfiguration { rollback_to: None };
+    let ask = ApplyConfiguration::default();
     let applied = args.target.call(Method::POST, "/v1/configurations", Some(&ask))?;
     report(&applied, args.json, out)
 }
@@ -224,7 +224,7 @@ fn rollback(args: &Rollback, out: &mut dyn Write) -> Result<(), CliError> {
         replaced.put(&base.join(&named.path), &named.text)?;
     }
     replaced.put(&file, &found.text)?;
-    let ask = ApplyConfiguration { rollback_to: Some(args.version) };
+    let ask = ApplyConfiguration { rollback_to: Some(args.version), rotation: None };
     let applied = args.target.call(Method::POST, "/v1/configurations", Some(&ask))?;
     let copies = replaced.keep()?;
     report(&applied, args.json, out)?;

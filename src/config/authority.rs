@@ -12,7 +12,7 @@ use super::file::{Field, Section, Source, shorten};
 use super::problem::Findings;
 use super::profiles::{self, usual_lifetimes};
 use super::provisioner::{LONGEST_TTL, SHORTEST_TTL, is_provisioner_name};
-use super::settings::Authority;
+use super::settings::{Authority, NextIssuer};
 use super::units::format_duration;
 use super::{keys, policy};
 use crate::id::AuthorityName;
@@ -25,6 +25,9 @@ const MOST_ALTERNATE_CHAINS: usize = 8;
 
 /// More generations than have live leaves at once.
 const MOST_OTHER_ISSUERS: usize = 16;
+
+/// How long a next issuer is in the bundle only, and clients are called over: the least and the most.
+const ROTATION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(365 * 86_400));
 
 /// An authority and the profiles that its provisioners may offer.
 #[derive(Debug)]
@@ -120,8 +123,33 @@ fn authority<'a>(
         crl_url: section.get("crl_url").and_then(|field| plain_url(&field, findings)),
         ocsp_url: section.get("ocsp_url").and_then(|field| plain_url(&field, findings)),
         expiry_warning: section.duration("expiry_warning", 30 * DAY, (DAY, 3650 * DAY), findings),
+        next: next(section, base, findings),
+        bundle_overlap: section.duration("bundle_overlap", DAY, ROTATION, findings),
+        handover: section.duration("handover", DAY, ROTATION, findings),
     };
+    if let Some(field) = section.get("next")
+        && settings.next.as_ref().is_some_and(|next| next.key == settings.key)
+    {
+        field.error(findings, "has the key of the issuer that signs: give the next one a key of its own");
+    }
     Checked { settings, profiles: profiles.unwrap_or_default() }
+}
+
+/// The issuer that is to sign next.
+fn next(section: &Section<'_>, base: &Path, findings: &mut Findings) -> Option<NextIssuer> {
+    let inner = section.inner("next", "authority.next", findings)?;
+    if !inner.is_section() {
+        return None;
+    }
+    let certificate = inner.require("certificate", "\"certs/issuer_2.crt\"", findings);
+    inner.require("key", "\"secrets/issuer_2_key\"", findings);
+    let key = keys::key(&inner, base, findings);
+    Some(NextIssuer {
+        certificate: base.join(certificate.and_then(|field| field.non_empty(findings)).unwrap_or_default()),
+        password: keys::password(&inner, &key, base, findings),
+        key,
+        alternate_chains: files(&inner, "alternate_chains", MOST_ALTERNATE_CHAINS, base, findings),
+    })
 }
 
 fn name(field: &Field<'_>, findings: &mut Findings) -> Option<AuthorityName> {

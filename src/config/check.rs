@@ -424,6 +424,16 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
         }
         files.extend(authority.alternate_chains.iter().map(|path| ("alternate_chains", path)));
         files.extend(authority.other_issuers.iter().map(|path| ("other_issuers", path)));
+        if let Some(next) = &authority.next {
+            files.push(("next", &next.certificate));
+            if let KeySource::File(path) = &next.key {
+                files.push(("next", path));
+            }
+            if let Some(PasswordSource::File(path)) = &next.password {
+                files.push(("next", path));
+            }
+            files.extend(next.alternate_chains.iter().map(|path| ("next", path)));
+        }
         for (key, path) in files {
             let problem = match std::fs::metadata(path) {
                 Ok(meta) if meta.is_file() => continue,

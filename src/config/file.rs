@@ -51,6 +51,9 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "profiles",
             "policy",
             "policy_audit",
+            "next",
+            "bundle_overlap",
+            "handover",
         ],
     ),
     ("validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny", "timeout", "attempts"]),
@@ -140,6 +143,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 /// Sections inside others, and their keys. They stand nowhere else.
 const INNER: &[(&str, &[&str])] = &[
+    (
+        "authority.next",
+        &["certificate", "key", "password_file", "password_env", "password_credential", "alternate_chains"],
+    ),
     ("provisioner.validation", &["resolvers", "http_port", "tls_alpn_port", "allow", "deny"]),
     ("provisioner.auto_renewal", &["min_lifetime", "max_duration", "allow_certificate_get"]),
     ("provisioner.attestation", &["formats", "roots", "allow_devices"]),

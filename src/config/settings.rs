@@ -148,6 +148,25 @@ pub struct Authority {
     pub ocsp_url: Option<String>,
     /// How long before the end of a certificate of its chains to warn.
     pub expiry_warning: Duration,
+    /// The issuer that is to sign next.
+    pub next: Option<NextIssuer>,
+    /// How long that is in the bundle before it signs.
+    pub bundle_overlap: Duration,
+    /// Over how long clients are called over once it does.
+    pub handover: Duration,
+}
+
+/// `[authority.next]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextIssuer {
+    /// Its certificate, PEM, with those above it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: KeySource,
+    /// The key file's password, or the token's PIN.
+    pub password: Option<PasswordSource>,
+    /// Files with other chains above the same key and name, PEM.
+    pub alternate_chains: Vec<PathBuf>,
 }
 
 /// `[admin]`

@@ -50,6 +50,8 @@ pub(super) fn start(
     let it = service.clone();
     tasks.spawn(supervised("certificate index", PAUSE, move || build_index(it.clone())));
     let it = service.clone();
+    tasks.spawn(supervised("count of live certificates", PAUSE, move || count_leaves(it.clone())));
+    let it = service.clone();
     tasks.spawn(supervised("watch over the CA certificates", PAUSE, move || watch_issuers(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("change of issuers", PAUSE, move || note_issuers(it.clone())));
@@ -115,8 +117,9 @@ async fn renew_own(
     names: Vec<Identifier>,
     due: Arc<Mutex<Timestamp>>,
 ) {
-    // Short steps: a machine that slept, or a clock that was set, is noticed soon.
-    const STEP: Duration = Duration::from_secs(30);
+    // Short steps: another issuer, a machine that slept, or a clock that was set, is noticed soon.
+    const STEP: Duration = Duration::from_secs(2);
+    const FAILED: Duration = Duration::from_secs(30);
     let signing = || *service.live().own.issuer().key_id();
     let mut under = signing();
     loop {
@@ -131,7 +134,10 @@ async fn renew_own(
                 *due.lock().unwrap_or_else(PoisonError::into_inner) = next;
                 under = issuer;
             }
-            Err(error) => tracing::error!(%error, "the server's own certificate was not renewed; trying on"),
+            Err(error) => {
+                tracing::error!(%error, "the server's own certificate was not renewed; trying on");
+                tokio::time::sleep(FAILED).await;
+            }
         }
     }
 }
@@ -176,6 +182,26 @@ async fn build_index(service: Arc<Service>) {
             Ok(false) => return,
             Err(error) => {
                 tracing::warn!(%error, "indexing certificates failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Counts the live certificates of each issuer, step by step, so that requests go first.
+async fn count_leaves(service: Arc<Service>) {
+    const STEP: Duration = Duration::from_millis(2);
+    let mut after = service.begin_count();
+    loop {
+        let pause = match service.count_leaves(&after).await {
+            Ok(Some(next)) => {
+                after = next;
+                STEP
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "the live certificates of each issuer cannot be counted; trying on");
                 IDLE
             }
         };

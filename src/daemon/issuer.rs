@@ -1,12 +1,13 @@
 //! The authorities from their files, with everything checked that a start or a reload needs;
 //! `mayfly check-config` checks by the same function.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::authority::authorities::{Authorities, Authority, OtherIssuer};
+use crate::authority::authorities::{Authorities, Authority, OtherIssuer, Rotation};
 use crate::authority::issuer::{Issuer, IssuerError};
-use crate::authority::key_source::PasswordSource;
+use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::authority::realm::Realm;
+use crate::authority::sign::self_test;
 use crate::authority::urls::Urls;
 use crate::authority::{alternate, chain};
 use crate::config::Problem;
@@ -40,39 +41,74 @@ pub fn load_all(settings: &Settings, now: Timestamp) -> Result<Authorities, Prob
     Authorities::new(all).map_err(|error| whole(error.to_string()))
 }
 
-/// Loads what one `[authority]` names: the key opens, it is the certificate's, and the certificate's
-/// chain leads to the root, all of it valid at `now`; and every alternate chain is one.
+/// An issuer as a configuration names it.
+struct Named<'a> {
+    /// What its keys begin with: nothing, or `next.`.
+    within: &'static str,
+    certificate: &'a Path,
+    key: &'a KeySource,
+    password: Option<&'a PasswordSource>,
+    alternate_chains: &'a [PathBuf],
+}
+
+impl Named<'_> {
+    fn problem(&self, key: &str, path: &Path, message: impl std::fmt::Display) -> Problem {
+        problem(&format!("{}{key}", self.within), path, message)
+    }
+
+    fn certificates(&self, key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
+        certificates(&format!("{}{key}", self.within), path)
+    }
+
+    /// Opens its key, and checks that it is the certificate's, and that the certificate's chain leads to
+    /// one of the roots, all of it valid at `now`; and every alternate chain is one.
+    fn load(&self, roots: &[Vec<u8>], root: &Path, now: Timestamp) -> Result<Issuer, Problem> {
+        let chain = self.certificates("certificate", self.certificate)?;
+        let signer = keystore::open(self.key, self.password).map_err(|error| {
+            // Errors of keys and passwords name their place themselves.
+            let key = match (&error, self.password) {
+                (KeystoreError::Password(_), Some(PasswordSource::File(_))) => "password_file",
+                (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
+                (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
+                (KeystoreError::Password(_), None)
+                | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::Kms { .. }, _) => {
+                    "key"
+                }
+            };
+            Problem { line: None, key: format!("authority.{}{key}", self.within), message: error.to_string() }
+        })?;
+        let wrong = |message: String| self.problem("certificate", self.certificate, message);
+        let (own, above) = chain.split_first().ok_or_else(|| wrong("holds no certificate".to_owned()))?;
+        let issuer = Issuer::new(own.clone(), above, signer).map_err(|error| match error {
+            IssuerError::KeyMismatch => wrong(format!("is not the certificate of the key in {}", self.key)),
+            other => wrong(other.to_string()),
+        })?;
+        let above = chain::check(issuer.chain(), roots, now)
+            .map_err(|error| problem("root", root, format!("{error} ({})", self.certificate.display())))?;
+        let issuer = issuer.under_root(above).map_err(|error| problem("root", root, error))?;
+        let mut alternates = Vec::with_capacity(self.alternate_chains.len());
+        for path in self.alternate_chains {
+            let chain = self.certificates("alternate_chains", path)?;
+            let checked = alternate::check(&issuer, &chain, now);
+            alternates.push(checked.map_err(|error| self.problem("alternate_chains", path, error))?);
+        }
+        Ok(issuer.with_alternates(alternates))
+    }
+}
+
+/// Loads what one `[authority]` names.
 fn load(authority: &settings::Authority, now: Timestamp) -> Result<Authority, Problem> {
     let roots = certificates("root", &authority.root)?;
-    let chain = certificates("certificate", &authority.certificate)?;
-    let signer = keystore::open(&authority.key, authority.password.as_ref()).map_err(|error| {
-        // Errors of keys and passwords name their place themselves.
-        let key = match (&error, &authority.password) {
-            (KeystoreError::Password(_), Some(PasswordSource::File(_))) => "password_file",
-            (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
-            (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
-            (KeystoreError::Password(_), None)
-            | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::Kms { .. }, _) => "key",
-        };
-        Problem { line: None, key: format!("authority.{key}"), message: error.to_string() }
-    })?;
-    let (own, above) = match chain.split_first() {
-        Some((own, above)) => (own.clone(), above),
-        None => return Err(problem("certificate", &authority.certificate, "holds no certificate")),
+    let named = Named {
+        within: "",
+        certificate: &authority.certificate,
+        key: &authority.key,
+        password: authority.password.as_ref(),
+        alternate_chains: &authority.alternate_chains,
     };
-    let issuer = Issuer::new(own, above, signer).map_err(|error| match error {
-        IssuerError::KeyMismatch => problem(
-            "certificate",
-            &authority.certificate,
-            format!("is not the certificate of the key in {}", authority.key),
-        ),
-        other => problem("certificate", &authority.certificate, other),
-    })?;
-    let root = chain::check(issuer.chain(), &roots, now).map_err(|error| {
-        problem("root", &authority.root, format!("{error} ({})", authority.certificate.display()))
-    })?;
-    let issuer = issuer.under_root(root).map_err(|error| problem("root", &authority.root, error))?;
-    let issuer = with_alternates(authority, issuer, now)?;
+    let issuer = named.load(&roots, &authority.root, now)?;
+    let next =
+        authority.next.as_ref().map(|next| load_next(next, &roots, &authority.root, now)).transpose()?;
     let others = others(authority)?;
     let realm =
         Realm { name: authority.name.clone(), max_ttl: authority.max_ttl, policy: authority.policy.clone() };
@@ -81,21 +117,31 @@ fn load(authority: &settings::Authority, now: Timestamp) -> Result<Authority, Pr
         crl: authority.crl_url.clone(),
         ocsp: authority.ocsp_url.clone(),
     });
-    Ok(Authority::new(realm, issuer, others, roots, authority.expiry_warning))
+    let rotation = Rotation { next, overlap: authority.bundle_overlap, handover: authority.handover };
+    Ok(Authority::new(realm, issuer, others, roots, authority.expiry_warning).rotating(rotation))
 }
 
-fn with_alternates(
-    authority: &settings::Authority,
-    issuer: Issuer,
+/// The issuer that is to sign next, proved to be able to: its paths verify, and its key signs what the
+/// certificate's verifies. That is a text that can be no certificate. A leaf of it for trial, drafted and
+/// signed as all others, would be one that the inventory does not know, outside of the gate: there is none.
+/// Here it is kept without its key, so that nothing can be signed with it before its time.
+fn load_next(
+    next: &settings::NextIssuer,
+    roots: &[Vec<u8>],
+    root: &Path,
     now: Timestamp,
-) -> Result<Issuer, Problem> {
-    let mut alternates = Vec::with_capacity(authority.alternate_chains.len());
-    for path in &authority.alternate_chains {
-        let chain = certificates("alternate_chains", path)?;
-        let checked = alternate::check(&issuer, &chain, now);
-        alternates.push(checked.map_err(|error| problem("alternate_chains", path, error))?);
-    }
-    Ok(issuer.with_alternates(alternates))
+) -> Result<OtherIssuer, Problem> {
+    let named = Named {
+        within: "next.",
+        certificate: &next.certificate,
+        key: &next.key,
+        password: next.password.as_ref(),
+        alternate_chains: &next.alternate_chains,
+    };
+    let issuer = named.load(roots, root, now)?;
+    let failed = |message: String| named.problem("certificate", &next.certificate, message);
+    self_test(&issuer).map_err(|error| failed(error.to_string()))?;
+    OtherIssuer::of(&issuer).ok_or_else(|| failed("holds no certificate of an issuer".to_owned()))
 }
 
 /// The chains of other issuers. They need not be valid now, nor lead to a root of today's: what they
@@ -115,7 +161,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::authority::key_source::KeySource;
+    use crate::authority::authorities::AuthoritiesError;
     use crate::id::AuthorityName;
     use crate::policy::Pair;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyPair};
@@ -162,6 +208,9 @@ mod tests {
             crl_url: None,
             ocsp_url: None,
             expiry_warning: std::time::Duration::from_secs(86_400),
+            next: None,
+            bundle_overlap: Rotation::DAY,
+            handover: Rotation::DAY,
             root: write("root.crt", &root),
             certificate: write("issuer.crt", &own),
             key: KeySource::File(write("key", &sealed)),
@@ -185,5 +234,48 @@ mod tests {
             assert!(problem.message.contains(words), "{}", problem.message);
             assert!(problem.message.contains(&path.display().to_string()), "{}", problem.message);
         }
+    }
+
+    /// One key under two subject key identifiers is one key all the same, and one identifier of two keys is
+    /// ambiguous.
+    #[test]
+    fn authorities_share_neither_key_nor_identifier() {
+        let home = tempfile::tempdir().unwrap();
+        let root_key = KeyPair::generate().unwrap();
+        let root = ca("Root").self_signed(&root_key).unwrap();
+        let root_issuer = rcgen::Issuer::new(ca("Root"), root_key);
+        let write = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let authority = |name: &str, key: &KeyPair, key_id: u8| {
+            let mut params = ca(name);
+            params.key_identifier_method = KeyIdMethod::PreSpecified(vec![key_id; 20]);
+            let certificate = pem::certificate(params.signed_by(key, &root_issuer).unwrap().der());
+            let ending = pem_rfc7468::LineEnding::LF;
+            let sealed = pem_rfc7468::encode_string("PRIVATE KEY", ending, &key.serialize_der()).unwrap();
+            let named = Named {
+                within: "",
+                certificate: &write(&format!("{name}.crt"), &certificate),
+                key: &KeySource::File(write(&format!("{name}.key"), &sealed)),
+                password: None,
+                alternate_chains: &[],
+            };
+            let issuer = named.load(&[root.der().to_vec()], Path::new("root"), T0).map_err(|e| e.to_string());
+            let realm = Realm { name: AuthorityName::new(name), ..Realm::default() };
+            Authority::new(realm, issuer.unwrap(), vec![], vec![root.der().to_vec()], Rotation::DAY)
+        };
+        let (one, two) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let names = || (AuthorityName::new("a"), AuthorityName::new("b"));
+        let joined = |a, b| Authorities::new(vec![a, b]).map(drop);
+        assert_eq!(joined(authority("a", &one, 1), authority("b", &two, 2)), Ok(()));
+        let (a, b) = names();
+        let same_key = joined(authority("a", &one, 1), authority("b", &one, 2));
+        assert_eq!(same_key, Err(AuthoritiesError::Key(a, b)));
+        let (a, b) = names();
+        let same_id = joined(authority("a", &one, 1), authority("b", &two, 1));
+        assert_eq!(same_id, Err(AuthoritiesError::KeyIdentifier(a, b)));
     }
 }

@@ -87,6 +87,10 @@ impl Reconfigurer {
         // Recorded first: what was in force is known to the record, whatever happens in between.
         let version = self.service.keep_configuration(texts.file, texts.policies, how).await?;
         self.service.reload(live);
+        if let Err(error) = self.service.note_issuers().await {
+            // In the background it is tried on.
+            tracing::warn!(%error, "a change of issuers is not noted yet");
+        }
         Ok(Applied { version, restart: changed(&settings, &self.running) })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
-use super::gate::{self, Gated};
+use super::gate::{self, Desk, Gated};
 use crate::authority::ca::CaSpec;
 use crate::authority::certificate::Provenance;
 use crate::authority::issuer::Issuer;
@@ -126,7 +126,8 @@ async fn issue(
     now: Timestamp,
 ) -> Result<Issued, Error> {
     let from = Provenance::default();
-    match gate::issue(place.store, place.entropy, issuer, grant, now, from, |_| Batch::new()).await? {
+    let desk = Desk { store: place.store, entropy: place.entropy, leaves: None };
+    match gate::issue(desk, issuer, grant, now, from, |_| Batch::new()).await? {
         Gated::Issued(issued) => Ok(*issued),
         Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
     }

@@ -217,8 +217,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        let gated =
-            gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await;
+        let gated = gate::issue(self.desk(), terms.issuer(), grant, now, provenance, also).await;
         // Their turns end with the commit.
         drop((spending, fresh));
         match gated? {

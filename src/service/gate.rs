@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::leaves::LiveLeaves;
 use super::{Error, audited, keys, metered};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
@@ -36,11 +37,21 @@ pub enum Gated {
     Conflict,
 }
 
+/// What the gate works with.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// Takes the commit.
+    pub store: &'a dyn Store,
+    /// For serial numbers.
+    pub entropy: &'a dyn Entropy,
+    /// Counts leaves; `None` where CA certificates alone are made.
+    pub leaves: Option<&'a LiveLeaves>,
+}
+
 /// Issues the certificate that `grant` permits. `provenance` goes to the inventory with it, and `also`
 /// adds the asking verb's own checks and changes to the one batch.
 pub async fn issue(
-    store: &dyn Store,
-    entropy: &dyn Entropy,
+    Desk { store, entropy, leaves }: Desk<'_>,
     issuer: &Arc<Issuer>,
     grant: Grant,
     now: Timestamp,
@@ -84,6 +95,9 @@ pub async fn issue(
     match store.commit(batch).await? {
         CommitOutcome::Committed(_) => {
             metered::issued(&issued, now);
+            if let Some(leaves) = leaves {
+                leaves.issued(&issued);
+            }
             Ok(Gated::Issued(Box::new(issued)))
         }
         CommitOutcome::Conflict => {

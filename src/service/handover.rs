@@ -3,22 +3,36 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
 
 use super::{Error, Provisioner, Service, audited};
 use crate::acme::renewal::Handover;
 use crate::audit::Event;
+use crate::authority::authorities::Authority;
+use crate::authority::certificate::CertificateRecord;
 use crate::id::AuthorityName;
-use crate::storage::codec::{IssuingSince, Record, issuing_row};
+use crate::storage::codec::{IssuingSince, Published, Record, issuing_row, published_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
-
-/// Over how long certificates of the issuer before are called for renewal, evenly; those that would have
-/// been renewed sooner anyway are.
-pub const HANDOVER: Duration = Duration::from_secs(24 * 3600);
+use crate::time::Timestamp;
 
 /// What is known of the issuers in force, by authority.
 #[derive(Default)]
-pub(super) struct Issuing(RwLock<HashMap<AuthorityName, IssuingSince>>);
+pub(super) struct Issuing {
+    signing: RwLock<HashMap<AuthorityName, IssuingSince>>,
+    published: RwLock<HashMap<AuthorityName, Published>>,
+}
+
+impl Issuing {
+    /// Since when an authority signs with the issuer that it signs with.
+    pub(super) fn since(&self, authority: &AuthorityName) -> Option<Timestamp> {
+        self.signing.read().unwrap_or_else(PoisonError::into_inner).get(authority)?.since
+    }
+
+    /// Since when one of its issuers is in the bundle.
+    pub(super) fn published(&self, authority: &AuthorityName, issuer: &[u8; 20]) -> Option<Timestamp> {
+        let known = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(authority)?.0.iter().find(|(known, _)| known == issuer)?.1
+    }
+}
 
 impl Service {
     /// Notes which issuer each authority signs with, and when that changed. Without a change, it reads
@@ -26,13 +40,19 @@ impl Service {
     pub async fn note_issuers(&self) -> Result<(), Error> {
         let live = self.live();
         for authority in live.authorities.iter() {
+            self.note_published(authority).await?;
             let (name, issuer) = (authority.name(), *authority.issuer().key_id());
-            let known = self.issuing.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+            let known =
+                self.issuing.signing.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
             if known.is_some_and(|known| known.issuer == issuer) {
                 continue;
             }
             if let Some(now) = self.note_issuer(name, issuer).await? {
-                self.issuing.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), now);
+                self.issuing
+                    .signing
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(name.clone(), now);
             }
         }
         Ok(())
@@ -74,11 +94,58 @@ impl Service {
         }
     }
 
-    /// That a certificate of `issuer` is to be replaced since the provisioner's authority signs with
-    /// another one.
-    pub(super) fn handover(&self, terms: &Provisioner, issuer: &[u8; 20]) -> Option<Handover> {
-        let known = self.issuing.0.read().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(&terms.authority).filter(|known| known.issuer != *issuer)?;
-        Some(Handover { since: known.since?, over: HANDOVER })
+    /// Notes which of an authority's issuers are in the bundle, and since when. What was there when somebody
+    /// looked first has no such time; but the next one was put there to be waited for, so that it has.
+    async fn note_published(&self, authority: &Authority) -> Result<(), Error> {
+        let (name, facts) = (authority.name(), authority.rotation_facts());
+        let others = facts.former.iter().chain([&facts.signing]).map(|issuer| (issuer.key_id, false));
+        let here: Vec<_> = facts.next.iter().map(|next| (next.key_id, true)).chain(others).collect();
+        let same = |known: &Published| {
+            known.0.len() == here.len()
+                && here.iter().all(|(issuer, _)| known.0.iter().any(|(k, _)| k == issuer))
+        };
+        let known = |issuing: &Issuing| {
+            issuing.published.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        };
+        if known(&self.issuing).is_some_and(|known| same(&known)) {
+            return Ok(());
+        }
+        let key = published_row(name.as_str());
+        let row = self.store.get(Table::Meta, &key).await?;
+        let before = row.as_ref().map(|row| Published::decode(&row.value)).transpose()?;
+        let now = self.now();
+        let since = |issuer: [u8; 20], next: bool| match &before {
+            None => next.then_some(now),
+            Some(before) => {
+                before.0.iter().find(|(known, _)| *known == issuer).map_or(Some(now), |known| known.1)
+            }
+        };
+        let noted = Published(here.iter().map(|(issuer, next)| (*issuer, since(*issuer, *next))).collect());
+        if before.as_ref() != Some(&noted) {
+            let expected = row.map_or(Expect::Absent, |row| Expect::Is(row.version));
+            let batch = Batch::new().expect(Table::Meta, key.clone(), expected);
+            match self.store.commit(batch.put(Table::Meta, key, noted.encode())).await? {
+                CommitOutcome::Committed(_) => {}
+                // Somebody else was writing: to be looked at again.
+                CommitOutcome::Conflict => return Ok(()),
+            }
+        }
+        self.issuing.published.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), noted);
+        Ok(())
+    }
+
+    /// That a certificate is to be replaced since the provisioner's authority signs with another issuer than
+    /// its own. Not so if it was signed by another authority, before the provisioner moved, or after that
+    /// change: then it is no predecessor's, and is renewed when its time comes.
+    pub(super) fn handover(&self, terms: &Provisioner, record: &CertificateRecord) -> Option<Handover> {
+        let live = self.live();
+        let elsewhere = live.authorities.of_issuer(&record.issuer);
+        if elsewhere.is_some_and(|authority| *authority.name() != terms.authority) {
+            return None;
+        }
+        let known = self.issuing.signing.read().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get(&terms.authority).filter(|known| known.issuer != record.issuer)?;
+        let since = known.since.filter(|since| record.issued <= *since)?;
+        Some(Handover { since, over: terms.issues_under().rotation().handover })
     }
 }

@@ -30,6 +30,11 @@ impl Provisioner {
         &self.terms
     }
 
+    /// The authority that it issues under.
+    pub fn issues_under(&self) -> &Arc<Authority> {
+        &self.issues_under
+    }
+
     /// The issuer that signs for it.
     pub fn issuer(&self) -> &Arc<Issuer> {
         self.issues_under.issuer()

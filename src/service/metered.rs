@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::rotation::Rotation;
 use super::{Error, Live, Service};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::ErrorKind;
@@ -15,9 +16,10 @@ use crate::provisioner::Requester;
 use crate::storage::StoreError;
 use crate::telemetry::metrics::doors::{self, Door, Profile};
 use crate::telemetry::metrics::metrics;
-use crate::telemetry::metrics::page::{CaCertificate, Now, Role};
+use crate::telemetry::metrics::page::{CaCertificate, LiveCertificates, Now, Role};
 use crate::telemetry::metrics::vocabulary::Reason;
 use crate::time::Timestamp;
+use crate::x509::hex;
 
 impl Error {
     /// As what it is counted.
@@ -46,6 +48,7 @@ impl Service {
         let live = self.live();
         Now {
             certificates: live.authorities.iter().flat_map(|authority| ca_certificates(authority)).collect(),
+            issuers: self.rotations().iter().flat_map(live_certificates).collect(),
             requests: 0,
             orders: self.limits.open_orders(self.now()),
             validations: self.validating.len(),
@@ -53,6 +56,19 @@ impl Service {
             nonces: self.nonces.issued(),
         }
     }
+}
+
+/// The issuers of an authority that are counted: as many as its configuration names.
+fn live_certificates(rotation: &Rotation) -> Vec<LiveCertificates> {
+    rotation
+        .facts
+        .issuers()
+        .filter_map(|(role, issuer)| {
+            let (authority, issuer, count) =
+                (rotation.authority.as_str().to_owned(), hex::encode(&issuer.key_id), issuer.live?.count);
+            Some(LiveCertificates { authority, issuer, role: role.name(), count })
+        })
+        .collect()
 }
 
 /// What the metrics show of an authority: the issuer that signs, and what is above it.

@@ -19,6 +19,7 @@ pub mod inventory;
 mod judgement;
 mod keepers;
 pub mod keys;
+pub mod leaves;
 mod limits;
 mod live;
 pub mod metered;
@@ -33,6 +34,7 @@ mod restraints;
 pub mod resume;
 mod reuse;
 pub mod revoke;
+pub mod rotation;
 pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
@@ -139,6 +141,7 @@ pub struct Service {
     /// How far the certificate index is; nothing once it is complete. Until it is known, it is not.
     index: Mutex<Option<inventory::Indexed>>,
     issuing: handover::Issuing,
+    leaves: leaves::LiveLeaves,
 }
 
 impl Service {
@@ -167,6 +170,7 @@ impl Service {
             slots: Arc::new(slots::Slots::new()),
             index: Mutex::new(Some(inventory::Indexed::default())),
             issuing: handover::Issuing::default(),
+            leaves: leaves::LiveLeaves::default(),
         }
     }
 
@@ -179,9 +183,17 @@ impl Service {
     pub fn reload(&self, live: Live) {
         self.limits.reload(live.limits.clone());
         metered::announce(&live);
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        let mut now = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        self.leaves.replaced(&now);
+        *now = Arc::new(live);
+        drop(now);
         // What is known of an account's use was reckoned with the old lifetimes.
         self.accounts.clear();
+    }
+
+    /// What the gate works with.
+    fn desk(&self) -> gate::Desk<'_> {
+        gate::Desk { store: &*self.store, entropy: &*self.entropy, leaves: Some(&self.leaves) }
     }
 
     /// The provisioner of that name.

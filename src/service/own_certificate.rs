@@ -18,9 +18,12 @@ impl Service {
         let (now, authority) = (self.now(), self.live().own.clone());
         self.note_own_key(&key);
         let (issuer, grant) = (authority.issuer(), own::grant(authority.realm(), names, key));
-        let (store, entropy, whence) = (&*self.store, &*self.entropy, Provenance::default());
-        match gate::issue(store, entropy, issuer, grant, now, whence, |_| Batch::new()).await? {
-            Gated::Issued(issued) => Ok((*issued, issuer.clone())),
+        let whence = Provenance::default();
+        match gate::issue(self.desk(), issuer, grant, now, whence, |_| Batch::new()).await? {
+            Gated::Issued(issued) => {
+                self.leaves.own(*issuer.key_id());
+                Ok((*issued, issuer.clone()))
+            }
             Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
         }
     }

@@ -66,7 +66,7 @@ impl Service {
     /// When a certificate of this provisioner's is to be renewed (RFC 9773 §4.2): one read.
     pub async fn renewal_info(&self, terms: &Provisioner, id: CertId) -> Result<Renewal, Error> {
         let found = self.issued_here(terms, id).await?.ok_or(Error::NotFound)?;
-        let handover = self.handover(terms, &found.record.issuer);
+        let handover = self.handover(terms, &found.record);
         Ok(renewal_of(&found.record, &id.serial, &content(&found.record)?, handover, self.now()))
     }
 

@@ -96,6 +96,7 @@ impl Service {
         let event = Event::CertificateRevoked { serial, by: by.clone(), reason };
         match self.store.commit(audited(batch, now, event)).await? {
             CommitOutcome::Committed(_) => {
+                self.leaves.revoked(serial, &record, now);
                 tracing::info!(%serial, ?by, ?reason, "certificate revoked");
                 Ok(())
             }

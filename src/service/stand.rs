@@ -15,7 +15,7 @@ use super::{Live, Prove, Reach, Service};
 use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::alternate;
-use crate::authority::authorities::{Authorities, Authority};
+use crate::authority::authorities::{Authorities, Authority, OtherIssuer};
 use crate::authority::certificate::CertificateRecord;
 use crate::authority::issuer::Issuer;
 use crate::authority::realm::Realm;
@@ -299,11 +299,14 @@ pub(crate) struct Stand {
     pub(crate) signer: Arc<TestSigner>,
     pub(crate) hierarchy: CeremonyResult,
     alternates: Vec<Vec<Vec<u8>>>,
+    /// Issuers of `default` that sign no more.
+    pub(crate) former: Vec<OtherIssuer>,
     constrained_by: Option<Vec<u8>>,
     /// Of the authority `default`; counts from the next start or reload on.
     pub(crate) authority_policy: Pair,
     /// The authority `second`, under which the provisioner `other` then issues.
     pub(crate) second: Option<(CeremonyResult, Arc<TestSigner>)>,
+    moved_back: bool,
     starts: u64,
 }
 
@@ -346,7 +349,7 @@ impl Stand {
         let script = Arc::new(Script::default());
         let authorities = Authorities::new(vec![authority("default", &hierarchy, &signer)]).unwrap();
         let service = start(&store, &clock, live(&script, authorities, [own, Terms::named("other")]), 1);
-        let (alternates, constrained_by, second) = (Vec::new(), None, None);
+        let (alternates, former, constrained_by, second) = (Vec::new(), Vec::new(), None, None);
         Self {
             service,
             clock,
@@ -355,9 +358,11 @@ impl Stand {
             signer,
             hierarchy,
             alternates,
+            former,
             constrained_by,
             authority_policy: Pair::default(),
             second,
+            moved_back: false,
             starts: 1,
         }
     }
@@ -404,14 +409,22 @@ impl Stand {
         self.service.reload(live(&self.script, self.authorities(), [own, self.other()]));
     }
 
+    /// Both authorities are there, and both provisioners issue under the first.
+    pub(crate) fn move_other_back(&mut self, second: Option<(CeremonyResult, Arc<TestSigner>)>) {
+        (self.second, self.moved_back) = (second, true);
+        self.reload(|_| ());
+    }
+
     fn other(&self) -> Terms {
-        let authority = AuthorityName::new(if self.second.is_some() { "second" } else { "default" });
+        let walled = self.second.is_some() && !self.moved_back;
+        let authority = AuthorityName::new(if walled { "second" } else { "default" });
         Terms { authority, ..Terms::named("other") }
     }
 
     fn authorities(&self) -> Authorities {
         let policy = self.authority_policy.clone();
-        let own = authority_with("default", policy, (&self.hierarchy, &self.signer), |issuer| {
+        let former = self.former.clone();
+        let own = authority_with("default", policy, former, (&self.hierarchy, &self.signer), |issuer| {
             let check = |chain: &Vec<_>| alternate::check(&issuer, chain, self.clock.now()).unwrap();
             let alternates = self.alternates.iter().map(check).collect();
             let issuer = issuer.with_alternates(alternates);
@@ -444,6 +457,23 @@ impl Stand {
         let made = create_hierarchy(&*apart, &self.clock, &entropy, root, signer.clone(), &plan).await;
         (self.hierarchy, self.signer) = (made.unwrap(), signer);
         self.restart();
+    }
+
+    /// Another issuer signs for its authority from now on, without a restart; the chain of the one before
+    /// is served on. That one's key identifier.
+    pub(crate) async fn rotate(&mut self) -> [u8; 20] {
+        let before = OtherIssuer::new(vec![self.hierarchy.intermediate_der.clone()]).unwrap();
+        let key_id = *before.key_id();
+        self.former.push(before);
+        self.alternates.clear();
+        let apart = storage::open(Backend::Memory, Path::new("")).unwrap();
+        let (root, signer) = (Arc::new(TestSigner::new()), Arc::new(TestSigner::new()));
+        let entropy = SeededEntropy::new(79);
+        let plan = plan("Rotated", 24 * 1825 * HOUR);
+        let made = create_hierarchy(&*apart, &self.clock, &entropy, root, signer.clone(), &plan).await;
+        (self.hierarchy, self.signer) = (made.unwrap(), signer);
+        self.reload(|_| ());
+        key_id
     }
 
     async fn all(&self, table: Table) -> Vec<Row> {
@@ -520,18 +550,19 @@ fn plan(name: &str, intermediate_lifetime: Duration) -> CeremonyPlan {
 
 /// An authority of that name.
 pub(crate) fn authority(name: &str, made: &CeremonyResult, signer: &Arc<TestSigner>) -> Authority {
-    authority_with(name, Pair::default(), (made, signer), |issuer| issuer)
+    authority_with(name, Pair::default(), Vec::new(), (made, signer), |issuer| issuer)
 }
 
 fn authority_with(
     name: &str,
     policy: Pair,
+    former: Vec<OtherIssuer>,
     (made, signer): (&CeremonyResult, &Arc<TestSigner>),
     change: impl FnOnce(Issuer) -> Issuer,
 ) -> Authority {
     let issuer = Issuer::new(made.intermediate_der.clone(), &[], signer.clone()).unwrap();
     let realm = Realm { name: AuthorityName::new(name), policy, ..Realm::default() };
-    Authority::new(realm, change(issuer), Vec::new(), vec![made.root_der.clone()], 24 * 30 * HOUR)
+    Authority::new(realm, change(issuer), former, vec![made.root_der.clone()], 24 * 30 * HOUR)
 }
 
 fn live(script: &Arc<Script>, authorities: Authorities, terms: [Terms; 2]) -> Live {

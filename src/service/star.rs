@@ -165,7 +165,7 @@ impl Service {
                 Some(predecessor) => predecessor.replaced_by(id, Some(issued.serial), batch),
             }
         };
-        match gate::issue(&*self.store, &*self.entropy, terms.issuer(), grant, now, provenance, also).await? {
+        match gate::issue(self.desk(), terms.issuer(), grant, now, provenance, also).await? {
             Gated::Issued(issued) => {
                 tracing::info!(
                     serial = %issued.serial, order = %id, account = %loaded.order.account, index,

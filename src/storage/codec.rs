@@ -204,6 +204,21 @@ impl Record for IssuingSince {
     const VERSION: u8 = 1;
 }
 
+/// Which issuers of an authority are in the bundle (key identifiers), and since when each; `None` if it was
+/// there before anybody noted it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Published(pub Vec<([u8; 20], Option<Timestamp>)>);
+
+/// Its key in [`super::Table::Meta`].
+pub fn published_row(authority: &str) -> Vec<u8> {
+    format!("published/{authority}").into_bytes()
+}
+
+impl Record for Published {
+    const KIND: &'static str = "published issuers";
+    const VERSION: u8 = 1;
+}
+
 /// A certificate that may be given again to the account that it was issued to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ReusableCertificate {

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 
 use super::problem::Failure;
-use super::{App, Response, json};
+use super::{App, Response, json, rotations};
 use crate::audit::configuration::How;
 use crate::service::configuration::{Numbered, text_digest};
 use crate::wire::admin as wire;
@@ -34,7 +34,14 @@ pub(super) async fn show(app: &App, number: u64) -> Result<Response, Failure> {
 }
 
 pub(super) async fn apply(app: &App, ask: wire::ApplyConfiguration) -> Result<Response, Failure> {
-    let how = ask.rollback_to.map_or(How::Apply, How::Rollback);
+    let how = match (ask.rollback_to, &ask.rotation) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::Malformed("rollback_to, rotation: it is one or the other".into()));
+        }
+        (Some(version), None) => How::Rollback(version),
+        (None, Some(asked)) => How::Rotation(rotations::permitted(app, asked)?),
+        (None, None) => How::Apply,
+    };
     let applied = app.reconfigure(how).await.map_err(Failure::NotApplied)?;
     json(StatusCode::OK, &wire::AppliedConfiguration { version: applied.version, restart: applied.restart })
 }

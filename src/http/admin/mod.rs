@@ -10,6 +10,7 @@ mod eab;
 mod keys;
 mod parameters;
 mod problem;
+mod rotations;
 mod routes;
 pub mod socket;
 
@@ -94,7 +95,8 @@ where
         (Resource::Configuration(number), &Method::GET) => configuration::show(app, number).await,
         (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
-        (Resource::Certificates | Resource::Certificate(_) | Resource::OpenApi, _) => {
+        (Resource::Rotations, &Method::GET) => rotations::list(app),
+        (Resource::Certificates | Resource::Certificate(_) | Resource::Rotations | Resource::OpenApi, _) => {
             Err(Failure::Method("GET"))
         }
     }

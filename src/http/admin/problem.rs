@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
 use super::super::{NotApplied, Response, reply};
+use crate::authority::rotation::NotYet;
 use crate::service;
 use crate::storage::StoreError;
 use crate::wire::admin as wire;
@@ -32,6 +33,8 @@ pub(super) enum Failure {
     Timeout,
     /// A configuration was not put into force.
     NotApplied(NotApplied),
+    /// A rotation's step may not be taken yet.
+    NotYet(NotYet),
 }
 
 impl From<service::Error> for Failure {
@@ -76,6 +79,8 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
             (StatusCode::BAD_REQUEST, detail)
         }
         Failure::NotApplied(NotApplied::Failed(error)) => of_service(error, request_id),
+        Failure::NotYet(NotYet::NoAuthority) => (StatusCode::NOT_FOUND, NotYet::NoAuthority.to_string()),
+        Failure::NotYet(why) => (StatusCode::CONFLICT, why.to_string()),
         Failure::ContentType => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json".into())
         }

@@ -23,6 +23,8 @@ pub(super) enum Resource {
     Configurations,
     /// One of them; 0 is the one in force.
     Configuration(u64),
+    /// Where each authority's rotation stands.
+    Rotations,
     /// The description of all this.
     OpenApi,
 }
@@ -33,7 +35,7 @@ impl Resource {
         match self {
             Self::EabKeys | Self::BlockedKeys | Self::Certificates => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
-            Self::Configurations | Self::Configuration(_) => false,
+            Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
         }
     }
 }
@@ -50,6 +52,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["blocked-keys"] => Resource::BlockedKeys,
         ["blocked-keys", key, "unblock"] => Resource::Unblocking(KeyHash::parse(key)?),
         ["certificates"] => Resource::Certificates,
+        ["rotations"] => Resource::Rotations,
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
         ["configurations", number] => Resource::Configuration(positive(number)?),
@@ -106,6 +109,7 @@ mod tests {
             Resource::Certificate(_) => "/v1/certificates/{serial}",
             Resource::Configurations => "/v1/configurations",
             Resource::Configuration(_) => "/v1/configurations/{version}",
+            Resource::Rotations => "/v1/rotations",
             Resource::OpenApi => "/openapi.json",
         }
     }
@@ -124,6 +128,6 @@ mod tests {
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 9, "one for each resource");
+        assert_eq!(paths.len(), 10, "one for each resource");
     }
 }

@@ -23,6 +23,7 @@ mod renewal;
 mod restraints;
 mod reuse;
 mod revocation;
+mod rotation;
 mod star;
 mod status;
 mod strict;

@@ -24,11 +24,11 @@ pub(super) fn id_of(der: &[u8]) -> String {
     format!("{}.{}", base64url(&key.unwrap()), base64url(parsed.raw_serial()))
 }
 
-fn info_path(id: &str) -> String {
+pub(super) fn info_path(id: &str) -> String {
     format!("/acme/acme/renewal-info/{id}")
 }
 
-fn window(reply: &Reply) -> (Timestamp, Timestamp) {
+pub(super) fn window(reply: &Reply) -> (Timestamp, Timestamp) {
     let at = |pointer| Timestamp::parse_rfc3339(&reply.at(pointer)).unwrap();
     (at("/suggestedWindow/start"), at("/suggestedWindow/end"))
 }

@@ -301,6 +301,7 @@ fn samples() -> Vec<Sample> {
         }),
         sample("start", configuration(How::Start)),
         sample("rollback", configuration(How::Rollback(300))),
+        sample("rotation", configuration(How::Rotation(crate::audit::configuration::RotationStep::Retire))),
         sample("revocation", BlockedKey { at: T0, reason: String::new(), by: Blocker::Revocation(serial()) }),
         sample("own", certificate(Requester::Own, None)),
         sample("ceremony", certificate(Requester::Ceremony, None)),
@@ -353,6 +354,7 @@ fn samples() -> Vec<Sample> {
         sample("some", EabUses(300)),
         sample("first", IssuingSince { issuer: [7; 20], since: None }),
         sample("changed", IssuingSince { issuer: [7; 20], since: Some(T0) }),
+        sample("two", Published(vec![([7; 20], None), ([8; 20], Some(T0))])),
         sample("any", ReusableCertificate { serial: serial(), order: order_id(), issued: T0 }),
         sample("any", AccountUse { used: T0, until: Timestamp::from_millis(u64::MAX) }),
     ];

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 pub struct Now {
     /// The certificates of the authorities.
     pub certificates: Vec<CaCertificate>,
+    /// The issuers whose live certificates are counted.
+    pub issuers: Vec<LiveCertificates>,
     /// Requests being answered.
     pub requests: usize,
     /// Orders opened and neither finished nor run out.
@@ -30,6 +32,19 @@ pub struct Now {
     pub finalizations: usize,
     /// Nonces given out.
     pub nonces: u64,
+}
+
+/// The live certificates of an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveCertificates {
+    /// The authority's name.
+    pub authority: String,
+    /// The issuer's key identifier, lower-case hex.
+    pub issuer: String,
+    /// `next`, `signing` or `former`.
+    pub role: &'static str,
+    /// How many.
+    pub count: u64,
 }
 
 /// A certificate of an authority's.
@@ -411,6 +426,14 @@ fn authorities(writer: &mut Writer<'_>, metrics: &Metrics, now: &Now) -> fmt::Re
             let role = if one.role == Role::Root { "root" } else { "intermediate" };
             let labels = [("authority", one.authority.as_str()), ("role", role), ("subject", &one.subject)];
             (labels.to_vec(), row(one))
+        }),
+    )?;
+    writer.levels(
+        "mayfly_issuer_live_certificates",
+        "Certificates that are neither expired nor revoked, by their issuer; none until they are counted",
+        now.issuers.iter().map(|one| {
+            let labels = [("authority", one.authority.as_str()), ("key_id", &one.issuer), ("role", one.role)];
+            (labels.to_vec(), one.count as f64)
         }),
     )?;
     let build = [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)];
