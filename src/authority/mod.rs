@@ -26,6 +26,7 @@ pub mod rotation;
 pub mod sign;
 pub mod signer;
 pub mod subject;
+pub mod succession;
 pub mod urls;
 
 #[cfg(test)]

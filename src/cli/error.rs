@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::ca::CaError;
+use super::rotation::RotationError;
 use crate::bench::BenchError;
 use crate::client::admin::AdminError;
 use crate::config::Problem;
@@ -93,6 +94,9 @@ pub enum CliError {
     /// A `mayfly ca` command.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// A step of a rotation.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// A request could not be put to a policy.
     #[error("{}: {why}", file.display())]
     PolicyTest {

@@ -15,6 +15,7 @@ pub mod key;
 pub mod keys;
 pub mod policy;
 mod replace;
+pub mod rotation;
 mod running;
 pub mod serve;
 mod template;
@@ -79,6 +80,8 @@ pub enum Command {
     Policy(policy::Args),
     /// The configuration of a running CA: its history, what changed, apply, rollback
     Config(configuration::Args),
+    /// From one issuer to the next, step by step, at a running CA
+    Rotation(rotation::Args),
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
@@ -98,6 +101,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Ca(args) => ca::run(&args, out),
         Command::Policy(args) => policy::run(&args, out),
         Command::Config(args) => configuration::run(&args, out),
+        Command::Rotation(args) => rotation::run(&args, out),
     }
 }
 

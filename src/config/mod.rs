@@ -6,6 +6,7 @@
 mod attestation;
 mod authority;
 mod check;
+pub mod edit;
 mod file;
 mod keys;
 mod limits;

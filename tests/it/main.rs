@@ -28,6 +28,7 @@ mod monitoring;
 mod operation;
 mod profiles;
 mod race;
+mod rotation;
 mod star;
 mod support;
 mod tokens;

@@ -56,14 +56,15 @@ pub struct Args {
 }
 
 /// What is to be certified once more.
-struct Target {
-    spec: CaSpec,
-    key: Spki,
-    not_after: Timestamp,
+pub(in crate::cli) struct Target {
+    pub(in crate::cli) spec: CaSpec,
+    pub(in crate::cli) key: Spki,
+    pub(in crate::cli) not_after: Timestamp,
     root: bool,
 }
 
-fn target(path: &Path, der: &[u8]) -> Result<Target, CliError> {
+/// What a certificate of a CA says, to be certified once more or after its pattern.
+pub(in crate::cli) fn target(path: &Path, der: &[u8]) -> Result<Target, CliError> {
     let wrong = |why| CliError::from(CaError::Target { path: path.to_owned(), why });
     let Ok(([], parsed)) = X509Certificate::from_der(der) else {
         return Err(CaError::Content { path: path.to_owned(), want: "certificate" }.into());
@@ -122,7 +123,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let how = match root {
         true => {
             "Serve it behind the intermediate: a file with the intermediate and then this certificate, named \
-                 in\nalternate_chains of the mayfly.toml, or with `mayfly rotation start --cross`."
+                 in\nalternate_chains of the mayfly.toml. `mayfly rotation start --new-root` does all of that at once."
         }
         false => "Name it in alternate_chains of the mayfly.toml: it stands in the intermediate's place.",
     };

@@ -11,12 +11,12 @@ use crate::x509::csr::Csr;
 use crate::x509::spki::Spki;
 
 /// The name that people know a certificate by; empty if it does not read.
-pub(super) fn subject(der: &[u8]) -> String {
+pub(in crate::cli) fn subject(der: &[u8]) -> String {
     X509Certificate::from_der(der).map(|(_, parsed)| parsed.subject().to_string()).unwrap_or_default()
 }
 
 /// A few lines about a certificate; `None` if it is none.
-pub(super) fn certificate(der: &[u8]) -> Option<String> {
+pub(in crate::cli) fn certificate(der: &[u8]) -> Option<String> {
     let Ok(([], parsed)) = X509Certificate::from_der(der) else { return None };
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
@@ -65,7 +65,7 @@ pub(super) fn certificate(der: &[u8]) -> Option<String> {
 }
 
 /// A few lines about a request.
-pub(super) fn request(csr: &Csr) -> String {
+pub(in crate::cli) fn request(csr: &Csr) -> String {
     let subject = x509_parser::x509::X509Name::from_der(csr.subject());
     let subject = subject.map(|(_, name)| name.to_string()).unwrap_or_default();
     format!("  subject           {subject}\n  key               {}\n", csr.key().key().label())

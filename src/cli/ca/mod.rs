@@ -7,13 +7,13 @@
 pub mod create_intermediate;
 pub mod create_root;
 pub mod cross_sign;
-mod describe;
+pub(super) mod describe;
 mod error;
 pub mod import_intermediate;
 pub mod inspect;
-mod limits;
+pub(super) mod limits;
 pub mod sign_intermediate;
-mod site;
+pub(super) mod site;
 #[cfg(test)]
 mod tests;
 

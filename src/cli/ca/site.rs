@@ -32,12 +32,16 @@ pub enum By {
 }
 
 /// A password from a file, if one is named.
-pub(super) fn password(file: Option<&Path>) -> Result<Option<Password>, CliError> {
+pub(in crate::cli) fn password(file: Option<&Path>) -> Result<Option<Password>, CliError> {
     Ok(file.map(Password::read).transpose()?)
 }
 
 /// The CA of a directory, ready to sign.
-pub(super) fn open(layout: &Layout, by: By, password: Option<&Password>) -> Result<Arc<Issuer>, CliError> {
+pub(in crate::cli) fn open(
+    layout: &Layout,
+    by: By,
+    password: Option<&Password>,
+) -> Result<Arc<Issuer>, CliError> {
     let (certificate, key) = match by {
         By::Root => (layout.root(), layout.root_key()),
         By::Intermediate => (layout.intermediate(), layout.intermediate_key()),
@@ -64,7 +68,7 @@ pub(super) fn open(layout: &Layout, by: By, password: Option<&Password>) -> Resu
 }
 
 /// Does work on the record that is kept in `db`.
-pub(super) fn record<T>(
+pub(in crate::cli) fn record<T>(
     db: &Path,
     work: impl AsyncFnOnce(Place<'_>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
@@ -83,7 +87,7 @@ pub(super) fn record<T>(
 }
 
 /// The bytes of a small file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let failed = |source| CliError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
@@ -95,7 +99,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// All certificates of a PEM file, or the one of a DER file; DER.
-pub(super) fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
+pub(in crate::cli) fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
     let bytes = read(path)?;
     if bytes.first() == Some(&0x30) {
         return Ok(vec![bytes]);
@@ -105,7 +109,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
 }
 
 /// The request of a PEM or DER file; DER.
-pub(super) fn request(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(in crate::cli) fn request(path: &Path) -> Result<Vec<u8>, CliError> {
     let bytes = read(path)?;
     if bytes.first() == Some(&0x30) {
         return Ok(bytes);
@@ -119,7 +123,7 @@ pub(super) fn request(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// That nothing is there yet; said before anything is signed.
-pub(super) fn vacant(path: &Path) -> Result<(), CliError> {
+pub(in crate::cli) fn vacant(path: &Path) -> Result<(), CliError> {
     match path.symlink_metadata() {
         Ok(_) => Err(CaError::Exists(path.to_owned()).into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -129,7 +133,7 @@ pub(super) fn vacant(path: &Path) -> Result<(), CliError> {
 
 /// Writes a file for everybody to read, whole or not at all: beside it first, then in its place.
 /// With `replace` it may be there already.
-pub(super) fn install(path: &Path, text: &str, replace: bool) -> Result<(), CliError> {
+pub(in crate::cli) fn install(path: &Path, text: &str, replace: bool) -> Result<(), CliError> {
     let failed = |source| CliError::File { path: path.to_owned(), source };
     if !replace {
         vacant(path)?;
@@ -154,6 +158,6 @@ pub(super) fn install(path: &Path, text: &str, replace: bool) -> Result<(), CliE
 }
 
 /// A chain as PEM.
-pub(super) fn chain_pem(chain: &[Vec<u8>]) -> String {
+pub(in crate::cli) fn chain_pem(chain: &[Vec<u8>]) -> String {
     chain.iter().map(|der| pem::certificate(der)).collect()
 }

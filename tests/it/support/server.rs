@@ -232,7 +232,12 @@ impl Server {
     }
 
     pub fn https(&self) -> Https {
-        Https::new(self.port, &self.root())
+        self.https_trusting(&self.root())
+    }
+
+    /// As [`Server::https`], for one that knows other roots.
+    pub fn https_trusting(&self, roots: &Path) -> Https {
+        Https::new(self.port, roots)
     }
 }
 

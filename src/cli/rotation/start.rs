@@ -1,0 +1,363 @@
+//! `mayfly rotation start`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::generation::Generation;
+use super::place::{Place, report};
+use super::{RotationError, Which};
+use crate::audit::configuration::RotationStep;
+use crate::authority::ca::CaSpec;
+use crate::authority::chain;
+use crate::authority::issuer::Issuer;
+use crate::authority::key_source::{KeySource, PasswordSource};
+use crate::authority::signer::Signer;
+use crate::authority::subject::LONGEST_COMMON_NAME;
+use crate::cli::CliError;
+use crate::cli::ca::limits::lifetime;
+use crate::cli::ca::site::{self, By};
+use crate::cli::ca::{CaError, cross_sign, describe};
+use crate::cli::founding::Layout;
+use crate::config::edit::{Change, Next};
+use crate::entropy::SystemEntropy;
+use crate::keystore::file::{FileKey, KeyFileError, KeyKind};
+use crate::keystore::password::Password;
+use crate::service::ceremony::{CeremonyError, create_root, sign_authority};
+use crate::time::{Clock, SystemClock};
+use crate::x509::spki::Spki;
+
+const AFTER_HELP: &str = "\
+The next issuer has a fresh key, and the path length and name constraints of the one that signs. Without more, \
+it is under the same root, whose key is in --root-dir. With --new-root a root is made too, the old one \
+cross-signs it, and both are in the bundle: clients that know one of them believe what comes. What was made \
+elsewhere, under an offline root, is brought with --issuer and --key.
+
+Every path is verified before the mayfly.toml names it, and the CA verifies each again and lets the new key \
+sign a test text before it takes the configuration. Certificates of CAs that are signed here are recorded in the \
+root directory's db, or, where that is the running CA's own, in `ceremonies` beside it.
+
+Examples:
+  mayfly rotation start --config /etc/mayfly/mayfly.toml --root-password-file root.password
+  mayfly rotation start --new-root --root-dir /media/root
+  mayfly rotation start --issuer ca2/certs/intermediate_ca.crt --key ca2/secrets/intermediate_ca_key";
+
+/// Arguments of `mayfly rotation start`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The next issuer's common name [default: the signing one's, and a number]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+    #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse)]
+    pub key_type: KeyKind,
+    /// How long it is valid, with its root at the longest
+    #[arg(long, value_name = "TIME", default_value = "1825d", value_parser = lifetime)]
+    pub lifetime: Duration,
+    /// The password of its key [default: that of the signing issuer's key]
+    #[arg(long, value_name = "F")]
+    pub password_file: Option<PathBuf>,
+    /// The directory of the root that signs [default: the CA's]
+    #[arg(long, value_name = "DIR")]
+    pub root_dir: Option<PathBuf>,
+    /// The password of the root's key, and of a new root's
+    #[arg(long, value_name = "F")]
+    pub root_password_file: Option<PathBuf>,
+    /// Make a new root too, cross-signed by the old one
+    #[arg(long)]
+    pub new_root: bool,
+    /// How long a new root is valid
+    #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = lifetime, requires = "new_root")]
+    pub root_lifetime: Duration,
+    /// An issuer that was made elsewhere: its certificate, and those between it and the root behind it
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["name", "key_type", "lifetime", "root_dir", "root_password_file", "new_root"])]
+    pub issuer: Option<PathBuf>,
+    /// Its key: a file or a URI
+    #[arg(long, value_name = "KEY", requires = "issuer")]
+    pub key: Option<String>,
+    /// A root that it is under, if that is none of the CA's yet
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    pub root: Option<PathBuf>,
+    /// Which
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// What is there when all files are.
+struct Prepared {
+    next: Next,
+    /// The roots, if there are more than before.
+    roots: Option<Vec<Vec<u8>>>,
+    /// The issuer's certificate.
+    der: Vec<u8>,
+}
+
+/// Makes the next issuer, or takes one, and puts it into the bundle.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    let place = Place::find(&args.which)?;
+    if let Some(next) = &place.authority.next {
+        super::generation::tidy(&place)?;
+        return Err(RotationError::Started(place.named(&next.certificate)).into());
+    }
+    let options = match (&args.issuer, args.new_root) {
+        (Some(path), _) => format!("--issuer {}", path.display()),
+        (None, true) => "--new-root".to_owned(),
+        (None, false) => "without --new-root".to_owned(),
+    };
+    let generation = Generation::begin(&place, &options)?;
+    let prepared = match &args.issuer {
+        Some(path) => brought(args, path, &place, &generation)?,
+        None => made(args, &place, &generation)?,
+    };
+    let root = prepared.roots.map(|roots| place.roots_file(&roots)).transpose()?;
+    let change = Change::Start(prepared.next, root.map(|path| place.named(&path)));
+    place.check_file(&change)?;
+    generation.made(&place.changed(&change)?)?;
+    let applied = place.take(&change, (RotationStep::Start, None, false))?;
+    generation.finish()?;
+    report(&applied, out)?;
+    let overlap = crate::config::units::format_duration(place.authority.bundle_overlap);
+    write!(
+        out,
+        "The next issuer is in the bundle, and signs nothing yet:\n\n{}\nNext: once clients have fetched the \
+         bundle, in {overlap}: mayfly rotation advance\n",
+        describe::certificate(&prepared.der).unwrap_or_default()
+    )?;
+    Ok(())
+}
+
+/// The key of that file, made if it is not there. What a crash has left of one is made anew.
+fn key(path: &Path, kind: KeyKind, password: Option<&Password>, place: &Place) -> Result<FileKey, CliError> {
+    if path.exists() {
+        match FileKey::load(path, password) {
+            Err(KeyFileError::Malformed { .. }) => {
+                std::fs::remove_file(path)
+                    .map_err(|source| CliError::File { path: path.to_owned(), source })?;
+            }
+            loaded => return Ok(loaded?),
+        }
+    }
+    let key = FileKey::generate(path, kind, password, &SystemEntropy::default())?;
+    place.give(path)?;
+    Ok(key)
+}
+
+/// Writes a chain, and checks that it leads to one of the roots.
+fn install(place: &Place, path: &Path, chain: &[Vec<u8>], roots: &[Vec<u8>]) -> Result<(), CliError> {
+    chain::check(chain, roots, SystemClock.now())
+        .map_err(|error| RotationError::Path { path: path.to_owned(), error })?;
+    site::install(path, &site::chain_pem(chain), true)?;
+    place.give(path)
+}
+
+/// The password of the next issuer's key: what the configuration says of it, and the password itself.
+fn password(args: &Args, place: &Place) -> Result<(Option<PasswordSource>, Option<Password>), CliError> {
+    let source = match &args.password_file {
+        Some(path) => Some(PasswordSource::File(absolute(path)?)),
+        None => match (&place.authority.key, &place.authority.password) {
+            (KeySource::File(_), Some(source)) => Some(source.clone()),
+            (KeySource::File(_) | KeySource::Pkcs11(_) | KeySource::AwsKms(_), _) => None,
+        },
+    };
+    let password = source.as_ref().map(Password::open).transpose()?;
+    let source = source.map(|source| match source {
+        PasswordSource::File(path) => PasswordSource::File(place.named(&path).into()),
+        other => other,
+    });
+    Ok((source, password))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::fs::canonicalize(path).map_err(|source| CliError::File { path: path.to_owned(), source })
+}
+
+/// Makes key and certificate, and a root if that is asked for; what an earlier attempt has made is kept.
+fn made(args: &Args, place: &Place, generation: &Generation) -> Result<Prepared, CliError> {
+    let signing = site::certificates(&place.authority.certificate)?;
+    let pattern = cross_sign::target(&place.authority.certificate, &signing[0])?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => numbered(&common_name(&signing[0]), generation.number)?,
+    };
+    let spec = CaSpec {
+        path_len: pattern.spec.path_len,
+        constraints: pattern.spec.constraints,
+        ..CaSpec::issuing(&name).map_err(CaError::Name)?
+    };
+    let (source, password) = password(args, place)?;
+    let above = Ceremony::new(args, place)?;
+    let old_roots = place.roots()?;
+    let root = if args.new_root { Some(above.new_root(args, place, generation)?) } else { None };
+    let signer = key(&generation.key(), args.key_type, password.as_ref(), place)?;
+    let signed_by = root.as_ref().map_or(&above.root, |new| &new.issuer);
+    let kept = kept(&generation.certificate(), signer.public_key())?;
+    let der = match kept {
+        Some(der) => der,
+        None => above.sign(signed_by, spec, signer.public_key().clone(), args.lifetime)?,
+    };
+    let roots = match &root {
+        None => old_roots.clone(),
+        Some(new) => old_roots.iter().cloned().chain([new.issuer.der().to_vec()]).collect(),
+    };
+    let one = vec![der.clone()];
+    install(place, &generation.certificate(), &one, &roots)?;
+    let mut next = Next {
+        certificate: place.named(&generation.certificate()),
+        key: place.named(&generation.key()),
+        password: source,
+        alternate_chains: Vec::new(),
+    };
+    if let Some(new) = root {
+        // By the old root alone, so that clients without the new one are served too.
+        install(place, &generation.crossed(), &[der.clone(), new.cross], &old_roots)?;
+        let plain = std::mem::replace(&mut next.certificate, place.named(&generation.crossed()));
+        next.alternate_chains.push(plain);
+        return Ok(Prepared { next, roots: Some(roots), der });
+    }
+    Ok(Prepared { next, roots: None, der })
+}
+
+/// The certificate of an earlier attempt, if it is that key's.
+fn kept(path: &Path, key: &Spki) -> Result<Option<Vec<u8>>, CliError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let der = site::certificates(path)?.swap_remove(0);
+    Ok(Some(der).filter(|der| cross_sign::target(path, der).is_ok_and(|found| found.key == *key)))
+}
+
+fn common_name(der: &[u8]) -> String {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let parsed = X509Certificate::from_der(der).map(|(_, parsed)| parsed);
+    let name = parsed.ok().and_then(|parsed| {
+        let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+        Some(name.to_owned())
+    });
+    name.unwrap_or_else(|| "Issuing CA".to_owned())
+}
+
+/// The name with a number behind it, in the place of one that it has.
+fn numbered(name: &str, number: u32) -> Result<String, CliError> {
+    let bare = match name.rsplit_once(' ') {
+        Some((bare, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => bare,
+        Some(_) | None => name,
+    };
+    let name = format!("{bare} {number}");
+    if name.chars().count() > LONGEST_COMMON_NAME { Err(RotationError::Name.into()) } else { Ok(name) }
+}
+
+/// The root that signs, and where that is recorded.
+struct Ceremony {
+    root: Arc<Issuer>,
+    db: PathBuf,
+    password: Option<Password>,
+}
+
+/// A new root, and its certificate by the old one.
+struct NewRoot {
+    issuer: Arc<Issuer>,
+    cross: Vec<u8>,
+}
+
+impl Ceremony {
+    fn new(args: &Args, place: &Place) -> Result<Self, CliError> {
+        let layout = Layout { dir: args.root_dir.clone().unwrap_or_else(|| place.base.clone()) };
+        let password = site::password(args.root_password_file.as_deref())?;
+        let root = site::open(&layout, By::Root, password.as_ref())?;
+        let same = |a: &Path, b: &Path| absolute(a).ok().is_some_and(|a| absolute(b).ok() == Some(a));
+        // One process has a store; and the CA is running on its own.
+        let own = same(&layout.db(), &place.settings.store.path);
+        let db = if own { layout.dir.join("ceremonies") } else { layout.db() };
+        Ok(Self { root, db, password })
+    }
+
+    fn sign(
+        &self,
+        by: &Arc<Issuer>,
+        spec: CaSpec,
+        key: Spki,
+        lifetime: Duration,
+    ) -> Result<Vec<u8>, CliError> {
+        site::record(&self.db, async |at| {
+            Ok(sign_authority(at, by, spec, key, lifetime).await.map_err(CeremonyError::Issue)?)
+        })
+    }
+
+    fn new_root(&self, args: &Args, place: &Place, generation: &Generation) -> Result<NewRoot, CliError> {
+        let (path, file) = (generation.root_key(), generation.root());
+        let signer = Arc::new(key(&path, KeyKind::P384, self.password.as_ref(), place)?);
+        let public = signer.public_key().clone();
+        let der = match kept(&file, &public)? {
+            Some(der) => der,
+            None => {
+                let name = numbered(&common_name(self.root.der()), generation.number)?;
+                let spec = CaSpec::root(&name).map_err(CaError::Name)?;
+                let signer = signer.clone();
+                site::record(&self.db, async |at| {
+                    let made = create_root(at, signer, spec, args.root_lifetime).await;
+                    Ok(made.map_err(CeremonyError::Issue)?)
+                })?
+            }
+        };
+        site::install(&file, &site::chain_pem(std::slice::from_ref(&der)), true)?;
+        place.give(&file)?;
+        let target = cross_sign::target(&file, &der)?;
+        // What an earlier attempt has signed stands behind the issuer; it costs nothing to sign anew.
+        let left = target.not_after.since(SystemClock.now());
+        let cross = self.sign(&self.root, target.spec, target.key, left)?;
+        let issuer = Issuer::new(der, &[], signer).map_err(|error| CaError::Issuer { path: file, error })?;
+        Ok(NewRoot { issuer: Arc::new(issuer), cross })
+    }
+}
+
+/// Takes what was made elsewhere. Its certificate is copied, its key stays where it is.
+fn brought(args: &Args, path: &Path, place: &Place, generation: &Generation) -> Result<Prepared, CliError> {
+    let old = place.roots()?;
+    let more = args.root.as_deref().map(site::certificates).transpose()?.unwrap_or_default();
+    let fresh: Vec<_> = more.into_iter().filter(|root| !old.contains(root)).collect();
+    let roots: Vec<_> = old.iter().cloned().chain(fresh.iter().cloned()).collect();
+    let mut chain = site::certificates(path)?;
+    // Clients have the roots.
+    chain.retain(|der| !roots.contains(der));
+    let Some(der) = chain.first().cloned() else {
+        return Err(CaError::Content { path: path.to_owned(), want: "certificate but a root" }.into());
+    };
+    install(place, &generation.certificate(), &chain, &roots)?;
+    let text = args.key.as_deref().unwrap_or_default();
+    let here = std::env::current_dir().map_err(|source| CliError::File { path: ".".into(), source })?;
+    let key = KeySource::parse(text, &here).map_err(|error| KeyFileError::BadPassword {
+        place: "--key".to_owned(),
+        reason: error.to_string(),
+    })?;
+    let key = match key {
+        KeySource::File(path) => place.named(&absolute(&path)?),
+        KeySource::Pkcs11(_) | KeySource::AwsKms(_) => text.to_owned(),
+    };
+    let password = args.password_file.as_deref().map(absolute).transpose()?;
+    let password = password.map(|path| PasswordSource::File(place.named(&path).into()));
+    let certificate = place.named(&generation.certificate());
+    let next = Next { certificate, key, password, alternate_chains: Vec::new() };
+    Ok(Prepared { next, roots: (!fresh.is_empty()).then_some(roots), der })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_each_other() {
+        let rows = [
+            ("Team Intermediate CA", 2, Some("Team Intermediate CA 2")),
+            ("Team Intermediate CA 2", 3, Some("Team Intermediate CA 3")),
+            ("G1", 2, Some("G1 2")),
+            ("2", 2, Some("2 2")),
+            (&"x".repeat(62), 2, Some(&*format!("{} 2", "x".repeat(62)))),
+            (&"x".repeat(63), 2, None),
+        ];
+        for (name, number, want) in rows {
+            assert_eq!(numbered(name, number).ok().as_deref(), want, "{name}");
+        }
+    }
+}
