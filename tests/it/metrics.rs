@@ -101,6 +101,9 @@ fn a_flow_shows_and_promtool_has_nothing_to_say() {
     ] {
         assert!(sum(&now, name, &[]) > 0.0, "{name}\n{text}");
     }
+    // Once they are counted; the only one was revoked.
+    let live = text.lines().find(|line| line.starts_with("mayfly_issuer_live_certificates{"));
+    assert!(live.is_some_and(|line| line.contains("role=\"signing\"")), "{live:?}");
     assert_eq!(promtool(&text), "");
 }
 

@@ -289,10 +289,12 @@ fn rotation_history(server: &Server) -> Vec<String> {
 /// Runs a step again and again, killed ever later, until it comes to its end; how often it was killed.
 fn killed_until_done(server: &Server, args: &[&str], done: impl Fn(&Finished) -> bool) -> usize {
     let log = server.scratch("cli").join("killed");
-    for times in 0..60 {
+    let mut pause = Duration::from_millis(5);
+    for times in 0..28 {
         let _ = fs::remove_file(&log);
         let mut running = Running::start(&mut command(server, args), &log);
-        thread::sleep(Duration::from_millis(5 + 12 * times as u64));
+        thread::sleep(pause);
+        pause = pause * 5 / 4 + Duration::from_millis(5);
         if running.ended().is_none() {
             running.kill();
             continue;

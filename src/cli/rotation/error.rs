@@ -56,6 +56,9 @@ pub enum RotationError {
     /// Not one of them.
     #[error("no file of other_issuers is the chain of an issuer with the key identifier {0}")]
     NoSuchIssuer(String),
+    /// What was brought.
+    #[error("--key: {0}")]
+    Key(String),
     /// The CN of the next one.
     #[error("the next issuer's name would be too long: give one of at most 64 characters with --name")]
     Name,

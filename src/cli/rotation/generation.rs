@@ -138,12 +138,12 @@ pub(super) fn undo(place: &Place) -> Result<bool, CliError> {
 }
 
 /// The chain in a file.
-fn chain(path: &PathBuf) -> Result<Chain, CliError> {
+fn chain(path: &Path) -> Result<Chain, CliError> {
     site::certificates(path)
 }
 
 fn chains<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<Vec<Chain>, CliError> {
-    paths.into_iter().map(chain).collect()
+    paths.into_iter().map(|path| chain(path)).collect()
 }
 
 /// The chains of each issuer of the authority but one, by the file of its chain.
@@ -169,7 +169,7 @@ pub(super) fn left_by_next(place: &Place, next: &NextIssuer) -> Result<Left, Cli
 }
 
 /// What changes when a former issuer goes, whose chain is in that file.
-pub(super) fn left_by_former(place: &Place, file: &PathBuf) -> Result<Left, CliError> {
+pub(super) fn left_by_former(place: &Place, file: &Path) -> Result<Left, CliError> {
     let (before, now) = (place.roots()?, SystemClock.now());
     let kept = remaining_roots(&before, &[chain(file)?], &staying(place, file)?, now);
     if kept == before {

@@ -5,6 +5,7 @@
 //! short between the two, and is finished.
 
 mod advance;
+mod ceremony;
 mod error;
 mod generation;
 mod place;

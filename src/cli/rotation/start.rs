@@ -2,31 +2,25 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::generation::Generation;
+use super::ceremony::{Ceremony, common_name, kept, key, numbered};
+use super::generation::{self, Generation};
 use super::place::{Place, report};
 use super::{RotationError, Which};
 use crate::audit::configuration::RotationStep;
 use crate::authority::ca::CaSpec;
 use crate::authority::chain;
-use crate::authority::issuer::Issuer;
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::authority::signer::Signer;
-use crate::authority::subject::LONGEST_COMMON_NAME;
 use crate::cli::CliError;
 use crate::cli::ca::limits::lifetime;
-use crate::cli::ca::site::{self, By};
-use crate::cli::ca::{CaError, cross_sign, describe};
-use crate::cli::founding::Layout;
+use crate::cli::ca::{CaError, cross_sign, describe, site};
 use crate::config::edit::{Change, Next};
-use crate::entropy::SystemEntropy;
-use crate::keystore::file::{FileKey, KeyFileError, KeyKind};
+use crate::config::units::format_duration;
+use crate::keystore::file::KeyKind;
 use crate::keystore::password::Password;
-use crate::service::ceremony::{CeremonyError, create_root, sign_authority};
 use crate::time::{Clock, SystemClock};
-use crate::x509::spki::Spki;
 
 const AFTER_HELP: &str = "\
 The next issuer has a fresh key, and the path length and name constraints of the one that signs. Without more, \
@@ -98,7 +92,7 @@ struct Prepared {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let place = Place::find(&args.which)?;
     if let Some(next) = &place.authority.next {
-        super::generation::tidy(&place)?;
+        generation::tidy(&place)?;
         return Err(RotationError::Started(place.named(&next.certificate)).into());
     }
     let options = match (&args.issuer, args.new_root) {
@@ -118,7 +112,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let applied = place.take(&change, (RotationStep::Start, None, false))?;
     generation.finish()?;
     report(&applied, out)?;
-    let overlap = crate::config::units::format_duration(place.authority.bundle_overlap);
+    let overlap = format_duration(place.authority.bundle_overlap);
     write!(
         out,
         "The next issuer is in the bundle, and signs nothing yet:\n\n{}\nNext: once clients have fetched the \
@@ -126,22 +120,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         describe::certificate(&prepared.der).unwrap_or_default()
     )?;
     Ok(())
-}
-
-/// The key of that file, made if it is not there. What a crash has left of one is made anew.
-fn key(path: &Path, kind: KeyKind, password: Option<&Password>, place: &Place) -> Result<FileKey, CliError> {
-    if path.exists() {
-        match FileKey::load(path, password) {
-            Err(KeyFileError::Malformed { .. }) => {
-                std::fs::remove_file(path)
-                    .map_err(|source| CliError::File { path: path.to_owned(), source })?;
-            }
-            loaded => return Ok(loaded?),
-        }
-    }
-    let key = FileKey::generate(path, kind, password, &SystemEntropy::default())?;
-    place.give(path)?;
-    Ok(key)
 }
 
 /// Writes a chain, and checks that it leads to one of the roots.
@@ -169,7 +147,7 @@ fn password(args: &Args, place: &Place) -> Result<(Option<PasswordSource>, Optio
     Ok((source, password))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     std::fs::canonicalize(path).map_err(|source| CliError::File { path: path.to_owned(), source })
 }
 
@@ -219,99 +197,6 @@ fn made(args: &Args, place: &Place, generation: &Generation) -> Result<Prepared,
     Ok(Prepared { next, roots: None, der })
 }
 
-/// The certificate of an earlier attempt, if it is that key's.
-fn kept(path: &Path, key: &Spki) -> Result<Option<Vec<u8>>, CliError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let der = site::certificates(path)?.swap_remove(0);
-    Ok(Some(der).filter(|der| cross_sign::target(path, der).is_ok_and(|found| found.key == *key)))
-}
-
-fn common_name(der: &[u8]) -> String {
-    use x509_parser::prelude::{FromDer, X509Certificate};
-    let parsed = X509Certificate::from_der(der).map(|(_, parsed)| parsed);
-    let name = parsed.ok().and_then(|parsed| {
-        let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-        Some(name.to_owned())
-    });
-    name.unwrap_or_else(|| "Issuing CA".to_owned())
-}
-
-/// The name with a number behind it, in the place of one that it has.
-fn numbered(name: &str, number: u32) -> Result<String, CliError> {
-    let bare = match name.rsplit_once(' ') {
-        Some((bare, digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => bare,
-        Some(_) | None => name,
-    };
-    let name = format!("{bare} {number}");
-    if name.chars().count() > LONGEST_COMMON_NAME { Err(RotationError::Name.into()) } else { Ok(name) }
-}
-
-/// The root that signs, and where that is recorded.
-struct Ceremony {
-    root: Arc<Issuer>,
-    db: PathBuf,
-    password: Option<Password>,
-}
-
-/// A new root, and its certificate by the old one.
-struct NewRoot {
-    issuer: Arc<Issuer>,
-    cross: Vec<u8>,
-}
-
-impl Ceremony {
-    fn new(args: &Args, place: &Place) -> Result<Self, CliError> {
-        let layout = Layout { dir: args.root_dir.clone().unwrap_or_else(|| place.base.clone()) };
-        let password = site::password(args.root_password_file.as_deref())?;
-        let root = site::open(&layout, By::Root, password.as_ref())?;
-        let same = |a: &Path, b: &Path| absolute(a).ok().is_some_and(|a| absolute(b).ok() == Some(a));
-        // One process has a store; and the CA is running on its own.
-        let own = same(&layout.db(), &place.settings.store.path);
-        let db = if own { layout.dir.join("ceremonies") } else { layout.db() };
-        Ok(Self { root, db, password })
-    }
-
-    fn sign(
-        &self,
-        by: &Arc<Issuer>,
-        spec: CaSpec,
-        key: Spki,
-        lifetime: Duration,
-    ) -> Result<Vec<u8>, CliError> {
-        site::record(&self.db, async |at| {
-            Ok(sign_authority(at, by, spec, key, lifetime).await.map_err(CeremonyError::Issue)?)
-        })
-    }
-
-    fn new_root(&self, args: &Args, place: &Place, generation: &Generation) -> Result<NewRoot, CliError> {
-        let (path, file) = (generation.root_key(), generation.root());
-        let signer = Arc::new(key(&path, KeyKind::P384, self.password.as_ref(), place)?);
-        let public = signer.public_key().clone();
-        let der = match kept(&file, &public)? {
-            Some(der) => der,
-            None => {
-                let name = numbered(&common_name(self.root.der()), generation.number)?;
-                let spec = CaSpec::root(&name).map_err(CaError::Name)?;
-                let signer = signer.clone();
-                site::record(&self.db, async |at| {
-                    let made = create_root(at, signer, spec, args.root_lifetime).await;
-                    Ok(made.map_err(CeremonyError::Issue)?)
-                })?
-            }
-        };
-        site::install(&file, &site::chain_pem(std::slice::from_ref(&der)), true)?;
-        place.give(&file)?;
-        let target = cross_sign::target(&file, &der)?;
-        // What an earlier attempt has signed stands behind the issuer; it costs nothing to sign anew.
-        let left = target.not_after.since(SystemClock.now());
-        let cross = self.sign(&self.root, target.spec, target.key, left)?;
-        let issuer = Issuer::new(der, &[], signer).map_err(|error| CaError::Issuer { path: file, error })?;
-        Ok(NewRoot { issuer: Arc::new(issuer), cross })
-    }
-}
-
 /// Takes what was made elsewhere. Its certificate is copied, its key stays where it is.
 fn brought(args: &Args, path: &Path, place: &Place, generation: &Generation) -> Result<Prepared, CliError> {
     let old = place.roots()?;
@@ -327,10 +212,7 @@ fn brought(args: &Args, path: &Path, place: &Place, generation: &Generation) -> 
     install(place, &generation.certificate(), &chain, &roots)?;
     let text = args.key.as_deref().unwrap_or_default();
     let here = std::env::current_dir().map_err(|source| CliError::File { path: ".".into(), source })?;
-    let key = KeySource::parse(text, &here).map_err(|error| KeyFileError::BadPassword {
-        place: "--key".to_owned(),
-        reason: error.to_string(),
-    })?;
+    let key = KeySource::parse(text, &here).map_err(|error| RotationError::Key(error.to_string()))?;
     let key = match key {
         KeySource::File(path) => place.named(&absolute(&path)?),
         KeySource::Pkcs11(_) | KeySource::AwsKms(_) => text.to_owned(),
@@ -340,24 +222,4 @@ fn brought(args: &Args, path: &Path, place: &Place, generation: &Generation) -> 
     let certificate = place.named(&generation.certificate());
     let next = Next { certificate, key, password, alternate_chains: Vec::new() };
     Ok(Prepared { next, roots: (!fresh.is_empty()).then_some(roots), der })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_follow_each_other() {
-        let rows = [
-            ("Team Intermediate CA", 2, Some("Team Intermediate CA 2")),
-            ("Team Intermediate CA 2", 3, Some("Team Intermediate CA 3")),
-            ("G1", 2, Some("G1 2")),
-            ("2", 2, Some("2 2")),
-            (&"x".repeat(62), 2, Some(&*format!("{} 2", "x".repeat(62)))),
-            (&"x".repeat(63), 2, None),
-        ];
-        for (name, number, want) in rows {
-            assert_eq!(numbered(name, number).ok().as_deref(), want, "{name}");
-        }
-    }
 }
