@@ -124,7 +124,7 @@ pub enum NotYet {
     /// The bundle is too young.
     #[error(
         "the next issuer is in the bundle since {since}, and its overlap lasts until {until}: clients that have \
-         not fetched the bundle since may refuse what it signs"
+         not fetched the bundle since may refuse what it signs (`advance --now` does not wait)"
     )]
     Overlap {
         /// Since when.
@@ -225,7 +225,7 @@ impl Facts {
             Some(_) if handing => Stage::HandingOver,
             Some(_) => Stage::Draining,
         };
-        let from = first.live.map(|live| live.last.unwrap_or(now));
+        let from = first.live.and_then(|live| live.last);
         Standing { stage, step: Step::Retire(first.key_id), from }
     }
 

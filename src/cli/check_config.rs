@@ -95,6 +95,9 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         for path in &authority.alternate_chains {
             row("", format!("and by the chain in {}", path.display()))?;
         }
+        if let Some(next) = &authority.next {
+            row("", format!("and next as {}", next.certificate.display()))?;
+        }
     }
     let resolvers = match validation.resolvers.as_slice() {
         [] => "the system's DNS".to_owned(),

@@ -275,6 +275,11 @@ fn a_rotation_that_nobody_notices() {
     assert!(text.contains("# Mind the fire door.\n[authority] # ours\n") && !text.contains("next"), "{text}");
     let log = rotation_history(&server);
     assert_eq!(log, ["start", "rotation start", "rotation advance", "rotation retire"]);
+    // The next one after that is under the new root.
+    said(&rotation(&server, &["start"]), true, &["Intermediate CA 3", "Mayfly Test Root CA 2"]);
+    path_holds(&certs("root_2.crt"), None, &certs("issuer_3.crt"));
+    said(&rotation(&server, &["abort"]), true, &["it has signed nothing"]);
+    assert_eq!(fs::read_to_string(server.config()).unwrap(), text);
     server.stop();
 }
 

@@ -46,18 +46,8 @@ pub(in crate::cli) fn open(
         By::Root => (layout.root(), layout.root_key()),
         By::Intermediate => (layout.intermediate(), layout.intermediate_key()),
     };
-    for path in [&certificate, &key] {
-        if !path.exists() {
-            return Err(CaError::NoCa { path: path.clone(), dir: layout.dir.clone() }.into());
-        }
-    }
-    let chain = certificates(&certificate)?;
-    let signer = Arc::new(FileKey::load(&key, password)?);
+    let issuer = open_files(layout, &certificate, &key, password)?;
     let wrong = |error| CaError::Issuer { path: certificate.clone(), error };
-    let (own, above) = chain
-        .split_first()
-        .ok_or_else(|| CaError::Content { path: certificate.clone(), want: "certificate" })?;
-    let issuer = Issuer::new(own.clone(), above, signer).map_err(wrong)?;
     if by == By::Root {
         return Ok(Arc::new(issuer));
     }
@@ -65,6 +55,26 @@ pub(in crate::cli) fn open(
     let root = chain::check(issuer.chain(), &roots, SystemClock.now())
         .map_err(|error| CaError::Chain { path: certificate.clone(), error })?;
     Ok(Arc::new(issuer.under_root(root).map_err(wrong)?))
+}
+
+/// The CA of these files, with nothing checked that is above it.
+pub(in crate::cli) fn open_files(
+    layout: &Layout,
+    certificate: &Path,
+    key: &Path,
+    password: Option<&Password>,
+) -> Result<Issuer, CliError> {
+    for path in [certificate, key] {
+        if !path.exists() {
+            return Err(CaError::NoCa { path: path.to_owned(), dir: layout.dir.clone() }.into());
+        }
+    }
+    let chain = certificates(certificate)?;
+    let signer = Arc::new(FileKey::load(key, password)?);
+    let content = || CaError::Content { path: certificate.to_owned(), want: "certificate" };
+    let (own, above) = chain.split_first().ok_or_else(content)?;
+    let issuer = Issuer::new(own.clone(), above, signer);
+    Ok(issuer.map_err(|error| CaError::Issuer { path: certificate.to_owned(), error })?)
 }
 
 /// Does work on the record that is kept in `db`.

@@ -13,8 +13,7 @@ use crate::authority::issuer::Issuer;
 use crate::authority::signer::Signer;
 use crate::authority::subject::LONGEST_COMMON_NAME;
 use crate::cli::CliError;
-use crate::cli::ca::site::{self, By};
-use crate::cli::ca::{CaError, cross_sign};
+use crate::cli::ca::{CaError, cross_sign, site};
 use crate::cli::founding::Layout;
 use crate::entropy::SystemEntropy;
 use crate::keystore::file::{FileKey, KeyFileError, KeyKind};
@@ -40,7 +39,8 @@ impl Ceremony {
     pub(super) fn new(args: &Args, place: &Place) -> Result<Self, CliError> {
         let layout = Layout { dir: args.root_dir.clone().unwrap_or_else(|| place.base.clone()) };
         let password = site::password(args.root_password_file.as_deref())?;
-        let root = site::open(&layout, By::Root, password.as_ref())?;
+        let (certificate, key) = root_files(&layout, &place.roots()?);
+        let root = Arc::new(site::open_files(&layout, &certificate, &key, password.as_ref())?);
         let same = |a: &Path, b: &Path| {
             super::start::absolute(a).ok().is_some_and(|a| super::start::absolute(b).ok() == Some(a))
         };
@@ -75,7 +75,9 @@ impl Ceremony {
             Some(der) => der,
             None => {
                 let name = numbered(&common_name(self.root.der()), generation.number)?;
-                let spec = CaSpec::root(&name).map_err(CaError::Name)?;
+                let old = cross_sign::target(&place.authority.root, self.root.der())?;
+                let spec =
+                    CaSpec { subject: CaSpec::root(&name).map_err(CaError::Name)?.subject, ..like(old.spec) };
                 let signer = signer.clone();
                 site::record(&self.db, async |at| {
                     let made = create_root(at, signer, spec, args.root_lifetime).await;
@@ -88,9 +90,35 @@ impl Ceremony {
         let target = cross_sign::target(&file, &der)?;
         // What an earlier attempt has signed stands behind the issuer; it costs nothing to sign anew.
         let left = target.not_after.since(SystemClock.now());
-        let cross = self.sign(&self.root, target.spec, target.key, left)?;
+        let path_len = below(self.root.path_room(), target.spec.path_len);
+        let cross = self.sign(&self.root, CaSpec { path_len, ..target.spec }, target.key, left)?;
         let issuer = Issuer::new(der, &[], signer).map_err(|error| CaError::Issuer { path: file, error })?;
         Ok(NewRoot { issuer: Arc::new(issuer), cross })
+    }
+}
+
+/// Certificate and key of the root that signs: of those in the directory the last one that is in the bundle.
+fn root_files(layout: &Layout, roots: &[Vec<u8>]) -> (PathBuf, PathBuf) {
+    let of = |number| Generation::of(&layout.dir, number);
+    let made = Generation::numbers(&layout.dir).map(|number| (of(number).root(), of(number).root_key()));
+    let all = std::iter::once((layout.root(), layout.root_key())).chain(made);
+    let known = |(certificate, key): &(PathBuf, PathBuf)| {
+        let trusted = |found: Vec<Vec<u8>>| found.first().is_some_and(|root| roots.contains(root));
+        key.exists() && site::certificates(certificate).is_ok_and(trusted)
+    };
+    all.filter(known).last().unwrap_or_else(|| (layout.root(), layout.root_key()))
+}
+
+/// What a CA may do that takes another one's place: as much, under a key identifier of its own.
+fn like(spec: CaSpec) -> CaSpec {
+    CaSpec { key_id: None, ..spec }
+}
+
+/// The path length of a certificate below a CA that has that much room, if its own is to be `asked`.
+fn below(room: Option<u8>, asked: Option<u8>) -> Option<u8> {
+    match room {
+        None => asked,
+        Some(room) => Some(asked.unwrap_or(u8::MAX).min(room.saturating_sub(1))),
     }
 }
 
@@ -166,6 +194,27 @@ pub(super) fn numbered(name: &str, number: u32) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_root_may_do_what_the_old_one_may() {
+        use crate::authority::constraints::{NameConstraints, Subtree};
+        let permitted = vec![Subtree::Dns("lab.test".into())];
+        let constraints = NameConstraints { permitted, excluded: Vec::new() };
+        let old =
+            CaSpec { path_len: Some(2), constraints, key_id: Some([1; 20]), ..CaSpec::root("Old").unwrap() };
+        assert_eq!(like(old.clone()), CaSpec { key_id: None, ..old });
+        let rows = [
+            (None, None, None),
+            (None, Some(3), Some(3)),
+            (Some(2), None, Some(1)),
+            (Some(2), Some(2), Some(1)),
+            (Some(2), Some(0), Some(0)),
+            (Some(0), Some(2), Some(0)),
+        ];
+        for (room, asked, want) in rows {
+            assert_eq!(below(room, asked), want, "{room:?} {asked:?}");
+        }
+    }
 
     #[test]
     fn numbers_follow_each_other() {

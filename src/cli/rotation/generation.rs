@@ -32,12 +32,16 @@ impl Generation {
         if let Some(unfinished) = Self::unfinished(place)? {
             let marker = unfinished.marker();
             let began = unfinished.noted()?.0;
-            if began != options {
+            // Of what did not get beyond its marker, nothing is in the way.
+            let empty = unfinished.files()[1..].iter().all(|path| path.symlink_metadata().is_err());
+            if began != options && empty {
+                site::install(&marker, &format!("{options}\n"), true)?;
+            } else if began != options {
                 return Err(RotationError::Unfinished { options: began, marker }.into());
             }
             return Ok(unfinished);
         }
-        let of = |number| Self { base: place.base.clone(), number };
+        let of = |number| Self::of(&place.base, number);
         let free = (2..MOST).map(of).find(|one| !one.is_there()).unwrap_or_else(|| of(MOST));
         site::install(&free.marker(), &format!("{options}\n"), false)?;
         Ok(free)
@@ -45,12 +49,22 @@ impl Generation {
 
     /// The one that is being made. A marker that only was not taken away is taken away.
     fn unfinished(place: &Place) -> Result<Option<Self>, CliError> {
-        let all = (2..MOST).map(|number| Self { base: place.base.clone(), number });
-        let marked = all.take_while(Self::is_there).find(|one| one.marker().exists());
+        let all = Self::numbers(&place.base).map(|number| Self::of(&place.base, number));
+        let marked = all.into_iter().find(|one| one.marker().exists());
         match marked {
             Some(one) if one.is_used(place) => one.finish().map(|()| None),
             other => Ok(other),
         }
+    }
+
+    /// The one of that number in a directory.
+    pub(super) fn of(base: &Path, number: u32) -> Self {
+        Self { base: base.to_owned(), number }
+    }
+
+    /// The numbers of those of which there is something.
+    pub(super) fn numbers(base: &Path) -> impl Iterator<Item = u32> {
+        (2..MOST).take_while(move |number| Self::of(base, *number).is_there())
     }
 
     fn is_there(&self) -> bool {
