@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -348,21 +349,34 @@ fn steps_that_are_cut_short_are_finished() {
 /// undone; what is brought from an offline root is taken; and what is forced says what it breaks.
 #[test]
 fn started_undone_brought_and_forced() {
-    let server = Server::start_with(|table| {
+    let home = tempfile::tempdir().unwrap();
+    let password = home.path().join("password");
+    fs::write(&password, "correct horse\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let password = password.to_str().unwrap();
+    let mut server = Server::init_with(&["--password-file", password], &[], |table| {
         section(table, "authority").insert("bundle_overlap".into(), "1h".into());
     });
+    server.serve();
+    let start = ["start", "--root-password-file", password];
     let lego = Lego::released(&server);
     lego.issue(Ask::new(&[NAME], Challenge::Http, KeyKind::Ecdsa));
     let first = fs::read_to_string(server.config()).unwrap();
     fs::write(server.config(), first.replace("[log]", "# mine\n[log]") + "# mine too\n").unwrap();
-    said(&rotation(&server, &["start"]), false, &["mayfly config diff"]);
+    said(&rotation(&server, &["start"]), false, &["password"]);
+    said(&rotation(&server, &start), false, &["mayfly config diff"]);
     said(&rotation(&server, &["status"]), true, &["steady", "is not what is in force"]);
     fs::write(server.config(), &first).unwrap();
     said(&rotation(&server, &["start", "--new-root"]), false, &["with other options", "without --new-root"]);
     fs::remove_file(server.dir().join("certs/issuer_2.pending")).unwrap();
 
-    said(&rotation(&server, &["start"]), true, &["is in the bundle"]);
-    said(&rotation(&server, &["start"]), false, &["in the bundle already", "abort"]);
+    said(&rotation(&server, &start), true, &["is in the bundle"]);
+    // Sealed as the one before, and opened by the CA with the same password.
+    let text = fs::read_to_string(server.config()).unwrap();
+    assert_eq!(text.matches(password).count(), 2, "{text}");
+    let made = fs::read_to_string(server.dir().join("secrets/issuer_3_key")).unwrap();
+    assert!(made.contains("BEGIN ENCRYPTED PRIVATE KEY"));
+    said(&rotation(&server, &start), false, &["in the bundle already", "abort"]);
     said(&rotation(&server, &["abort"]), true, &["it has signed nothing"]);
     assert_eq!(fs::read_to_string(server.config()).unwrap(), first);
     said(&rotation(&server, &["abort"]), false, &["no next issuer"]);

@@ -171,3 +171,29 @@ pub(super) fn report(applied: &wire::AppliedConfiguration, out: &mut dyn Write) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_authorities_one_is_named() {
+        let server = "[server]\naddress = \"[::1]:1\"\ndns_names = [\"ca.test\"]\n";
+        let authority = |name: &str| {
+            format!("[[authority]]\nname = \"{name}\"\ncertificate = \"{name}.crt\"\nkey = \"{name}.key\"\n")
+        };
+        let provisioner = "[[provisioner]]\ntype = \"acme\"\nname = \"x\"\n";
+        let parsed = |text: &str| config::parse(text, Path::new("/ca")).settings.unwrap();
+        let one = parsed(&format!("{server}{provisioner}"));
+        let text = format!("{server}{}{}{provisioner}authority = \"a\"\n", authority("a"), authority("b"));
+        let two = parsed(&text);
+        let name = |settings: &Settings, asked| {
+            let found = chosen(settings, asked).map(|one| one.name.as_str().to_owned());
+            found.map_err(|error| error.to_string())
+        };
+        assert_eq!(name(&one, None).unwrap(), "default");
+        assert_eq!(name(&two, Some("b")).unwrap(), "b");
+        assert!(name(&two, None).unwrap_err().contains("there are a, b"));
+        assert!(name(&one, Some("c")).unwrap_err().contains("no authority c"));
+    }
+}
