@@ -135,17 +135,19 @@ impl Service {
     }
 
     /// That a certificate is to be replaced since the provisioner's authority signs with another issuer than
-    /// its own. Not so if it was signed by another authority, before the provisioner moved, or after that
-    /// change: then it is no predecessor's, and is renewed when its time comes.
+    /// its own. Not so if another authority signed it, before the provisioner moved: then it is no
+    /// predecessor's, and is renewed when its time comes. Of an issuer that no configuration names any more,
+    /// those that are younger than that change cannot be a predecessor's.
     pub(super) fn handover(&self, terms: &Provisioner, record: &CertificateRecord) -> Option<Handover> {
         let live = self.live();
-        let elsewhere = live.authorities.of_issuer(&record.issuer);
-        if elsewhere.is_some_and(|authority| *authority.name() != terms.authority) {
+        let named = live.authorities.of_issuer(&record.issuer).map(|authority| authority.name());
+        if named.is_some_and(|name| *name != terms.authority) {
             return None;
         }
         let known = self.issuing.signing.read().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(&terms.authority).filter(|known| known.issuer != record.issuer)?;
-        let since = known.since.filter(|since| record.issued <= *since)?;
+        // One that was begun before the change may be signed just behind it.
+        let since = known.since.filter(|since| named.is_some() || record.issued <= *since)?;
         Some(Handover { since, over: terms.issues_under().rotation().handover })
     }
 }

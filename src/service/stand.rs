@@ -15,7 +15,7 @@ use super::{Live, Prove, Reach, Service};
 use crate::acme::order::{AuthorizationStatus, Order};
 use crate::audit::{AuditRecord, Event};
 use crate::authority::alternate;
-use crate::authority::authorities::{Authorities, Authority, OtherIssuer};
+use crate::authority::authorities::{Authorities, Authority, OtherIssuer, Rotation};
 use crate::authority::certificate::CertificateRecord;
 use crate::authority::issuer::Issuer;
 use crate::authority::realm::Realm;
@@ -562,7 +562,9 @@ fn authority_with(
 ) -> Authority {
     let issuer = Issuer::new(made.intermediate_der.clone(), &[], signer.clone()).unwrap();
     let realm = Realm { name: AuthorityName::new(name), policy, ..Realm::default() };
+    let rotation = Rotation { handover: HOUR, ..Rotation::default() };
     Authority::new(realm, change(issuer), former, vec![made.root_der.clone()], 24 * 30 * HOUR)
+        .rotating(rotation)
 }
 
 fn live(script: &Arc<Script>, authorities: Authorities, terms: [Terms; 2]) -> Live {

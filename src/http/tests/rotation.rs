@@ -13,6 +13,7 @@ use super::renewal::{id_of, info_path, window};
 use crate::authority::rotation::{NotYet, Stage};
 use crate::client::admin::call;
 use crate::http::App;
+use crate::limits::Source;
 use crate::service::rotation::Taken;
 use crate::service::stand::{HOUR, Stand};
 use crate::wire::admin as wire;
@@ -217,6 +218,32 @@ async fn starts(app: &Arc<App>, ids: &[String]) -> Vec<crate::time::Timestamp> {
         );
     }
     found
+}
+
+/// What was begun before another issuer signs, and is signed just behind that, is called over too.
+#[tokio::test]
+async fn a_straggler_of_the_former_issuer_is_called_over() {
+    let mut stand = Stand::new().await;
+    stand.service.note_issuers().await.unwrap();
+    let app = app(&stand);
+    let client = Client::new(&app).await;
+    let held = stand.service.provisioner("acme").unwrap();
+    let order = client.order(&["a.test"]).await.expect(201);
+    client.prove(&order).await;
+    stand.rotate().await;
+    stand.service.note_issuers().await.unwrap();
+    let changed = stand.service.now();
+    stand.clock.advance(Duration::from_secs(1));
+    let last = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let account = crate::id::AccountId::parse(&last(&client.kid)).unwrap();
+    let id = crate::id::OrderId::parse(&last(&order.location())).unwrap();
+    let request = csr(&["a.test"], &leaf_key());
+    stand.service.finalize(&held, account, id, &request, Source::default()).await.unwrap();
+    let leaf = stand.certificates().await.remove(0);
+    assert!(leaf.issued > changed);
+    let info = get(&app, &info_path(&id_of(&leaf.der))).await.expect(200);
+    let over = stand.service.live().authorities.get("default").unwrap().rotation().handover;
+    assert!(window(&info).0 <= changed + over, "{info:?}");
 }
 
 /// Certificates from before a provisioner moved to another authority are no predecessor's: they are renewed
