@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::leaves::LiveLeaves;
+use super::lane::{For, Lane};
 use super::{Error, audited, keys, metered};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
@@ -72,10 +73,8 @@ pub async fn issue(
         Cost::Quick => Stage::Sign.run(|| sign::sign(approved, issuer)),
         Cost::Slow => {
             let issuer = issuer.clone();
-            Stage::Sign
-                .follow(tokio::task::spawn_blocking(move || sign::sign(approved, &issuer)))
-                .await
-                .map_err(|error| Error::Internal(format!("the signing task failed: {error}")))?
+            let lane = Lane::of(&issuer);
+            Stage::Sign.follow(lane.run(For::Signature, move || sign::sign(approved, &issuer))).await?
         }
     };
     drop(queued);

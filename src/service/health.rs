@@ -1,5 +1,6 @@
 //! Whether this server can do its work, really tried.
 
+use super::lane::{For, Lane};
 use super::{Error, Service};
 use crate::authority::authorities::Authority;
 use crate::authority::sign;
@@ -22,9 +23,7 @@ impl Service {
         }
         let tested = match issuer.signer().cost() {
             Cost::Quick => sign::self_test(&issuer),
-            Cost::Slow => tokio::task::spawn_blocking(move || sign::self_test(&issuer))
-                .await
-                .map_err(|error| Error::Internal(format!("the signing task failed: {error}")))?,
+            Cost::Slow => Lane::of(&issuer).run(For::Probe, move || sign::self_test(&issuer)).await?,
         };
         tested.map_err(|error| Error::Internal(format!("authority {}: {error}", authority.name())))
     }

@@ -20,6 +20,7 @@ mod judgement;
 mod keepers;
 pub mod keys;
 pub mod leaves;
+mod lane;
 mod limits;
 mod live;
 pub mod metered;
