@@ -15,16 +15,18 @@ use super::support::server::{Server, binary, provisioner};
 use super::support::web::Web;
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// OpenSC's: passes every call on and writes it down.
+const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
 const REMOTE: &str = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so";
 const PIN: &str = "quartz-4711";
 
 /// A token of SoftHSM's in a directory of its own.
-struct Token {
+pub(super) struct Token {
     home: tempfile::TempDir,
 }
 
 impl Token {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let token = Self { home: tempfile::tempdir().unwrap() };
         fs::create_dir(token.path("tokens")).unwrap();
         let conf = format!("directories.tokendir = {}\nlog.level = ERROR\n", token.path("tokens").display());
@@ -36,7 +38,7 @@ impl Token {
         token
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
@@ -45,7 +47,7 @@ impl Token {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn uri(&self, object: &str) -> String {
+    pub(super) fn uri(&self, object: &str) -> String {
         self.uri_by(SOFTHSM, object)
     }
 
@@ -54,35 +56,35 @@ impl Token {
         format!("pkcs11:token=Team%20CA;object={object}?module-path={module}&pin-source={}", pin.display())
     }
 
-    fn mayfly(&self) -> Command {
+    pub(super) fn mayfly(&self) -> Command {
         let mut command = Command::new(binary());
         command.env("SOFTHSM2_CONF", self.path("conf"));
         command
     }
 
     /// `mayfly key …`: whether it succeeded, and what it said.
-    fn key(&self, arguments: &[&str]) -> (bool, String) {
+    pub(super) fn key(&self, arguments: &[&str]) -> (bool, String) {
         let out = self.mayfly().arg("key").args(arguments).output().unwrap();
         let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
         assert!(!said.contains(PIN), "{said}");
         (out.status.success(), said)
     }
 
-    fn made(&self, object: &str, kind: &str) -> String {
+    pub(super) fn made(&self, object: &str, kind: &str) -> String {
         let (good, said) = self.key(&["generate", &self.uri(object), "--kind", kind]);
         assert!(good, "{said}");
         said
     }
 
     /// pkcs11-tool, which is OpenSC's and knows nothing of us.
-    fn tool(&self, arguments: &[&str]) -> String {
+    pub(super) fn tool(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("pkcs11-tool");
         command.args(["--module", SOFTHSM, "--login", "--pin", PIN]).args(arguments);
         output(command.env("SOFTHSM2_CONF", self.path("conf")))
     }
 
     /// A CA whose intermediate is under a key of the token's, not serving yet.
-    fn ca(&self, uri: &str, variables: &[(&str, &str)]) -> Server {
+    pub(super) fn ca(&self, uri: &str, variables: &[(&str, &str)]) -> Server {
         let mut variables = variables.to_vec();
         let conf = self.path("conf");
         variables.push(("SOFTHSM2_CONF", conf.to_str().unwrap()));
@@ -177,6 +179,40 @@ fn what_does_not_open_says_why() {
         assert!(want.is_none_or(|want| said.contains(want)), "{uri}: {said}");
         assert!(!said.contains(PIN) && !said.contains("panicked"), "{said}");
     }
+}
+
+/// Three wrong PINs lock many a token: a reload with one that was refused sends nothing, and one with
+/// another PIN does.
+#[test]
+fn a_refused_pin_is_sent_once_per_process() {
+    let token = Token::new();
+    token.made("issuer", "ec-p256");
+    let spied = token.path("spied");
+    let variables = [
+        ("SOFTHSM2_CONF", token.path("conf")),
+        ("PKCS11SPY", SOFTHSM.into()),
+        ("PKCS11SPY_OUTPUT", spied.clone()),
+    ];
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.to_str().unwrap())).collect();
+    let mut server = Server::init_with(&[], &variables, |_| {});
+    server.serve();
+    let file = "key = \"secrets/intermediate_ca_key\"";
+    let text = fs::read_to_string(server.config()).unwrap();
+    assert!(text.contains(file));
+    let key = format!("key = \"{}\"", token.uri_by(SPY, "issuer"));
+    fs::write(server.config(), text.replace(file, &key)).unwrap();
+    let logins = || fs::read_to_string(&spied).unwrap_or_default().matches("C_Login\n").count();
+
+    token.private("pin", "0000");
+    for _ in 0..3 {
+        server.reload("refuses the PIN (PinIncorrect)");
+        assert_eq!(logins(), 1);
+    }
+    token.private("pin", PIN);
+    server.reload("is not the certificate of the key in pkcs11:");
+    assert_eq!(logins(), 2);
+    assert!(!server.log().contains(PIN));
+    server.stop();
 }
 
 /// What the issue asks for: a thousand certificates, each by an order of its own, eight at a time,
@@ -278,7 +314,7 @@ fn a_token_that_is_killed_and_comes_back() {
 
 #[test]
 fn the_modules_are_where_the_tests_look() {
-    for path in [SOFTHSM, REMOTE] {
-        assert!(Path::new(path).exists(), "{path}: tests/run installs softhsm2 and p11-kit-modules");
+    for path in [SOFTHSM, REMOTE, SPY] {
+        assert!(Path::new(path).exists(), "{path}: tests/run installs softhsm2, p11-kit-modules and opensc");
     }
 }

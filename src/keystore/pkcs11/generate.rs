@@ -5,7 +5,7 @@ use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::module::Module;
-use super::pool::login;
+use super::pin::login;
 use super::{Pkcs11Error, object};
 use crate::authority::key_source::{PasswordSource, Pkcs11Uri};
 use crate::entropy::Entropy;
@@ -33,7 +33,7 @@ pub fn generate(
     entropy: &dyn Entropy,
 ) -> Result<Spki, Pkcs11Error> {
     let module = Module::load(&uri.module_path)?;
-    let life = module.enter();
+    let visit = module.enter()?;
     let slot = module.slot(uri)?;
     let session = module.context().open_rw_session(slot)?;
     let file = uri.pin_source.clone().map(PasswordSource::File);
@@ -52,7 +52,7 @@ pub fn generate(
     if made.is_err() {
         let _ = session.destroy_object(private).and(session.destroy_object(public));
     }
-    drop(life);
+    drop(visit);
     made
 }
 

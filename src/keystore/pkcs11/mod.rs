@@ -2,12 +2,14 @@
 //! and TPMs by `libtpm2_pkcs11`. The key is made in the token and never leaves it.
 //!
 //! A token may restart under a running server: `pool` opens its sessions anew then, and logs in
-//! again. The PIN is read from its place each time, and is not kept.
+//! again. The PIN is read from its place each time; kept is a hash of one that was refused.
 
 mod generate;
 mod module;
 mod object;
+mod pin;
 mod pool;
+mod sessions;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -74,7 +76,10 @@ pub enum Pkcs11Error {
     )]
     NoPin,
     /// The token refused the PIN; it is not sent again, because tokens lock after a few wrong ones.
-    #[error("the token refuses the PIN ({0}); it is not sent again before the next start")]
+    #[error(
+        "the token refuses the PIN ({0}); this process does not send that PIN again, but each start and each \
+         `mayfly check-config` does, and tokens lock after a few: put the right one in its place first"
+    )]
     WrongPin(String),
     /// No key fits.
     #[error("the token has no private key with {0}; `mayfly key generate` makes one")]
@@ -96,6 +101,9 @@ pub enum Pkcs11Error {
     /// Every session is in use, for longer than is waited.
     #[error("no session with the token came free in {0} s")]
     Busy(u64),
+    /// The module is being started anew, or cannot be because of calls that do not return.
+    #[error("the token's module did not come free in {0} s; if this stays so, restart mayfly")]
+    Restarting(u64),
     /// A call of the module's failed.
     #[error("{}", call(.0))]
     Call(#[from] Error),
@@ -142,6 +150,7 @@ impl Pkcs11Error {
             | Self::Exists(_)
             | Self::Key(_)
             | Self::Busy(_)
+            | Self::Restarting(_)
             | Self::Call(_) => false,
         }
     }

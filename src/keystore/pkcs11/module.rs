@@ -2,34 +2,61 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo};
 
 use super::Pkcs11Error;
+use super::pin::Refused;
+use super::sessions::Sessions;
 use crate::authority::key_source::Pkcs11Uri;
 
 /// A token that is gone is not looked for more often, or every request would start its module anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest wait for a session, for the module while it is started anew, and for those at work in it
+/// before it is.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
 static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
 
-/// What a module was last started as.
-pub(super) struct Life {
+/// What a module was last started as, and who is at work in it.
+#[derive(Default)]
+struct Life {
     /// Counts the starts; sessions of an earlier one are void.
-    pub generation: u64,
+    generation: u64,
     restarted: Option<Instant>,
+    restarting: bool,
+    visits: usize,
+}
+
+/// Keeps the module from being started anew.
+pub(super) struct Visit<'a> {
+    module: &'a Module,
+    /// The start that is worked under.
+    pub generation: u64,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.module.life().visits -= 1;
+        self.module.turn.notify_all();
+    }
 }
 
 /// A PKCS#11 module.
 pub(super) struct Module {
     path: PathBuf,
     context: Pkcs11,
-    /// Held for reading while the module works, for writing while it starts anew.
-    life: RwLock<Life>,
+    life: Mutex<Life>,
+    /// A restart is over, or somebody has left.
+    turn: Condvar,
+    /// Held while a PIN is sent.
+    pub(super) refused: Mutex<Refused>,
+    tokens: Mutex<BTreeMap<String, Weak<Sessions>>>,
 }
 
 impl Module {
@@ -50,8 +77,14 @@ impl Module {
             Pkcs11Error::Load { path: path.to_owned(), reason }
         })?;
         initialize(&context)?;
-        let life = RwLock::new(Life { generation: 0, restarted: None });
-        let module = Arc::new(Self { path: path.to_owned(), context, life });
+        let module = Arc::new(Self {
+            path: path.to_owned(),
+            context,
+            life: Mutex::default(),
+            turn: Condvar::new(),
+            refused: Mutex::default(),
+            tokens: Mutex::default(),
+        });
         modules.insert(path.to_owned(), module.clone());
         Ok(module)
     }
@@ -60,27 +93,69 @@ impl Module {
         &self.context
     }
 
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits, within [`PATIENCE`], for what others are to do first.
+    fn wait_while(&self, held: impl Fn(&Life) -> bool) -> Result<MutexGuard<'_, Life>, Pkcs11Error> {
+        let waited = self.turn.wait_timeout_while(self.life(), PATIENCE, |life| held(life));
+        let (life, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        match timeout.timed_out() {
+            true => Err(Pkcs11Error::Restarting(PATIENCE.as_secs())),
+            false => Ok(life),
+        }
+    }
+
     /// Keeps the module from being started anew while it is used.
-    pub(super) fn enter(&self) -> RwLockReadGuard<'_, Life> {
-        self.life.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn enter(&self) -> Result<Visit<'_>, Pkcs11Error> {
+        let mut life = self.wait_while(|life| life.restarting)?;
+        life.visits += 1;
+        Ok(Visit { module: self, generation: life.generation })
     }
 
     /// Ends and initializes the module, if nobody has since `seen`: some recover a lost connection
-    /// only so. All its sessions are void afterwards.
+    /// only so. All its sessions are void afterwards. A call that hangs in the module keeps it from
+    /// that: an error then, after [`PATIENCE`].
     pub(super) fn restart(&self, seen: u64) -> Result<(), Pkcs11Error> {
-        let mut life = self.life.write().unwrap_or_else(PoisonError::into_inner);
+        let mut life = self.wait_while(|life| life.restarting)?;
         let recent = life.restarted.is_some_and(|at| at.elapsed() < RESTART_PAUSE);
         if life.generation != seen || recent {
             return Ok(());
         }
-        life.generation += 1;
-        life.restarted = Some(Instant::now());
-        tracing::warn!(module = %self.path.display(), "the token is lost; its module is started anew");
-        // One that is not initialized says so, and is about to be.
-        if let Err(error) = self.context.clone().finalize() {
-            tracing::debug!(%error, "C_Finalize");
+        life.restarting = true;
+        drop(life);
+        let alone = self.wait_while(|life| life.visits > 0).map(drop);
+        let started = alone.and_then(|()| {
+            tracing::warn!(module = %self.path.display(), "the token is lost; its module is started anew");
+            // One that is not initialized says so, and is about to be.
+            if let Err(error) = self.context.clone().finalize() {
+                tracing::debug!(%error, "C_Finalize");
+            }
+            let started = initialize(&self.context);
+            let mut life = self.life();
+            life.generation += 1;
+            life.restarted = Some(Instant::now());
+            started
+        });
+        self.life().restarting = false;
+        self.turn.notify_all();
+        started
+    }
+
+    /// The sessions of the token that the URI names, shared by all its keys.
+    pub(super) fn sessions(self: &Arc<Self>, uri: &Pkcs11Uri) -> Result<Arc<Sessions>, Pkcs11Error> {
+        let visit = self.enter()?;
+        let id = identity(&self.context.get_token_info(self.slot(uri)?)?);
+        drop(visit);
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, sessions| sessions.strong_count() > 0);
+        if let Some(sessions) = tokens.get(&id).and_then(Weak::upgrade) {
+            return Ok(sessions);
         }
-        initialize(&self.context)
+        let sessions = Arc::new(Sessions::new(self.clone()));
+        tokens.insert(id, Arc::downgrade(&sessions));
+        Ok(sessions)
     }
 
     /// The one slot whose token has all that the URI says of it.
@@ -124,6 +199,11 @@ fn initialize(context: &Pkcs11) -> Result<(), Pkcs11Error> {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What tells a token from all others: the serial number alone is unique to its maker at most.
+pub(super) fn identity(info: &TokenInfo) -> String {
+    [info.manufacturer_id(), info.model(), info.serial_number(), info.label()].join("\0")
 }
 
 /// A token as the URI names it.

@@ -1,60 +1,39 @@
-//! Sessions with a token: opened when there is work for them, a few at most, kept for the next work,
-//! and opened anew when the token has lost them.
+//! One key's way to its token.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use cryptoki::error::{Error, RvError};
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::{Session, SessionState, UserType};
-use cryptoki::slot::Slot;
-use cryptoki::types::RawAuthPin;
+use cryptoki::session::Session;
 
 use super::module::Module;
+use super::pin::login;
+use super::sessions::{Ready, Sessions};
 use super::{Pkcs11Error, object};
 use crate::authority::key_source::{PasswordSource, Pkcs11Uri};
-use crate::keystore::password::Password;
 
-/// Most sessions of one key. Tokens have 16 or more, and cannot work on many at once.
-const MOST_SESSIONS: usize = 8;
-
-/// Longest wait for a session.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A session that is logged in, and the key's handle in it.
-struct Ready {
-    session: Session,
-    key: ObjectHandle,
-    generation: u64,
-}
-
-#[derive(Default)]
-struct State {
-    idle: Vec<Ready>,
-    /// Idle or at work.
-    open: usize,
-    /// The token's word on a PIN that it has refused.
-    refused: Option<String>,
-}
-
-/// The sessions of one key.
+/// A key, by sessions that all keys of its token share.
 pub(super) struct Pool {
-    module: Arc<Module>,
+    sessions: Arc<Sessions>,
     uri: Pkcs11Uri,
     pin: Option<PasswordSource>,
-    state: Mutex<State>,
-    freed: Condvar,
 }
 
 impl Pool {
-    /// Opens nothing yet but the module.
+    /// Finds the token; opens no session yet.
     pub(super) fn new(uri: &Pkcs11Uri, pin: Option<&PasswordSource>) -> Result<Self, Pkcs11Error> {
+        let module = Module::load(&uri.module_path)?;
+        let generation = module.enter()?.generation;
+        let sessions = match module.sessions(uri) {
+            Err(lost) if lost.is_lost() => {
+                module.restart(generation)?;
+                module.sessions(uri)
+            }
+            other => other,
+        };
         Ok(Self {
-            module: Module::load(&uri.module_path)?,
+            sessions: sessions?,
             uri: uri.clone(),
             pin: uri.pin_source.clone().map(PasswordSource::File).or(pin.cloned()),
-            state: Mutex::default(),
-            freed: Condvar::new(),
         })
     }
 
@@ -64,17 +43,17 @@ impl Pool {
         &self,
         work: impl Fn(&Session, ObjectHandle) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
-        let (first, _) = self.once(&work);
+        let (first, _) = self.once(&work)?;
         let Err(lost) = first else { return first };
         if !lost.is_lost() {
             return Err(lost);
         }
         tracing::warn!(error = %lost, "the token has lost a session; opening it anew");
-        let (second, generation) = self.once(&work);
+        let (second, generation) = self.once(&work)?;
         match second {
             Err(lost) if lost.is_lost() => {
-                self.module.restart(generation)?;
-                self.once(&work).0
+                self.sessions.module.restart(generation)?;
+                self.once(&work)?.0
             }
             other => other,
         }
@@ -84,151 +63,44 @@ impl Pool {
     fn once<T>(
         &self,
         work: &impl Fn(&Session, ObjectHandle) -> Result<T, Pkcs11Error>,
-    ) -> (Result<T, Pkcs11Error>, u64) {
-        let life = self.module.enter();
-        let generation = life.generation;
-        let done = self.checkout(generation).and_then(|ready| {
-            let done = work(&ready.session, ready.key);
+    ) -> Result<(Result<T, Pkcs11Error>, u64), Pkcs11Error> {
+        let visit = self.sessions.module.enter()?;
+        let generation = visit.generation;
+        let done = self.sessions.checkout(generation, || self.connect()).and_then(|mut ready| {
+            let done = self.key(&mut ready).and_then(|key| work(&ready.session, key));
             match &done {
-                Ok(_) => self.give_back(ready),
-                Err(error) => self.discard(ready, error.is_lost(), generation),
+                Ok(_) | Err(Pkcs11Error::NoKey(_) | Pkcs11Error::SeveralKeys { .. }) => {
+                    self.sessions.give_back(ready);
+                }
+                Err(error) => self.sessions.discard(ready, error.is_lost(), generation),
             }
             done
         });
-        (done, generation)
+        Ok((done, generation))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn checkout(&self, generation: u64) -> Result<Ready, Pkcs11Error> {
-        let until = Instant::now() + PATIENCE;
-        let mut state = self.lock();
-        loop {
-            while let Some(ready) = state.idle.pop() {
-                if ready.generation == generation {
-                    return Ok(ready);
-                }
-                // Its handle may by now be another session's: it is forgotten, not closed.
-                state.open -= 1;
-            }
-            if state.open < MOST_SESSIONS {
-                state.open += 1;
-                drop(state);
-                let error = match self.connect(generation) {
-                    Ok(ready) => return Ok(ready),
-                    Err(error) => error,
-                };
-                state = self.lock();
-                state.open -= 1;
-                self.freed.notify_one();
-                let full = matches!(error, Pkcs11Error::Call(Error::Pkcs11(RvError::SessionCount, _)));
-                // The token has fewer sessions than we would open: those that there are must do.
-                if !full || state.open == 0 {
-                    return Err(error);
-                }
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Pkcs11Error::Busy(PATIENCE.as_secs()));
-            }
-            let waited = self.freed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    /// The key's handle in a session.
+    fn key(&self, ready: &mut Ready) -> Result<ObjectHandle, Pkcs11Error> {
+        let name = object::described(&self.uri);
+        if let Some((_, key)) = ready.keys.iter().find(|(known, _)| *known == name) {
+            return Ok(*key);
         }
+        let key = object::private_key(&ready.session, &self.uri)?;
+        ready.keys.push((name, key));
+        Ok(key)
     }
 
-    fn give_back(&self, ready: Ready) {
-        self.lock().idle.push(ready);
-        self.freed.notify_one();
-    }
-
-    /// Closes a session that failed; if the token has lost it, the idle ones too.
-    fn discard(&self, ready: Ready, lost: bool, generation: u64) {
-        let mut state = self.lock();
-        let mut gone = vec![ready];
-        if lost {
-            gone.append(&mut state.idle);
-        }
-        state.open -= gone.len();
-        drop(state);
-        for ready in gone.into_iter().filter(|ready| ready.generation == generation) {
-            let _ = ready.session.close();
-        }
-        self.freed.notify_all();
-    }
-
-    fn connect(&self, generation: u64) -> Result<Ready, Pkcs11Error> {
-        let context = self.module.context();
-        let slot = self.module.slot(&self.uri)?;
-        // Not closed when dropped: see `checkout`.
-        let session = context.open_ro_session_no_drop(slot)?;
-        let found = self.login(slot, &session).and_then(|()| object::private_key(&session, &self.uri));
-        match found {
-            Ok(key) => Ok(Ready { session, key, generation }),
+    fn connect(&self) -> Result<Session, Pkcs11Error> {
+        let module = &self.sessions.module;
+        let slot = module.slot(&self.uri)?;
+        // Not closed when dropped: see `Sessions::checkout`.
+        let session = module.context().open_ro_session_no_drop(slot)?;
+        match login(module, slot, &session, self.pin.as_ref()) {
+            Ok(()) => Ok(session),
             Err(error) => {
                 let _ = session.close();
                 Err(error)
             }
         }
-    }
-
-    /// All sessions of a process with one token are logged in together (PKCS #11 v2.40 §5.6).
-    fn login(&self, slot: Slot, session: &Session) -> Result<(), Pkcs11Error> {
-        // One at a time: a second wrong PIN is a step towards a locked token.
-        let mut state = self.lock();
-        if let Some(refused) = &state.refused {
-            return Err(Pkcs11Error::WrongPin(refused.clone()));
-        }
-        let done = login(&self.module, slot, session, self.pin.as_ref());
-        if let Err(Pkcs11Error::WrongPin(word)) = &done {
-            state.refused = Some(word.clone());
-        }
-        done
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let life = self.module.enter();
-        for ready in self.lock().idle.drain(..).filter(|ready| ready.generation == life.generation) {
-            let _ = ready.session.close();
-        }
-    }
-}
-
-/// Logs the process in as the token's user, unless it is or need not be.
-pub(super) fn login(
-    module: &Module,
-    slot: Slot,
-    session: &Session,
-    pin: Option<&PasswordSource>,
-) -> Result<(), Pkcs11Error> {
-    let info = module.context().get_token_info(slot)?;
-    let already =
-        matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser);
-    if already || !info.login_required() {
-        return Ok(());
-    }
-    let done = match pin {
-        // The PIN is typed at the device.
-        None if info.protected_authentication_path() => session.login(UserType::User, None),
-        None => return Err(Pkcs11Error::NoPin),
-        Some(source) => {
-            let pin = Password::open(source).map_err(Pkcs11Error::PinSource)?;
-            session.login_with_raw(UserType::User, &RawAuthPin::new(Box::new(pin.bytes().to_vec())))
-        }
-    };
-    match done {
-        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(Error::Pkcs11(
-            code @ (RvError::PinIncorrect
-            | RvError::PinInvalid
-            | RvError::PinLenRange
-            | RvError::PinExpired
-            | RvError::PinLocked),
-            _,
-        )) => Err(Pkcs11Error::WrongPin(format!("{code:?}"))),
-        Err(error) => Err(error.into()),
     }
 }
