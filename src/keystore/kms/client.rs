@@ -15,8 +15,10 @@ use tokio::runtime::Runtime;
 
 use super::KmsError;
 use super::credentials::Credentials;
+use super::names::Names;
 use super::sigv4::{self, Scope};
 use crate::authority::key_source::KmsUri;
+use crate::entropy::{Entropy, SystemEntropy};
 use crate::time::{Clock, SystemClock};
 
 /// For one attempt.
@@ -30,7 +32,7 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// One key's way to its service.
 pub(super) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
     uri: KmsUri,
     host: String,
 }
@@ -53,7 +55,7 @@ impl Client {
         if usable == 0 && uri.base().starts_with("https://") {
             return Err(KmsError::System(
                 "this system has no CA certificates to know the KMS by: install ca-certificates, or name a \
-                 PEM file with SSL_CERT_FILE"
+                 PEM file with SSL_CERT_FILE (mount one into a container, read-only)"
                     .to_owned(),
             ));
         }
@@ -62,11 +64,13 @@ impl Client {
             .map_err(|error| KmsError::System(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let mut sockets = HttpConnector::new_with_resolver(Names::default());
+        sockets.enforce_http(false);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(sockets);
         let base = uri.base();
         let host = base.split_once("://").map_or("", |(_, host)| host).to_owned();
         let http = Http::builder(TokioExecutor::new()).build(connector);
@@ -86,7 +90,7 @@ impl Client {
                 return Err(error);
             }
             tracing::debug!(action, %error, "asking the KMS again");
-            std::thread::sleep(pause);
+            std::thread::sleep(jittered(pause, &SystemEntropy::default()));
             pause *= 2;
         }
     }
@@ -135,6 +139,12 @@ impl Client {
     }
 }
 
+/// Between half of a pause and all of it: those whom a KMS has refused together do not come back together.
+fn jittered(pause: Duration, entropy: &dyn Entropy) -> Duration {
+    let part = f64::from(u32::from_be_bytes(entropy.bytes())) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + part / 2.0)
+}
+
 /// With what lies under it: "client error (Connect)" tells nobody anything.
 fn reason(error: &dyn std::error::Error) -> String {
     let below = std::iter::successors(error.source(), |error| error.source());
@@ -148,8 +158,9 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Value, KmsError> {
         return Ok(json);
     }
     let text = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str()).unwrap_or_default();
-    let kind = text(["__type", "code"]).rsplit('#').next().unwrap_or_default().to_owned();
     // Not ours, so not to be trusted in a log line.
+    let kind = text(["__type", "code"]).rsplit('#').next().unwrap_or_default();
+    let kind: String = kind.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').take(64).collect();
     let message: String =
         text(["message", "Message"]).chars().filter(|c| !c.is_control()).take(300).collect();
     Err(KmsError::Refused { status: status.as_u16(), kind, message })
@@ -176,5 +187,26 @@ mod tests {
             assert!(error.to_string().contains(want), "{error}");
             assert_eq!(error.may_pass(), again, "{error}");
         }
+    }
+
+    /// Whoever answers in the KMS's place writes neither lines nor colours into our log.
+    #[test]
+    fn names_of_errors_are_bounded_and_plain() {
+        let long = "A".repeat(5000);
+        for kind in ["x\\n2026 INFO all is well", "\\u001b[31mX", "\\u202eevil", "<b>", &long] {
+            let body = format!("{{\"__type\":\"{kind}\",\"message\":\"{long}\"}}");
+            let said = understand(StatusCode::BAD_REQUEST, body.as_bytes()).unwrap_err().to_string();
+            let plain = said.chars().all(|c| c.is_ascii_alphanumeric() || " ():.".contains(c));
+            assert!(plain && said.len() < 500, "{said}");
+        }
+    }
+
+    #[test]
+    fn pauses_differ() {
+        let entropy = crate::entropy::SeededEntropy::new(7);
+        let pauses: Vec<_> = (0..100).map(|_| jittered(PAUSE, &entropy)).collect();
+        assert!(pauses.iter().all(|pause| (PAUSE / 2..=PAUSE).contains(pause)));
+        let distinct: std::collections::BTreeSet<_> = pauses.iter().collect();
+        assert!(distinct.len() > 90, "{distinct:?}");
     }
 }

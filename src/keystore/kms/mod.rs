@@ -3,6 +3,7 @@
 
 mod client;
 mod credentials;
+mod names;
 mod sigv4;
 
 use std::fmt;
