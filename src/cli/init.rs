@@ -150,7 +150,7 @@ Next:
 }
 
 /// Paths in it become absolute: the configuration is not read from here.
-fn issuer_key(text: &str) -> Result<KeySource, String> {
+pub(super) fn issuer_key(text: &str) -> Result<KeySource, String> {
     let here = std::env::current_dir().map_err(|error| error.to_string())?;
     match KeySource::parse(text, &here).map_err(|error| error.to_string())? {
         KeySource::File(_) => {

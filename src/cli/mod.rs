@@ -75,7 +75,7 @@ pub enum Command {
     /// Print the version and what is built in
     Version,
     /// Roots, intermediates and cross certificates, made offline
-    Ca(ca::Args),
+    Ca(Box<ca::Args>),
     /// Policies: check one, and try it on a request
     Policy(policy::Args),
     /// The configuration of a running CA: its history, what changed, apply, rollback

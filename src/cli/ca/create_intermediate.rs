@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::limits::{ConstraintArgs, lifetime};
-use super::site::By;
+use super::site::{By, Key};
 use super::{CaError, describe, site};
 use crate::authority::ca::CaSpec;
+use crate::authority::key_source::KeySource;
 use crate::authority::sign::certification_request;
 use crate::authority::signer::Signer;
 use crate::cli::CliError;
 use crate::cli::founding::{Layout, Made, some_of};
-use crate::entropy::SystemEntropy;
-use crate::keystore::file::{FileKey, KeyKind, shell_word};
+use crate::keystore::file::{KeyKind, shell_word};
 use crate::service;
 use crate::service::ceremony::{CeremonyError, sign_authority};
 use crate::x509::pem;
@@ -43,13 +43,19 @@ pub struct Args {
     /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
     #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
-    /// Encrypt the key with the first line of this file (mode 0600)
+    /// A key that is there already in a keystore, and stays there: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri, conflicts_with = "key_type")]
+    pub key: Option<KeySource>,
+    /// Encrypt the key with the first line of this file (mode 0600); with --key, the token's PIN
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
     /// Sign at once with the root that is kept here
     #[arg(long, value_name = "DIR")]
     pub root_dir: Option<PathBuf>,
-    /// The password of the root's key
+    /// The root's key, if it is in a keystore: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri, requires = "root_dir")]
+    pub root_key: Option<KeySource>,
+    /// The password of the root's key, or its token's PIN
     #[arg(long, value_name = "F", requires = "root_dir")]
     pub root_password_file: Option<PathBuf>,
     /// With --root-dir: how long it is valid, with its root at the longest
@@ -74,28 +80,27 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
                    or --root-dir too";
         return Err(CaError::Target { path: args.dir.clone(), why }.into());
     }
-    let password = site::password(args.password_file.as_deref())?;
     let found = layout.contents()?;
     if !found.is_empty() {
         return Err(CliError::Occupied { dir: layout.dir.clone(), found: some_of(&found) });
     }
     let mut made = Made::default();
     made.ca_directory(&layout)?;
-    let path = layout.intermediate_key();
-    let signer = FileKey::generate(&path, args.key_type, password.as_ref(), &SystemEntropy::default())?;
-    made.note(path);
+    let key = Key { uri: args.key.as_ref(), password_file: args.password_file.as_deref() };
+    let signer = key.found(layout.intermediate_key(), args.key_type, &layout, &mut made)?;
     match &args.root_dir {
-        None => request(&layout, &spec, &signer, &mut made, out)?,
-        Some(root_dir) => signed(args, root_dir, &layout, spec, &signer, &mut made, out)?,
+        None => request(args, &layout, &spec, signer.as_ref(), &mut made, out)?,
+        Some(root_dir) => signed(args, root_dir, &layout, spec, signer.as_ref(), &mut made, out)?,
     }
     made.keep();
     Ok(())
 }
 
 fn request(
+    args: &Args,
     layout: &Layout,
     spec: &CaSpec,
-    signer: &FileKey,
+    signer: &dyn Signer,
     made: &mut Made,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
@@ -103,15 +108,17 @@ fn request(
         .map_err(|error| CeremonyError::Issue(service::Error::Internal(error.to_string())))?;
     made.file(&layout.csr(), &pem::certification_request(&der))?;
     let (csr, dir) = (shell_word(&layout.csr()), shell_word(&layout.dir));
+    let key = args.key.as_ref().map(|key| format!(" --key {}", shell_word(Path::new(&key.to_string()))));
     write!(
         out,
         "Created a key and a request in {}\n\n  request           {}\n  subject           {}\n\n\
          Next: have a CA sign {csr}, then import what comes back:\n  \
          mayfly ca sign-intermediate --dir ROOT --csr {csr} --out intermediate_ca.crt\n  \
-         mayfly ca import-intermediate --dir {dir} --certificate intermediate_ca.crt --root root_ca.crt\n",
+         mayfly ca import-intermediate --dir {dir} --certificate intermediate_ca.crt --root root_ca.crt{key}\n",
         layout.dir.display(),
         layout.csr().display(),
         spec.subject.text(),
+        key = key.unwrap_or_default(),
     )?;
     Ok(())
 }
@@ -121,13 +128,13 @@ fn signed(
     root_dir: &Path,
     layout: &Layout,
     spec: CaSpec,
-    signer: &FileKey,
+    signer: &dyn Signer,
     made: &mut Made,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let above = Layout { dir: root_dir.to_owned() };
-    let password = site::password(args.root_password_file.as_deref())?;
-    let issuer = site::open(&above, By::Root, password.as_ref())?;
+    let root = Key { uri: args.root_key.as_ref(), password_file: args.root_password_file.as_deref() };
+    let issuer = site::open(&above, By::Root, root)?;
     let key = signer.public_key().clone();
     let der = site::record(&above.db(), async |place| {
         let made = sign_authority(place, &issuer, spec, key, args.lifetime).await;
@@ -137,5 +144,5 @@ fn signed(
     made.file(&layout.intermediate(), &pem::certificate(&der))?;
     let text = describe::certificate(&der).unwrap_or_default();
     write!(out, "Created an intermediate in {}\n\n{text}\n", layout.dir.display())?;
-    super::import_intermediate::config_example(layout, args.password_file.as_deref(), out)
+    super::import_intermediate::config_example(layout, args.key.as_ref(), args.password_file.as_deref(), out)
 }

@@ -2,16 +2,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::{ConstraintArgs, lifetime};
+use super::site::Key;
 use super::{CaError, describe, site};
 use crate::authority::ca::CaSpec;
+use crate::authority::key_source::KeySource;
 use crate::cli::CliError;
 use crate::cli::founding::{Layout, Made, some_of};
-use crate::entropy::SystemEntropy;
-use crate::keystore::file::{FileKey, KeyKind, shell_word};
+use crate::keystore::file::{KeyKind, shell_word};
 use crate::service::ceremony::{CeremonyError, create_root};
 use crate::x509::pem;
 
@@ -38,13 +38,16 @@ pub struct Args {
     /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
     #[arg(long, value_name = "KIND", default_value = "p384", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
+    /// A key that is there already in a keystore, and stays there: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri, conflicts_with = "key_type")]
+    pub key: Option<KeySource>,
     /// How long the root is valid
     #[arg(long, value_name = "TIME", default_value = "3650d", value_parser = lifetime)]
     pub lifetime: Duration,
     /// How many CAs may follow below it, one under the other [default: no limit]
     #[arg(long, value_name = "N")]
     pub path_len: Option<u8>,
-    /// Encrypt the key with the first line of this file (mode 0600)
+    /// Encrypt the key with the first line of this file (mode 0600); with --key, the token's PIN
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
     /// What may be certified below it.
@@ -57,7 +60,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let layout = Layout { dir: args.dir.clone() };
     let spec = CaSpec::root(&args.name).map_err(CaError::Name)?;
     let spec = CaSpec { path_len: args.path_len, constraints: args.constraints.constraints(), ..spec };
-    let password = site::password(args.password_file.as_deref())?;
     let found = layout.contents()?;
     if !found.is_empty() {
         return Err(CliError::Occupied { dir: layout.dir.clone(), found: some_of(&found) });
@@ -65,10 +67,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let mut made = Made::default();
     made.ca_directory(&layout)?;
     made.directory(&layout.db(), 0o700)?;
-    let key = layout.root_key();
-    let signer = FileKey::generate(&key, args.key_type, password.as_ref(), &SystemEntropy::default())?;
-    made.note(key);
-    let signer = Arc::new(signer);
+    let key = Key { uri: args.key.as_ref(), password_file: args.password_file.as_deref() };
+    let signer = key.found(layout.root_key(), args.key_type, &layout, &mut made)?;
     let der = site::record(&layout.db(), async |place| {
         Ok(create_root(place, signer, spec, args.lifetime).await.map_err(CeremonyError::Issue)?)
     })?;

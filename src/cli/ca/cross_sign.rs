@@ -7,11 +7,12 @@ use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::limits::lifetime;
-use super::site::{self, By};
+use super::site::{self, By, Key};
 use super::{CaError, describe};
 use crate::authority::ca::CaSpec;
 use crate::authority::constraints::NameConstraints;
 use crate::authority::issuer::subject_key_id;
+use crate::authority::key_source::KeySource;
 use crate::authority::subject::Subject;
 use crate::cli::CliError;
 use crate::cli::founding::Layout;
@@ -47,7 +48,10 @@ pub struct Args {
     /// How many CAs may follow below it [default: as the certificate says]
     #[arg(long, value_name = "N")]
     pub path_len: Option<u8>,
-    /// The password of the signing key
+    /// The signing key, if it is in a keystore: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri)]
+    pub key: Option<KeySource>,
+    /// The password of the signing key, or its token's PIN
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
     /// Record it in this store and not in DIR/db
@@ -108,8 +112,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         return Err(CaError::Target { path: args.certificate.clone(), why }.into());
     }
     let lifetime = args.lifetime.map_or(left, |asked| asked.min(left));
-    let password = site::password(args.password_file.as_deref())?;
-    let issuer = site::open(&layout, By::Root, password.as_ref())?;
+    let signing = Key { uri: args.key.as_ref(), password_file: args.password_file.as_deref() };
+    let issuer = site::open(&layout, By::Root, signing)?;
     if key == *issuer.signer().public_key() {
         let why = "is the signing root's own key: there is nothing to cross";
         return Err(CaError::Target { path: args.certificate.clone(), why }.into());

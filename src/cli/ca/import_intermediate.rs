@@ -2,14 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use super::site::Key;
 use super::{CaError, describe, site};
 use crate::authority::chain;
 use crate::authority::issuer::Issuer;
+use crate::authority::key_source::KeySource;
 use crate::cli::CliError;
 use crate::cli::founding::Layout;
-use crate::keystore::file::FileKey;
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
@@ -33,7 +33,10 @@ pub struct Args {
     /// The root [default: DIR/certs/root_ca.crt]
     #[arg(long, value_name = "FILE")]
     pub root: Option<PathBuf>,
-    /// The password of the intermediate's key
+    /// The intermediate's key, if it is in a keystore: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri)]
+    pub key: Option<KeySource>,
+    /// The password of the intermediate's key, or its token's PIN
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
     /// Put it in the place of the certificate that is there
@@ -44,10 +47,6 @@ pub struct Args {
 /// Installs a signed intermediate.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let layout = Layout { dir: args.dir.clone() };
-    let key = layout.intermediate_key();
-    if !key.exists() {
-        return Err(CaError::NoCa { path: key, dir: layout.dir.clone() }.into());
-    }
     let root_file = args.root.clone().unwrap_or_else(|| layout.root());
     if !root_file.exists() && args.root.is_none() {
         return Err(CaError::NoRoot.into());
@@ -56,8 +55,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let mut chain = site::certificates(&args.certificate)?;
     // The root may stand behind its own chain; clients have it.
     chain.retain(|der| !roots.contains(der));
-    let password = site::password(args.password_file.as_deref())?;
-    let signer = Arc::new(FileKey::load(&key, password.as_ref())?);
+    let key = Key { uri: args.key.as_ref(), password_file: args.password_file.as_deref() };
+    let signer = key.open(layout.intermediate_key(), &layout)?;
     let content = || CaError::Content { path: args.certificate.clone(), want: "certificate but the root" };
     let (own, above) = chain.split_first().ok_or_else(content)?;
     let wrong = |error| CaError::Issuer { path: args.certificate.clone(), error };
@@ -71,7 +70,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     put(&layout.intermediate(), &chain, args.replace)?;
     let text = describe::certificate(&chain[0]).unwrap_or_default();
     write!(out, "Installed in {}\n\n{text}\n", layout.dir.display())?;
-    config_example(&layout, args.password_file.as_deref(), out)
+    config_example(&layout, args.key.as_ref(), args.password_file.as_deref(), out)
 }
 
 /// What is there already in the same words stays as it is.
@@ -91,21 +90,27 @@ fn put(path: &Path, chain: &[Vec<u8>], replace: bool) -> Result<(), CliError> {
 /// The lines of a mayfly.toml that issue with what is in a directory.
 pub(super) fn config_example(
     layout: &Layout,
+    key: Option<&KeySource>,
     password_file: Option<&Path>,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let dir = layout.dir.canonicalize().unwrap_or_else(|_| layout.dir.clone());
     let layout = Layout { dir };
     writeln!(out, "In the mayfly.toml that is to issue with it:\n\n  [authority]")?;
-    let mut line = |key: &str, path: &Path| {
-        let text = toml::Value::String(path.display().to_string());
-        writeln!(out, "  {key} = {text}")
+    let mut line = |name: &str, text: String| writeln!(out, "  {name} = {}", toml::Value::String(text));
+    let own = KeySource::File(layout.intermediate_key());
+    let key = key.unwrap_or(&own);
+    line("root", layout.root().display().to_string())?;
+    line("certificate", layout.intermediate().display().to_string())?;
+    line("key", key.to_string())?;
+    let elsewhere = match key {
+        KeySource::File(_) => false,
+        KeySource::Pkcs11(uri) => uri.pin_source.is_some(),
+        KeySource::AwsKms(_) => true,
     };
-    line("root", &layout.root())?;
-    line("certificate", &layout.intermediate())?;
-    line("key", &layout.intermediate_key())?;
-    if let Some(file) = password_file {
-        line("password_file", &file.canonicalize().unwrap_or_else(|_| file.to_owned()))?;
+    if let Some(file) = password_file.filter(|_| !elsewhere) {
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        line("password_file", file.display().to_string())?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use std::io::Write;
 use clap::Subcommand;
 
 use super::CliError;
+use crate::daemon::dumps;
 pub use error::CaError;
 
 const AFTER_HELP: &str = "\
@@ -32,7 +33,10 @@ An offline root, and an intermediate on the machine that serves:
              --csr intermediate_ca.csr --permit-dns example.internal --out intermediate_ca.crt
   server$  mayfly ca import-intermediate --dir ca --certificate intermediate_ca.crt --root root_ca.crt
 
-Any other CA can stand in the root's place: the request is PKCS#10, the certificate PEM.";
+Any other CA can stand in the root's place: the request is PKCS#10, the certificate PEM.
+
+A key may stay in an HSM, a TPM or a KMS: make it by `mayfly key generate` or there, and name it with
+--key URI whenever it is to sign. A certificate and a key that do not belong together sign nothing.";
 
 /// Arguments of `mayfly ca`.
 #[derive(Debug, clap::Args)]
@@ -62,6 +66,7 @@ pub enum Command {
 
 /// Runs one of them.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    dumps::forbid().map_err(CliError::CoreDumps)?;
     match &args.command {
         Command::CreateRoot(args) => create_root::run(args, out),
         Command::CreateIntermediate(args) => create_intermediate::run(args, out),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::limits::{ConstraintArgs, lifetime};
-use super::site::{self, By};
+use super::site::{self, By, Key};
 use super::{CaError, describe};
 use crate::authority::ca::CaSpec;
+use crate::authority::key_source::KeySource;
 use crate::authority::subject::Subject;
 use crate::cli::CliError;
 use crate::cli::founding::Layout;
@@ -45,7 +46,10 @@ pub struct Args {
     /// How many CAs may follow below it, one under the other
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub path_len: u8,
-    /// The password of the signing key
+    /// The signing key, if it is in a keystore: a URI, pkcs11:… or awskms:…
+    #[arg(long, value_name = "URI", value_parser = site::key_uri)]
+    pub key: Option<KeySource>,
+    /// The password of the signing key, or its token's PIN
     #[arg(long, value_name = "F")]
     pub password_file: Option<PathBuf>,
     /// Record it in this store and not in DIR/db
@@ -71,8 +75,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         constraints: args.constraints.constraints(),
         key_id: None,
     };
-    let password = site::password(args.password_file.as_deref())?;
-    let issuer = site::open(&layout, args.by, password.as_ref())?;
+    let key = Key { uri: args.key.as_ref(), password_file: args.password_file.as_deref() };
+    let issuer = site::open(&layout, args.by, key)?;
     let db = args.db.clone().unwrap_or_else(|| layout.db());
     let der = site::record(&db, async |place| {
         let made = sign_authority(place, &issuer, spec, csr.key().clone(), args.lifetime).await;

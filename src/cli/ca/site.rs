@@ -9,10 +9,13 @@ use std::sync::Arc;
 use super::CaError;
 use crate::authority::chain;
 use crate::authority::issuer::Issuer;
+use crate::authority::key_source::{KeySource, PasswordSource};
+use crate::authority::signer::Signer;
 use crate::cli::CliError;
-use crate::cli::founding::Layout;
-use crate::entropy::SystemEntropy;
-use crate::keystore::file::FileKey;
+use crate::cli::founding::{Layout, Made};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::keystore;
+use crate::keystore::file::{FileKey, KeyKind};
 use crate::keystore::password::Password;
 use crate::service::ceremony::Place;
 use crate::storage::{self, Backend};
@@ -31,22 +34,52 @@ pub enum By {
     Intermediate,
 }
 
-/// A password from a file, if one is named.
-pub(in crate::cli) fn password(file: Option<&Path>) -> Result<Option<Password>, CliError> {
-    Ok(file.map(Password::read).transpose()?)
+/// A key that is there already, and what opens it.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct Key<'a> {
+    /// In a keystore, if not in the directory.
+    pub uri: Option<&'a KeySource>,
+    /// A key file's password, or a token's PIN.
+    pub password_file: Option<&'a Path>,
+}
+
+impl Key<'_> {
+    /// Opens it, or the directory's own at `path`.
+    pub(in crate::cli) fn open(&self, path: PathBuf, layout: &Layout) -> Result<Arc<dyn Signer>, CliError> {
+        if self.uri.is_none() && !path.exists() {
+            return Err(CaError::NoCa { path, dir: layout.dir.clone() }.into());
+        }
+        let password = self.password_file.map(|path| PasswordSource::File(path.to_owned()));
+        let source = self.uri.cloned().unwrap_or(KeySource::File(path));
+        Ok(keystore::open(&source, password.as_ref())?)
+    }
+
+    /// As [`Key::open`] in a keystore; or makes the directory's own at `path`, encrypted if there is a
+    /// password.
+    pub(in crate::cli) fn found(
+        &self,
+        path: PathBuf,
+        kind: KeyKind,
+        layout: &Layout,
+        made: &mut Made,
+    ) -> Result<Arc<dyn Signer>, CliError> {
+        if self.uri.is_some() {
+            return self.open(path, layout);
+        }
+        let password = self.password_file.map(Password::read).transpose()?;
+        let signer = FileKey::generate(&path, kind, password.as_ref(), &SystemEntropy::default())?;
+        made.note(path);
+        Ok(Arc::new(signer))
+    }
 }
 
 /// The CA of a directory, ready to sign.
-pub(in crate::cli) fn open(
-    layout: &Layout,
-    by: By,
-    password: Option<&Password>,
-) -> Result<Arc<Issuer>, CliError> {
-    let (certificate, key) = match by {
+pub(in crate::cli) fn open(layout: &Layout, by: By, key: Key<'_>) -> Result<Arc<Issuer>, CliError> {
+    let (certificate, path) = match by {
         By::Root => (layout.root(), layout.root_key()),
         By::Intermediate => (layout.intermediate(), layout.intermediate_key()),
     };
-    let issuer = open_files(layout, &certificate, &key, password)?;
+    let issuer = open_files(layout, &certificate, path, key)?;
     let wrong = |error| CaError::Issuer { path: certificate.clone(), error };
     if by == By::Root {
         return Ok(Arc::new(issuer));
@@ -57,20 +90,18 @@ pub(in crate::cli) fn open(
     Ok(Arc::new(issuer.under_root(root).map_err(wrong)?))
 }
 
-/// The CA of these files, with nothing checked that is above it.
+/// The CA of these files, or of its key in a keystore, with nothing checked that is above it.
 pub(in crate::cli) fn open_files(
     layout: &Layout,
     certificate: &Path,
-    key: &Path,
-    password: Option<&Password>,
+    path: PathBuf,
+    key: Key<'_>,
 ) -> Result<Issuer, CliError> {
-    for path in [certificate, key] {
-        if !path.exists() {
-            return Err(CaError::NoCa { path: path.to_owned(), dir: layout.dir.clone() }.into());
-        }
+    if !certificate.exists() {
+        return Err(CaError::NoCa { path: certificate.to_owned(), dir: layout.dir.clone() }.into());
     }
     let chain = certificates(certificate)?;
-    let signer = Arc::new(FileKey::load(key, password)?);
+    let signer = key.open(path, layout)?;
     let content = || CaError::Content { path: certificate.to_owned(), want: "certificate" };
     let (own, above) = chain.split_first().ok_or_else(content)?;
     let issuer = Issuer::new(own.clone(), above, signer);
@@ -141,30 +172,31 @@ pub(in crate::cli) fn vacant(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Writes a file for everybody to read, whole or not at all: beside it first, then in its place.
-/// With `replace` it may be there already.
+/// Writes a file for everybody to read, whole or not at all: beside it first, under a name that nobody
+/// foresees, then in its place. With `replace` it may be there already.
 pub(in crate::cli) fn install(path: &Path, text: &str, replace: bool) -> Result<(), CliError> {
     let failed = |source| CliError::File { path: path.to_owned(), source };
     if !replace {
         vacant(path)?;
     }
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let chance = u64::from_be_bytes((&SystemEntropy::default() as &dyn Entropy).bytes());
+    beside.push(format!(".{chance:016x}.new"));
     let beside = PathBuf::from(beside);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| {
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o644).open(&beside).map_err(failed)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&beside, path)).map_err(|source| {
         let _ = fs::remove_file(&beside);
         failed(source)
     })?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
+}
+
+/// The URI of a key in a keystore. Paths in it become absolute: it is also printed for a configuration.
+pub(super) fn key_uri(text: &str) -> Result<KeySource, String> {
+    crate::cli::init::issuer_key(text)
 }
 
 /// A chain as PEM.

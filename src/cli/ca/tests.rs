@@ -298,3 +298,37 @@ fn requests_of_other_things_are_refused() {
     let error = mayfly(home, "create-root --dir {}/root --name Other").unwrap_err().to_string();
     assert!(error.contains("not empty"), "{error}");
 }
+
+/// What stands beside the file, for whatever reason, is neither followed nor written over; a run that was
+/// cut off between the two certificates is finished by the same command.
+#[test]
+fn certificates_are_put_in_place_past_what_lies_there() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    mayfly(home, "create-root --dir {}/root --name R").unwrap();
+    mayfly(home, "create-intermediate --dir {}/ca --name I").unwrap();
+    let victim = home.join("victim");
+    fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, home.join("i.crt.new")).unwrap();
+    mayfly(home, "sign-intermediate --dir {}/root --csr {}/ca/intermediate_ca.csr --out {}/i.crt").unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+
+    // The root is there, the intermediate is not.
+    fs::copy(home.join("root/certs/root_ca.crt"), home.join("ca/certs/root_ca.crt")).unwrap();
+    let import = "import-intermediate --dir {}/ca --certificate {}/i.crt --root {}/root/certs/root_ca.crt";
+    mayfly(home, import).unwrap();
+    assert_eq!(der(home.join("ca/certs/intermediate_ca.crt")), der(home.join("i.crt")));
+    // The new root is there, the old intermediate still is.
+    mayfly(home, "create-root --dir {}/root2 --name R2").unwrap();
+    mayfly(home, "sign-intermediate --dir {}/root2 --csr {}/ca/intermediate_ca.csr --out {}/i2.crt").unwrap();
+    fs::copy(home.join("root2/certs/root_ca.crt"), home.join("ca/certs/root_ca.crt")).unwrap();
+    let import = "import-intermediate --dir {}/ca --certificate {}/i2.crt --root {}/root2/certs/root_ca.crt";
+    assert!(mayfly(home, import).unwrap_err().to_string().contains("--replace"));
+    mayfly(home, &format!("{import} --replace")).unwrap();
+    assert_eq!(der(home.join("ca/certs/intermediate_ca.crt")), der(home.join("i2.crt")));
+    for dir in ["ca/certs", "."] {
+        let left = fs::read_dir(home.join(dir)).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+        assert!(left.iter().all(|name| name == "i.crt.new"), "{left:?}");
+    }
+}

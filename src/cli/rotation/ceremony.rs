@@ -38,9 +38,10 @@ pub(super) struct NewRoot {
 impl Ceremony {
     pub(super) fn new(args: &Args, place: &Place) -> Result<Self, CliError> {
         let layout = Layout { dir: args.root_dir.clone().unwrap_or_else(|| place.base.clone()) };
-        let password = site::password(args.root_password_file.as_deref())?;
+        let password_file = args.root_password_file.as_deref();
+        let password = password_file.map(Password::read).transpose()?;
         let (certificate, key) = root_files(&layout, &place.roots()?);
-        let root = Arc::new(site::open_files(&layout, &certificate, &key, password.as_ref())?);
+        let root = Arc::new(site::open_files(&layout, &certificate, key, Key { uri: None, password_file })?);
         let same = |a: &Path, b: &Path| {
             super::start::absolute(a).ok().is_some_and(|a| super::start::absolute(b).ok() == Some(a))
         };
