@@ -12,7 +12,7 @@ use crate::entropy::SystemEntropy;
 use crate::keystore::file::{FileKey, KeyKind};
 use crate::keystore::password::Password;
 use crate::keystore::pkcs11;
-use crate::keystore::{self, KeystoreError};
+use crate::keystore::{self, KeystoreError, sealed};
 use crate::x509::spki::Spki;
 
 const AFTER_HELP: &str = "\
@@ -21,6 +21,10 @@ KEY is what [authority] key takes: a path, or a URI pkcs11:token=…;object=…?
 Examples:
   mayfly key generate 'pkcs11:token=CA;object=issuer?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
               --password-file /etc/mayfly/pin
+  mayfly key generate 'pkcs11:token=CA;object=seal?module-path=…&pin-source=/etc/mayfly/pin' \\
+              --kind rsa-2048 --for-sealing
+  mayfly key seal ca.key --with 'pkcs11:token=CA;object=seal?module-path=…&pin-source=/etc/mayfly/pin' \\
+              --out ca.sealed
   mayfly key show 'pkcs11:token=CA;object=issuer?module-path=/usr/lib/softhsm/libsofthsm2.so' \\
               --password-file /etc/mayfly/pin";
 
@@ -40,6 +44,8 @@ pub enum Command {
     Generate(Generate),
     /// Open a key, have it sign once, and print its public half
     Show(Show),
+    /// Seal a key file by a key in an HSM, a TPM or a KMS, which opens it at every start from then on
+    Seal(Seal),
 }
 
 /// What opens a key file or a token; one of them, or none.
@@ -75,7 +81,31 @@ pub struct Generate {
     /// Which kind
     #[arg(long, value_name = "KIND", default_value = "ec-p256", value_parser = kind)]
     pub kind: pkcs11::Kind,
+    /// In a token: to seal key files by (`mayfly key seal`), and to sign nothing; --kind rsa-2048 or more
+    #[arg(long)]
+    pub for_sealing: bool,
     /// What opens the token, or encrypts the file
+    #[command(flatten)]
+    pub secret: Secret,
+}
+
+/// Arguments of `mayfly key seal`.
+#[derive(Debug, clap::Args)]
+pub struct Seal {
+    /// The key file, plain or encrypted; it stays as it is
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The key to seal it by: pkcs11:… of an RSA key, or awskms:… of a symmetric one. The URI is written into
+    /// the sealed file
+    #[arg(long, value_name = "URI", value_parser = super::init::issuer_key)]
+    pub with: KeySource,
+    /// The token's PIN, if the URI has no pin-source=: the first line of this file (mode 0600)
+    #[arg(long, value_name = "F")]
+    pub pin_file: Option<PathBuf>,
+    /// Where to write the sealed key, mode 0600; must not exist
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// What opens the key file
     #[command(flatten)]
     pub secret: Secret,
 }
@@ -119,15 +149,40 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             let key = keystore::open(&args.key, args.secret.source().as_ref())?;
             print(key.public_key(), out)
         }
+        Command::Seal(args) => seal(args, out),
     }
+}
+
+fn seal(args: &Seal, out: &mut dyn Write) -> Result<(), CliError> {
+    use crate::authority::signer::Signer;
+    let password = args.secret.source().as_ref().map(Password::open).transpose()?;
+    let pin = args.pin_file.clone().map(PasswordSource::File);
+    let entropy = SystemEntropy::default();
+    let key = sealed::seal(&args.file, password.as_ref(), &args.with, pin.as_ref(), &args.out, &entropy)?;
+    writeln!(
+        out,
+        "Sealed into {out}, and opened again. Next: name it as [authority] key, run `mayfly check-config`, then \
+         lock\n{file} away or destroy it: it opens without the other key, and is the only copy that does.",
+        out = args.out.display(),
+        file = args.file.display(),
+    )?;
+    print(key.public_key(), out)
 }
 
 fn generate(args: &Generate, out: &mut dyn Write) -> Result<(), CliError> {
     let secret = args.secret.source();
     let entropy = SystemEntropy::default();
+    let for_use = if args.for_sealing { pkcs11::Use::Sealing } else { pkcs11::Use::Signing };
+    let sealing_kind = matches!(args.kind, pkcs11::Kind::Rsa(_)) && matches!(args.key, KeySource::Pkcs11(_));
+    if args.for_sealing && !sealing_kind {
+        return Err(CliError::CannotGenerate(
+            "keys to seal by are made in tokens, of RSA: give a pkcs11: URI and --kind rsa-2048 or more; in a KMS \
+             any symmetric key seals",
+        ));
+    }
     match &args.key {
         KeySource::Pkcs11(uri) => {
-            let made = pkcs11::generate(uri, secret.as_ref(), args.kind, &entropy);
+            let made = pkcs11::generate(uri, secret.as_ref(), args.kind, for_use, &entropy);
             let made = made.map_err(|error| KeystoreError::Pkcs11 { key: uri.to_string(), error })?;
             print(&made, out)
         }

@@ -71,9 +71,13 @@ impl Named<'_> {
                 (KeystoreError::Password(_), Some(PasswordSource::Env(_))) => "password_env",
                 (KeystoreError::Password(_), Some(PasswordSource::Credential(_))) => "password_credential",
                 (KeystoreError::Password(_), None)
-                | (KeystoreError::File(_) | KeystoreError::Pkcs11 { .. } | KeystoreError::Kms { .. }, _) => {
-                    "key"
-                }
+                | (
+                    KeystoreError::File(_)
+                    | KeystoreError::Sealed { .. }
+                    | KeystoreError::Pkcs11 { .. }
+                    | KeystoreError::Kms { .. },
+                    _,
+                ) => "key",
             };
             Problem { line: None, key: format!("authority.{}{key}", self.within), message: error.to_string() }
         })?;

@@ -223,44 +223,23 @@ impl FileKey {
         Ok(Self::from_pair(pair))
     }
 
+    /// From a PrivateKeyInfo that was in the file.
+    pub(super) fn of_pkcs8(path: &Path, der: &[u8]) -> Result<Self, KeyFileError> {
+        let path = path.to_owned();
+        parse(der).map_err(|error| match error {
+            ParseError::Malformed(reason) => KeyFileError::Malformed { path, reason },
+            ParseError::Unsupported(what) => KeyFileError::UnsupportedKind { path, what },
+        })
+    }
+
     /// Loads a key; the password is used only if the file is encrypted. Fails if others than the
     /// owner may read the file, or if the key's halves do not belong together.
     pub fn load(path: &Path, password: Option<&Password>) -> Result<Self, KeyFileError> {
-        let text = read_secret(path, Audience::Owner)?;
-        let malformed = |reason: String| KeyFileError::Malformed { path: path.to_owned(), reason };
-        let (label, der) = pem_rfc7468::decode_vec(&text).map_err(|error| malformed(error.to_string()))?;
-        let der = Zeroizing::new(der);
-        match label {
-            PLAIN => parse(&der).map_err(|error| match error {
-                ParseError::Malformed(reason) => malformed(reason),
-                ParseError::Unsupported(what) => {
-                    KeyFileError::UnsupportedKind { path: path.to_owned(), what }
-                }
-            }),
-            ENCRYPTED => Self::open(path, &der, password),
-            "EC PRIVATE KEY" | "RSA PRIVATE KEY" | "DSA PRIVATE KEY" => Err(malformed(format!(
-                "it is a {label}, an older form; convert it: openssl pkcs8 -topk8 -nocrypt -in {} -out NEW",
-                shell_word(path)
-            ))),
-            other => Err(malformed(format!("it is a {other}"))),
-        }
-    }
-
-    fn open(path: &Path, der: &[u8], password: Option<&Password>) -> Result<Self, KeyFileError> {
-        let path = path.to_owned();
-        let Some(password) = password else { return Err(KeyFileError::NeedsPassword { path }) };
-        let plain = match pbes2::decrypt(der, password) {
-            Ok(plain) => plain,
-            Err(DecryptError::WrongPassword) => return Err(KeyFileError::WrongPassword { path }),
-            Err(DecryptError::Malformed(reason)) => return Err(KeyFileError::Malformed { path, reason }),
-            Err(DecryptError::Unsupported(what)) => {
-                return Err(KeyFileError::UnsupportedEncryption { path, what });
-            }
-        };
-        parse(&plain).map_err(|error| match error {
+        let (plain, encrypted) = read(path, password)?;
+        Self::of_pkcs8(path, &plain).map_err(|error| match error {
             // A wrong password whose padding happened to fit leaves noise.
-            ParseError::Malformed(_) => KeyFileError::WrongPassword { path },
-            ParseError::Unsupported(what) => KeyFileError::UnsupportedKind { path, what },
+            KeyFileError::Malformed { path, .. } if encrypted => KeyFileError::WrongPassword { path },
+            other => other,
         })
     }
 
@@ -341,6 +320,41 @@ impl Signer for FileKey {
             }
         }
     }
+}
+
+/// The PrivateKeyInfo in a key file, decrypted if it is encrypted.
+pub(super) fn read_plain(
+    path: &Path,
+    password: Option<&Password>,
+) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    read(path, password).map(|(plain, _)| plain)
+}
+
+/// As [`read_plain`], and whether it was encrypted.
+fn read(path: &Path, password: Option<&Password>) -> Result<(Zeroizing<Vec<u8>>, bool), KeyFileError> {
+    let text = read_secret(path, Audience::Owner)?;
+    let malformed = |reason: String| KeyFileError::Malformed { path: path.to_owned(), reason };
+    let (label, der) = pem_rfc7468::decode_vec(&text).map_err(|error| malformed(error.to_string()))?;
+    let der = Zeroizing::new(der);
+    match label {
+        PLAIN => Ok((der, false)),
+        ENCRYPTED => Ok((decrypt(path, &der, password)?, true)),
+        "EC PRIVATE KEY" | "RSA PRIVATE KEY" | "DSA PRIVATE KEY" => Err(malformed(format!(
+            "it is a {label}, an older form; convert it: openssl pkcs8 -topk8 -nocrypt -in {} -out NEW",
+            shell_word(path)
+        ))),
+        other => Err(malformed(format!("it is a {other}"))),
+    }
+}
+
+fn decrypt(path: &Path, der: &[u8], password: Option<&Password>) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let path = path.to_owned();
+    let Some(password) = password else { return Err(KeyFileError::NeedsPassword { path }) };
+    pbes2::decrypt(der, password).map_err(|error| match error {
+        DecryptError::WrongPassword => KeyFileError::WrongPassword { path },
+        DecryptError::Malformed(reason) => KeyFileError::Malformed { path, reason },
+        DecryptError::Unsupported(what) => KeyFileError::UnsupportedEncryption { path, what },
+    })
 }
 
 /// A new key and its PKCS#8.
@@ -489,7 +503,7 @@ pub(super) fn read_secret(path: &Path, audience: Audience) -> Result<Zeroizing<V
 }
 
 /// Writes a file that must not exist yet, mode 0600; removes what it began if it fails.
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));

@@ -5,7 +5,9 @@ pub mod kms;
 pub mod password;
 mod pbes2;
 pub mod pkcs11;
+pub mod sealed;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::file::{FileKey, KeyFileError};
@@ -32,6 +34,19 @@ pub enum KeystoreError {
         /// Why.
         error: Pkcs11Error,
     },
+    /// A sealed key file.
+    #[error(
+        "{} is sealed by {with}: {reason}; if that key is lost, put the unsealed key back from its copy and seal \
+         it anew (mayfly key seal)", path.display()
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The URI of the key that it is sealed by.
+        with: String,
+        /// Why it does not open.
+        reason: String,
+    },
     /// A key in a KMS.
     #[error("{key}: {error}")]
     Kms {
@@ -42,12 +57,16 @@ pub enum KeystoreError {
     },
 }
 
-/// Opens a key wherever it is; `password` is a key file's, or a token's PIN. What is returned has
+/// Opens a key wherever it is; `password` is a key file's, or the PIN of the token that has the key or
+/// that it is sealed by. What is returned has
 /// signed once, or is known by its public half only until it does ([`crate::authority::issuer::Issuer`]
 /// holds that against the certificate). Blocks: call it at a start, or off the reactor.
 pub fn open(source: &KeySource, password: Option<&PasswordSource>) -> Result<Arc<dyn Signer>, KeystoreError> {
     match source {
         KeySource::File(path) => {
+            if let Some(plain) = sealed::open(path, password)? {
+                return Ok(Arc::new(FileKey::of_pkcs8(path, &plain)?));
+            }
             let password = password.map(Password::open).transpose().map_err(KeystoreError::Password)?;
             Ok(Arc::new(FileKey::load(path, password.as_ref())?))
         }

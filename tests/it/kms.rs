@@ -15,7 +15,7 @@ use super::support::acme::{Client, b64, csr};
 use super::support::clients;
 use super::support::ports;
 use super::support::process::{Running, output, until};
-use super::support::server::{Server, binary, provisioner, support_file};
+use super::support::server::{Server, binary, provisioner, section, support_file};
 use super::support::web::Web;
 
 const CREDENTIALS: [(&str, &str); 2] =
@@ -178,6 +178,37 @@ fn what_does_not_open_says_why() {
     kms.cut.store(true, Ordering::SeqCst);
     let (good, said) = check(&server.config(), &CREDENTIALS);
     assert!(!good && said.contains("cannot be reached"), "{said}");
+}
+
+/// A key file that the KMS opens, and nobody without it.
+#[test]
+fn a_key_file_sealed_by_a_kms() {
+    let kms = Kms::start();
+    let right = kms.key("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT");
+    let mut server = Server::init_with(&[], &CREDENTIALS, |config| {
+        section(config, "authority").insert("key".into(), "secrets/sealed".into());
+    });
+    let secrets = server.dir().join("secrets");
+    let (file, sealed) = (secrets.join("intermediate_ca_key"), secrets.join("sealed"));
+    let seal = |key: &str| {
+        let mut command = Command::new(binary());
+        command.args(["key", "seal", "--with", &kms.uri(key)]).arg(&file).arg("--out").arg(&sealed);
+        let out = command.envs(CREDENTIALS).output().unwrap();
+        (out.status.success(), String::from_utf8([out.stdout, out.stderr].concat()).unwrap())
+    };
+    let (good, said) = seal("00000000-0000-4000-8000-000000000000");
+    assert!(!good && !sealed.exists() && said.contains("NotFoundException"), "{said}");
+    let (good, said) = seal(&right);
+    assert!(good, "{said}");
+    fs::remove_file(&file).unwrap();
+    server.serve();
+    let web = Web::start(server.http_port);
+    verify(&server, &Client::registered(&server).issue(&web, &["sealed.test"]).unwrap().pem);
+    server.stop();
+
+    kms.cut.store(true, Ordering::SeqCst);
+    let (good, said) = check(&server.config(), &CREDENTIALS);
+    assert!(!good && said.contains("is sealed by awskms:") && said.contains("cannot be reached"), "{said}");
 }
 
 /// A server's fault while the KMS is away, never the client's; and no restart when it is back.

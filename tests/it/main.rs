@@ -20,6 +20,7 @@ mod ecosystems;
 mod flows;
 mod interop;
 mod keys;
+mod keystores;
 mod kms;
 mod linters;
 mod metrics;

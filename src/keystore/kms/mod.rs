@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use client::Client;
 
@@ -138,6 +139,31 @@ impl Signer for KmsKey {
     fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, SignError> {
         self.signature(tbs).map_err(|error| SignError(error.to_string()))
     }
+}
+
+/// With what is sealed by a KMS, so that its log and its policies can tell.
+fn context() -> Value {
+    json!({ "mayfly": "sealed-key" })
+}
+
+/// Has the KMS encrypt a data key.
+pub fn wrap(uri: &KmsUri, data: &[u8]) -> Result<Vec<u8>, KmsError> {
+    let ask = json!({
+        "KeyId": uri.key_id,
+        "Plaintext": STANDARD.encode(data),
+        "EncryptionContext": context(),
+    });
+    bytes(&Client::new(uri)?.call("Encrypt", &ask)?, "CiphertextBlob")
+}
+
+/// Has the KMS decrypt a data key, by that key and no other.
+pub fn unwrap(uri: &KmsUri, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+    let ask = json!({
+        "KeyId": uri.key_id,
+        "CiphertextBlob": STANDARD.encode(wrapped),
+        "EncryptionContext": context(),
+    });
+    bytes(&Client::new(uri)?.call("Decrypt", &ask)?, "Plaintext").map(Zeroizing::new)
 }
 
 fn algorithm(key: &PublicKey) -> Result<SignatureAlgorithm, KmsError> {

@@ -24,12 +24,22 @@ pub enum Kind {
     Rsa(u32),
 }
 
+/// What a new key is for; where the token can tell the two apart, it does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Signatures.
+    Signing,
+    /// Opening what is sealed by it.
+    Sealing,
+}
+
 /// Makes a key pair in the token under the URI's names, which must be free, sensitive and not
 /// extractable; returns the public half.
 pub fn generate(
     uri: &Pkcs11Uri,
     pin: Option<&PasswordSource>,
     kind: Kind,
+    for_use: Use,
     entropy: &dyn Entropy,
 ) -> Result<Spki, Pkcs11Error> {
     let module = Module::load(&uri.module_path)?;
@@ -47,11 +57,18 @@ pub fn generate(
     }
     // The two halves find each other by it.
     let id = uri.id.clone().unwrap_or_else(|| entropy.bytes::<16>().to_vec());
-    let (public, private) = pair(&session, uri, kind, &id)?;
-    let made = check(&session, private);
-    if made.is_err() {
-        let _ = session.destroy_object(private).and(session.destroy_object(public));
-    }
+    let (public, private) = pair(&session, uri, (kind, for_use), &id)?;
+    let made = check(&session, private).map_err(|error| {
+        // Both, whatever becomes of the first.
+        let removed = [private, public].map(|half| session.destroy_object(half));
+        match removed.into_iter().find_map(Result::err) {
+            None => Pkcs11Error::Key(format!("{error}; it was removed again")),
+            Some(left) => Pkcs11Error::Key(format!(
+                "{error}; it could not be removed ({left}): remove what the token has with {}",
+                object::described(uri)
+            )),
+        }
+    });
     drop(visit);
     made
 }
@@ -61,16 +78,14 @@ fn check(session: &Session, private: ObjectHandle) -> Result<Spki, Pkcs11Error> 
     let public = object::public_key(session, private)?;
     match object::secrecy(session, private)?.kept {
         true => Ok(Spki::from_key(public)),
-        false => {
-            Err(Pkcs11Error::Key("the token would let it be taken out again; it was removed".to_owned()))
-        }
+        false => Err(Pkcs11Error::Key("the token would let it be taken out again".to_owned())),
     }
 }
 
 fn pair(
     session: &Session,
     uri: &Pkcs11Uri,
-    kind: Kind,
+    (kind, for_use): (Kind, Use),
     id: &[u8],
 ) -> Result<(ObjectHandle, ObjectHandle), Pkcs11Error> {
     let rsa = |bits: u32| {
@@ -92,19 +107,32 @@ fn pair(
         [Attribute::Token(true), Attribute::Id(id.to_vec())].into_iter().chain(label)
     };
     let private: Vec<_> = named()
-        .chain([
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Sign(true),
-        ])
+        .chain([Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false)])
+        .chain(match for_use {
+            Use::Signing => [Attribute::Sign(true)],
+            Use::Sealing => [Attribute::Decrypt(true)],
+        })
         .collect();
+    let public_use = match for_use {
+        Use::Signing => [Attribute::Verify(true)],
+        Use::Sealing => [Attribute::Encrypt(true)],
+    };
     let mut last: Option<Pkcs11Error> = None;
     for form in forms {
         let public: Vec<_> =
-            named().chain([Attribute::Private(false), Attribute::Verify(true)]).chain(form).collect();
+            named().chain([Attribute::Private(false)]).chain(public_use.clone()).chain(form).collect();
         match session.generate_key_pair(&mechanism, &public, &private) {
-            Ok(pair) => return Ok(pair),
+            Ok(pair) => {
+                // Afterwards: libtpm2_pkcs11 takes no template that says what a key is not for.
+                let other = match for_use {
+                    Use::Signing => Attribute::Decrypt(false),
+                    Use::Sealing => Attribute::Sign(false),
+                };
+                if let Err(error) = session.update_attributes(pair.1, &[other]) {
+                    tracing::debug!(%error, "the token does not restrict the key's use");
+                }
+                return Ok(pair);
+            }
             Err(error) => last = Some(error.into()),
         }
     }

@@ -9,6 +9,7 @@ mod module;
 mod object;
 mod pin;
 mod pool;
+mod seal;
 mod sessions;
 
 use std::fmt;
@@ -19,8 +20,9 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 
-pub use generate::{Kind, generate};
+pub use generate::{Kind, Use, generate};
 use pool::Pool;
+pub use seal::{unwrap, wrap};
 
 use super::file::KeyFileError;
 use crate::authority::key_source::{PasswordSource, Pkcs11Uri};

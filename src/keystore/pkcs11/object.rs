@@ -44,7 +44,8 @@ pub(super) fn private_key(session: &Session, uri: &Pkcs11Uri) -> Result<ObjectHa
 
 /// Whether a key can leave its token.
 pub(super) struct Secrecy {
-    /// Sensitive and not extractable, and so since it was made, as far as the token tells.
+    /// Sensitive and not extractable. Whether it was so since it was made is not asked
+    /// (CKA_ALWAYS_SENSITIVE): a key that was imported on purpose is as good now.
     pub kept: bool,
 }
 
