@@ -33,3 +33,4 @@ mod rotation;
 mod star;
 mod support;
 mod tokens;
+mod tpm;
