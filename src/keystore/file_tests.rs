@@ -363,3 +363,47 @@ fn generated_ml_dsa_keys_load_again_sealed_or_not() {
     }
     assert!(KeyKind::parse("rsa").unwrap_err().contains("ml-dsa-65"));
 }
+
+/// The vectors of RFC 9881, appendix C; see testdata/ml_dsa.
+#[test]
+fn the_example_keys_of_rfc_9881() {
+    let dir = Dir::new();
+    let given = |name: &str| fs::read(Path::new("testdata/ml_dsa").join(name)).unwrap();
+    for (name, set) in [("44", 0), ("65", 1), ("87", 2)].map(|(name, at)| (name, ParameterSet::ALL[at])) {
+        let (label, public) = pem_rfc7468::decode_vec(&given(&format!("ml-dsa-{name}.pub.pem")))
+            .map(|(label, der)| (label.to_owned(), der))
+            .unwrap();
+        assert_eq!(label, "PUBLIC KEY");
+        for form in ["seed", "both"] {
+            let file = dir.write("key", given(&format!("ml-dsa-{name}.{form}.pem")));
+            let key = FileKey::load(&file, None).unwrap_or_else(|error| panic!("{name} {form}: {error}"));
+            assert_eq!(key.algorithm(), SignatureAlgorithm::MlDsa(set));
+            assert_eq!(key.public_key().der(), public, "{name} {form}");
+        }
+        assert_eq!(Spki::parse(&public).unwrap().der(), public);
+    }
+    for name in ["inconsistent", "inconsistent-tr"] {
+        let file = dir.write("key", given(&format!("ml-dsa-44.{name}.pem")));
+        let error = FileKey::load(&file, None).unwrap_err();
+        assert!(matches!(error, KeyFileError::Malformed { .. }), "{name}: {error}");
+    }
+}
+
+/// Our verifier on the example certificate of ML-DSA-65.
+#[test]
+fn the_example_certificate_of_rfc_9881() {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let dir = Dir::new();
+    let given = |name: &str| fs::read(Path::new("testdata/ml_dsa").join(name)).unwrap();
+    let certificate = |name: &str| crate::x509::pem::parse_certificates(&given(name)).unwrap().remove(0);
+    let der = certificate("ml-dsa-65.crt");
+    let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+    let spki = Spki::parse(parsed.public_key().raw).unwrap();
+    let key = FileKey::load(&dir.write("key", given("ml-dsa-65.seed.pem")), None).unwrap();
+    assert_eq!(&spki, key.public_key());
+    let PublicKey::MlDsa(set, _) = spki.key() else { panic!("not ML-DSA") };
+    let verifier = spki.parsed(set.verification()).unwrap();
+    let (tbs, signature) = (parsed.tbs_certificate.as_ref(), parsed.signature_value.data.as_ref());
+    verifier.verify_sig(tbs, signature).unwrap();
+    assert!(verifier.verify_sig(&tbs[1..], signature).is_err());
+}
