@@ -67,6 +67,13 @@ impl Password {
         Self::first_line(path, Audience::Owner)
     }
 
+    /// A token that a platform puts into a container, in a file of any mode: the platform's, not ours.
+    pub(super) fn token(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+        let bad = |reason: String| KeyFileError::BadPasswordFile { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        Ok(Zeroizing::new(Zeroizing::new(text).trim().to_owned()))
+    }
+
     fn first_line(path: &Path, audience: Audience) -> Result<Self, KeyFileError> {
         let text = read_secret(path, audience)?;
         let line = text.split(|b| *b == b'\n').next().unwrap_or_default();

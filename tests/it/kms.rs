@@ -175,6 +175,23 @@ fn what_does_not_open_says_why() {
     output(Command::new("chmod").arg("600").arg(&shared));
     let (good, said) = check(&server.config(), &file);
     assert!(good, "{said}");
+    // A container's role, by an endpoint as ECS and EKS have it.
+    let web = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/role", web.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = web.accept().unwrap();
+        let mut asked = vec![0; 4096];
+        let length = stream.read(&mut asked).unwrap();
+        let body = r#"{"AccessKeyId":"A","SecretAccessKey":"S","Token":"T"}"#;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        String::from_utf8_lossy(&asked[..length]).into_owned()
+    });
+    let role =
+        [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str()), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod")];
+    let (good, said) = check(&server.config(), &role);
+    assert!(good, "{said}");
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("GET /role ") && asked.contains("authorization: pod"), "{asked}");
     kms.cut.store(true, Ordering::SeqCst);
     let (good, said) = check(&server.config(), &CREDENTIALS);
     assert!(!good && said.contains("cannot be reached"), "{said}");

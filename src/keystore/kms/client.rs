@@ -1,6 +1,6 @@
 //! Requests to a KMS: signed, within a time, and again where that may help.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::KmsError;
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::names::Names;
+use super::roles;
 use super::sigv4::{self, Scope};
 use crate::authority::key_source::KmsUri;
 use crate::entropy::{Entropy, SystemEntropy};
@@ -97,6 +98,13 @@ impl Client {
 
     fn once(&self, action: &'static str, ask: &Value) -> Result<Value, KmsError> {
         let request = self.request(action, ask)?;
+        let (status, body) =
+            self.send(request)?.map_err(|reason| KmsError::Unreachable { base: self.uri.base(), reason })?;
+        understand(status, &body)
+    }
+
+    /// One exchange, within [`ATTEMPT`]; inside, why there was none.
+    fn send(&self, request: Request<Full<Bytes>>) -> Result<Result<(StatusCode, Bytes), String>, KmsError> {
         let (http, (tell, told)) = (self.http.clone(), std::sync::mpsc::channel());
         let exchange = async move {
             let answer = http.request(request).await.map_err(|error| reason(&error))?;
@@ -108,14 +116,37 @@ impl Client {
             let late = Err(format!("no answer within {} s", ATTEMPT.as_secs()));
             let _ = tell.send(tokio::time::timeout(ATTEMPT, exchange).await.unwrap_or(late));
         });
-        let answer = told.recv().map_err(|_| KmsError::System("the KMS's thread ended".to_owned()))?;
+        told.recv().map_err(|_| KmsError::System("the KMS's thread ended".to_owned()))
+    }
+
+    /// From the environment, the shared file, or the container's role.
+    fn credentials(&self) -> Result<Credentials, KmsError> {
+        static ROLE: Mutex<Option<(Instant, Credentials)>> = Mutex::new(None);
+        if let Some(found) = Credentials::read()? {
+            return Ok(found);
+        }
+        let endpoint = roles::endpoint(credentials::variable)?.ok_or_else(credentials::none)?;
+        // One asks, and the others wait for its answer.
+        let mut role = ROLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = role.as_ref().filter(|(at, _)| at.elapsed() < roles::AGE) {
+            return Ok(known.clone());
+        }
+        let request = Request::get(&endpoint.url);
+        let request = match &endpoint.authorization {
+            Some(token) => request.header("authorization", token.as_str()),
+            None => request,
+        };
+        let request = request.body(Full::default()).map_err(|error| KmsError::System(error.to_string()))?;
+        let sent = self.send(request)?;
         let (status, body) =
-            answer.map_err(|reason| KmsError::Unreachable { base: self.uri.base(), reason })?;
-        understand(status, &body)
+            sent.map_err(|reason| KmsError::Unreachable { base: endpoint.url.clone(), reason })?;
+        let found = roles::understand(status.as_u16(), &body)?;
+        *role = Some((Instant::now(), found.clone()));
+        Ok(found)
     }
 
     fn request(&self, action: &str, ask: &Value) -> Result<Request<Full<Bytes>>, KmsError> {
-        let credentials = Credentials::read()?;
+        let credentials = self.credentials()?;
         let date = sigv4::date(SystemClock.now());
         let target = format!("TrentService.{action}");
         let body = ask.to_string();

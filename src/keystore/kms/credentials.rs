@@ -10,6 +10,7 @@ use super::KmsError;
 use crate::keystore::file::{Audience, read_secret};
 
 /// An access key.
+#[derive(Clone)]
 pub(super) struct Credentials {
     pub id: String,
     pub secret: Zeroizing<String>,
@@ -27,6 +28,17 @@ fn bad(reason: impl Into<String>) -> KmsError {
     KmsError::Credentials(reason.into())
 }
 
+/// A variable of the environment's; an empty one is none.
+pub(super) fn variable(name: &str) -> Option<Zeroizing<String>> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new)
+}
+
+/// What to do when there are none anywhere.
+pub(super) fn none() -> KmsError {
+    bad("there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a file of mode 0600 with \
+         AWS_SHARED_CREDENTIALS_FILE, or give the container a role; the role of an EC2 instance is not asked for")
+}
+
 impl Credentials {
     /// Checks that they can stand in a header.
     pub(super) fn new(id: &str, secret: &str, token: Option<&str>) -> Result<Self, KmsError> {
@@ -41,29 +53,25 @@ impl Credentials {
         })
     }
 
-    /// As the SDKs look for them, up to the shared file.
-    pub(super) fn read() -> Result<Self, KmsError> {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Zeroizing::new);
+    /// As the SDKs look for them, up to the shared file; nothing if there are none so far.
+    pub(super) fn read() -> Result<Option<Self>, KmsError> {
         if let Some(id) = variable("AWS_ACCESS_KEY_ID") {
             let secret = variable("AWS_SECRET_ACCESS_KEY")
                 .ok_or_else(|| bad("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"))?;
             let token = variable("AWS_SESSION_TOKEN");
-            return Self::new(&id, &secret, token.as_ref().map(|token| token.as_str()));
+            return Self::new(&id, &secret, token.as_ref().map(|token| token.as_str())).map(Some);
         }
         let home = || variable("HOME").map(|home| Path::new(home.as_str()).join(".aws/credentials"));
         let path = variable("AWS_SHARED_CREDENTIALS_FILE").map(|path| PathBuf::from(path.as_str()));
         let Some(path) = path.or_else(home).filter(|path| path.exists()) else {
-            return Err(bad(
-                "there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a file of mode 0600 \
-                 with AWS_SHARED_CREDENTIALS_FILE",
-            ));
+            return Ok(None);
         };
         let text = read_secret(&path, Audience::Owner).map_err(|error| bad(error.to_string()))?;
         let text = std::str::from_utf8(&text).map_err(|_| bad(format!("{} is not UTF-8", path.display())))?;
         let profile = variable("AWS_PROFILE");
         let profile = profile.as_ref().map_or("default", |profile| profile.as_str());
-        Self::of_profile(text, profile)?
-            .ok_or_else(|| bad(format!("{} has no access key in [{profile}]", path.display())))
+        let found = Self::of_profile(text, profile)?;
+        found.map(Some).ok_or_else(|| bad(format!("{} has no access key in [{profile}]", path.display())))
     }
 
     fn of_profile(text: &str, profile: &str) -> Result<Option<Self>, KmsError> {

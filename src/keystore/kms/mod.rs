@@ -4,6 +4,7 @@
 mod client;
 mod credentials;
 mod names;
+mod roles;
 mod sigv4;
 
 use std::fmt;
