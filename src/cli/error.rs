@@ -27,6 +27,16 @@ pub enum CliError {
         /// What is wrong with it.
         problems: Vec<Problem>,
     },
+    /// A policy cannot be used; [`CliError::report`] lists all that is wrong.
+    #[error("{} has {} error{}", file.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
+    Policy {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problems: Vec<Problem>,
+        /// The command of `mayfly policy` that looks again.
+        again: &'static str,
+    },
     /// A new CA would mix with what is there.
     #[error("{} is not empty: it holds {found}", dir.display())]
     Occupied {
@@ -139,13 +149,16 @@ impl CliError {
     fn next_step(&self) -> Option<String> {
         Some(match self {
             // Nothing to mend in a file that could not even be read; the message says what to do.
-            Self::Config { problems, .. }
+            Self::Config { problems, .. } | Self::Policy { problems, .. }
                 if problems.iter().all(|p| p.line.is_none() && p.key.is_empty()) =>
             {
                 return None;
             }
             Self::Config { file, .. } => {
                 format!("mend the lines above, then run: mayfly check-config {}", shell_word(file))
+            }
+            Self::Policy { file, again, .. } => {
+                format!("mend the lines above, then run: mayfly policy {again} {}", shell_word(file))
             }
             Self::Occupied { .. } => {
                 "give --dir a directory that is empty or does not exist; nothing was changed".to_owned()
@@ -177,7 +190,7 @@ impl CliError {
     /// The whole text for standard error: what was found, `error: …`, what to do next.
     pub fn report(&self) -> String {
         let mut lines = Vec::new();
-        if let Self::Config { file, problems } = self {
+        if let Self::Config { file, problems } | Self::Policy { file, problems, .. } = self {
             lines.extend(problems.iter().map(|problem| problem.render(file)));
         }
         lines.push(format!("error: {self}"));

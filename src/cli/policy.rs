@@ -1,5 +1,7 @@
 //! `mayfly policy`
 
+mod import;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ force, `policy_audit = \"FILE\"` beside it tries one without effect. `test` read
   context.provisioner = \"web\"
 
 Examples:
+  mayfly policy import --from vault-role role.json > web.toml
   mayfly policy check web.toml
   mayfly policy test web.toml request.toml
   mayfly policy test web.toml leaf.pem --provisioner web
@@ -43,6 +46,8 @@ pub enum Command {
     Check(Check),
     /// Put a request to a policy, and print the verdict with its reasons
     Test(Test),
+    /// Make a policy of one of cert-manager's, or of a Vault role
+    Import(import::Import),
 }
 
 /// Arguments of `mayfly policy check`.
@@ -86,10 +91,12 @@ pub struct Test {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     match &args.command {
         Command::Check(Check { file }) => {
-            let policy = read(file).map_err(|problems| CliError::Config { file: file.clone(), problems })?;
+            let wrong = |problems| CliError::Policy { file: file.clone(), problems, again: "check" };
+            let policy = read(file).map_err(wrong)?;
             Ok(writeln!(out, "{}: ok\n  policy {:?}, {} rules", file.display(), policy.name, policy.len())?)
         }
         Command::Test(args) => test(args, out),
+        Command::Import(args) => import::run(args, out),
     }
 }
 

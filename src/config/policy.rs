@@ -38,14 +38,14 @@ pub fn load(path: &Path) -> Result<Policy, Vec<Problem>> {
     read.map_err(|error| whole(format!("{error}; give the path of a policy file")))?;
     let text = String::from_utf8(bytes).map_err(|_| whole("is not UTF-8 text".to_owned()))?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    document::parse(&text, &document::name_of(&stem)).map_err(|mistakes| {
-        let problem = |mistake: document::Mistake| Problem {
-            line: Some(mistake.line),
-            key: mistake.key,
-            message: mistake.message,
-        };
-        mistakes.into_iter().map(problem).collect()
-    })
+    document::parse(&text, &document::name_of(&stem))
+        .map_err(|mistakes| mistakes.into_iter().map(Problem::from).collect())
+}
+
+impl From<document::Mistake> for Problem {
+    fn from(mistake: document::Mistake) -> Self {
+        Self { line: Some(mistake.line), key: mistake.key, message: mistake.message }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod describe;
 pub mod document;
 pub mod facts;
 pub mod glob;
+pub mod import;
 mod judge;
 pub mod names;
 pub mod pattern;
