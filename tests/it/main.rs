@@ -34,3 +34,4 @@ mod star;
 mod support;
 mod tokens;
 mod tpm;
+mod vault;
