@@ -7,7 +7,7 @@
 use super::account::KnownAccount;
 use super::objects::LoadedAuthorization;
 use super::sweep_accounts::alive_until;
-use super::{Error, Service};
+use super::{Error, Provisioner, Service};
 use crate::acme::error::Refusal;
 use crate::acme::order::{Finish, Order, OrderDetails, RawIdentifier, Slot, read_identifiers};
 use crate::id::{AccountId, OrderId};
@@ -32,7 +32,7 @@ impl Service {
     /// `true`).
     pub async fn new_authorization(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         known: &KnownAccount,
         ask: NewAuthorization,
     ) -> Result<(LoadedAuthorization, bool), Error> {
@@ -50,7 +50,11 @@ impl Service {
                 Some(bound) => bound.key.allows(terms, id)?,
                 None => terms.allows(id)?,
             }
-            if subdomains { terms.allows_below(id) } else { Ok(()) }
+            if subdomains {
+                // Of the names below it, some may be ones that the issuer's constraints permit.
+                return terms.allows_below(id);
+            }
+            terms.issuer().constraints().check_identifier(id).map_err(|violation| violation.to_string())
         })
         .map_err(|refusal| terms.unsupported(refusal))?;
         let identifier = identifiers.pop().ok_or_else(|| Refusal::malformed("identifier: is missing"))?;

@@ -12,7 +12,7 @@ use super::{json, objects};
 use crate::acme::error::Refusal;
 use crate::acme::order::RawIdentifier;
 use crate::id::{AccountId, OrderId};
-use crate::provisioner::acme::Terms;
+use crate::service::Provisioner;
 use crate::service::new_authz::NewAuthorization;
 use crate::wire::acme as wire;
 
@@ -25,7 +25,7 @@ pub(super) fn asked(identifier: wire::AskedIdentifier) -> RawIdentifier {
 /// RFC 8555 §7.4.1: 201 for a new authorization, 200 for one that the account has.
 pub(super) async fn new_authorization(
     app: &App,
-    terms: &Terms,
+    terms: &Provisioner,
     links: &Links,
     verified: Verified,
 ) -> Result<Response, Failure> {

@@ -175,6 +175,17 @@ async fn name_constraints_of_the_issuer() {
         let detail = problem["subproblems"][0]["detail"].as_str().unwrap();
         assert!(detail.contains("issuer's certificate permits (DNS a.test)"), "{detail}");
     }
+    // Ahead of any order as well.
+    for (name, status) in [("b.test", 400), ("x.a.test", 201)] {
+        let ask = json!({ "identifier": { "type": "dns", "value": name } });
+        let answered = client.post(&client.url("new-authz"), &ask).await;
+        assert_eq!(answered.status.as_u16(), status, "{name}");
+        if status == 400 {
+            answered.refused(400, "rejectedIdentifier");
+            let detail = answered.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains("issuer's certificate permits (DNS a.test)"), "{detail}");
+        }
+    }
     client.obtain(&["a.test", "*.x.a.test"], &leaf_key()).await;
     let late = client.finalize(&early.location(), &csr(&["b.test"], &leaf_key())).await;
     late.refused(400, "rejectedIdentifier");
