@@ -1,6 +1,7 @@
 //! `mayfly policy`
 
 mod import;
+mod what_if;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -27,6 +28,7 @@ Examples:
   mayfly policy check web.toml
   mayfly policy test web.toml request.toml
   mayfly policy test web.toml leaf.pem --provisioner web
+  mayfly policy what-if web.toml --since 7d --provisioner web --config /etc/mayfly/mayfly.toml
 
 Exit codes of `test`: 0 allowed, 1 refused, 2 could not be judged.";
 
@@ -46,6 +48,8 @@ pub enum Command {
     Check(Check),
     /// Put a request to a policy, and print the verdict with its reasons
     Test(Test),
+    /// Replay what a running CA has issued and refused, and print where a policy differs
+    WhatIf(what_if::WhatIf),
     /// Make a policy of one of cert-manager's, or of a Vault role
     Import(import::Import),
 }
@@ -96,6 +100,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Ok(writeln!(out, "{}: ok\n  policy {:?}, {} rules", file.display(), policy.name, policy.len())?)
         }
         Command::Test(args) => test(args, out),
+        Command::WhatIf(args) => what_if::run(args, out),
         Command::Import(args) => import::run(args, out),
     }
 }

@@ -60,6 +60,21 @@ impl Policy {
         self.rules.len()
     }
 
+    /// The conditions that its rules have, by their keys: of these, a verdict depends on whom it is for.
+    pub fn conditions(&self) -> Vec<&'static str> {
+        type Named = fn(&Conditions) -> bool;
+        let all: [(&'static str, Named); 6] = [
+            ("authority", |conditions| conditions.authority.is_some()),
+            ("provisioner", |conditions| conditions.provisioner.is_some()),
+            ("account", |conditions| conditions.account.is_some()),
+            ("eab_key", |conditions| conditions.eab_key.is_some()),
+            ("profile", |conditions| conditions.profile.is_some()),
+            ("requester", |conditions| conditions.requester.is_some()),
+        ];
+        let named = |has: Named| self.rules.iter().any(|rule| has(&rule.when) || has(&rule.unless));
+        all.into_iter().filter(|(_, has)| named(*has)).map(|(key, _)| key).collect()
+    }
+
     /// The kinds that it has rules for and that `facts` says nothing of.
     pub fn unjudged(&self, facts: &Facts) -> Vec<&'static str> {
         type Listed = fn(&Lists) -> bool;

@@ -557,3 +557,24 @@ fn both_must_allow_and_a_policy_that_is_tried_changes_nothing() {
         assert_eq!((judged.verdict.allowed(), judged.differing.len()), (allowed, differing), "row {at}");
     }
 }
+
+#[test]
+fn the_conditions_that_a_verdict_depends_on() {
+    for (text, want) in [
+        ("[[allow]]\ndns = \"*\"\n", &[][..]),
+        (
+            "[[allow]]\ndns = \"*\"\nwhen.profile = \"a\"\nunless.authority = \"b\"\n",
+            &["authority", "profile"],
+        ),
+        (
+            "[[deny]]\ndns = \"*\"\nunless.eab_key = \"a\"\nwhen.requester = \"own\"\n",
+            &["eab_key", "requester"],
+        ),
+        (
+            "[[deny]]\ndns = \"*\"\nunless.account = \"a\"\nwhen.provisioner = \"p\"\n",
+            &["provisioner", "account"],
+        ),
+    ] {
+        assert_eq!(document::parse(text, "x").unwrap().conditions(), want, "{text}");
+    }
+}

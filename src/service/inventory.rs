@@ -29,6 +29,25 @@ pub struct ListedCertificate {
     pub record: CertificateRecord,
     /// What it says itself.
     pub content: Content,
+    /// What its record cannot say yet.
+    pub unrecorded: Unrecorded,
+}
+
+/// What records of that age have no place for: there "none" is "unknown".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// The profile.
+    pub profile: bool,
+    /// The key that the account is bound to, and whatever else [`Provenance`](crate::authority::certificate::Provenance) holds.
+    pub provenance: bool,
+}
+
+impl Unrecorded {
+    /// By the version of a stored record.
+    fn of(value: &[u8]) -> Self {
+        let version = value.first().copied().unwrap_or_default();
+        Self { profile: version < 2, provenance: version < 3 }
+    }
 }
 
 impl ListedCertificate {
@@ -36,7 +55,7 @@ impl ListedCertificate {
     fn read(serial: Serial, value: &[u8]) -> Result<Self, Error> {
         let record = CertificateRecord::decode(value)?;
         let content = super::renewal::content(&record)?;
-        Ok(Self { serial, record, content })
+        Ok(Self { serial, record, content, unrecorded: Unrecorded::of(value) })
     }
 
     /// Its standing at `now`.

@@ -29,6 +29,7 @@ pub mod new_order;
 pub mod objects;
 pub mod own_certificate;
 pub mod reach;
+pub mod refusals;
 pub mod renewal;
 pub mod respond;
 mod restraints;

@@ -186,7 +186,13 @@ pub struct Certificate {
     /// If it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Revocation>,
-    /// The certificate, PEM; not in lists.
+    /// The authority, if it is one of today's that this issuer belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// What was not recorded yet when it was issued: `profile`, `eab_key`. Of these, none is unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<String>,
+    /// The certificate, PEM; in lists if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pem: Option<String>,
 }
@@ -228,6 +234,44 @@ pub struct Indexing {
     /// All that expire before are in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
+}
+
+/// One certificate that policy refused at the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRefusal {
+    /// When.
+    pub at: String,
+    /// Through which door it was asked for, as of certificates.
+    pub door: String,
+    /// The authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// The provisioner's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioner: Option<String>,
+    /// The ACME account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The EAB key that the account is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eab_key: Option<String>,
+    /// The profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Why, of the policies then in force; some of very many.
+    pub reasons: Vec<String>,
+    /// What was to be signed: DER, base64url without padding.
+    pub tbs: String,
+}
+
+/// `GET /v1/policy-refusals`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRefusals {
+    /// One page, the oldest first; it may be empty and yet not the last.
+    pub refusals: Vec<PolicyRefusal>,
+    /// If there may be more: what to ask for as `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One configuration that was put into force.

@@ -27,6 +27,7 @@ mod metrics;
 mod ml_dsa;
 mod monitoring;
 mod operation;
+mod policy;
 mod profiles;
 mod race;
 mod rotation;

@@ -5,9 +5,11 @@ use hyper::StatusCode;
 use super::parameters::Parameters;
 use super::problem::Failure;
 use super::{App, Response, json};
+use crate::authority::authorities::Authority;
 use crate::authority::certificate::{Replacement, Revoker};
 use crate::jose::{base64url, from_base64url};
 use crate::provisioner::Requester;
+use crate::service::Live;
 use crate::service::inventory::{CertificateQuery, CertificateState, ListedCertificate, PAGE};
 use crate::time::Timestamp;
 use crate::wire::admin as wire;
@@ -30,7 +32,9 @@ pub(super) async fn list(app: &App, query: Option<&str>) -> Result<Response, Fai
         state: parameters.take("state", state)?,
         expires_from: parameters.take("expires_from", super::parameters::time)?,
         expires_before: parameters.take("expires_before", super::parameters::time)?,
+        issued_from: parameters.take("issued_from", super::parameters::time)?,
     };
+    let with_pem = parameters.take("pem", super::parameters::flag)?.unwrap_or(false);
     let limit = parameters.take("limit", |text| super::parameters::limit(text, PAGE.1))?.unwrap_or(PAGE.0);
     let after = parameters.take("after", cursor)?;
     parameters.finish()?;
@@ -40,7 +44,12 @@ pub(super) async fn list(app: &App, query: Option<&str>) -> Result<Response, Fai
         certificates: indexed.certificates,
         through: indexed.through.map(Timestamp::to_rfc3339),
     });
-    let certificates = page.certificates.iter().map(|found| certificate(found, now)).collect();
+    let live = app.service.live();
+    let certificates = page.certificates.iter().map(|found| {
+        let pem = with_pem.then(|| pem::certificate(&found.record.der));
+        wire::Certificate { pem, ..certificate(found, &live, now) }
+    });
+    let certificates = certificates.collect();
     let next = page.next.map(|key| base64url(&key));
     json(StatusCode::OK, &wire::Certificates { certificates, next, indexing })
 }
@@ -57,13 +66,24 @@ fn cursor(text: &str) -> Result<Vec<u8>, &'static str> {
 
 pub(super) async fn show(app: &App, serial: Serial) -> Result<Response, Failure> {
     let found = app.service.listed_certificate(serial).await?;
-    let mut shown = certificate(&found, app.service.now());
+    let mut shown = certificate(&found, &app.service.live(), app.service.now());
     shown.pem = Some(pem::certificate(&found.record.der));
     json(StatusCode::OK, &shown)
 }
 
-fn certificate(found: &ListedCertificate, now: Timestamp) -> wire::Certificate {
-    let ListedCertificate { serial, record, content } = found;
+/// The authority that an issuer belongs to; the operator's own certificates are of none.
+fn authority_of(found: &ListedCertificate, live: &Live) -> Option<String> {
+    let issuer = &found.record.issuer;
+    let is_of = |authority: &&std::sync::Arc<Authority>| {
+        authority.issuer().key_id() == issuer
+            || authority.others().iter().any(|other| other.key_id() == issuer)
+    };
+    let own = (found.record.requester != Requester::Ceremony).then(|| live.authorities.iter().find(is_of));
+    own.flatten().map(|authority| authority.name().to_string())
+}
+
+fn certificate(found: &ListedCertificate, live: &Live, now: Timestamp) -> wire::Certificate {
+    let ListedCertificate { serial, record, content, unrecorded } = found;
     let (door, provisioner, account, order) = match &record.requester {
         Requester::Acme { provisioner, account, order } => {
             ("acme", Some(provisioner), Some(account), Some(order))
@@ -113,6 +133,12 @@ fn certificate(found: &ListedCertificate, now: Timestamp) -> wire::Certificate {
                 account: account.map(ToString::to_string),
             }
         }),
+        authority: authority_of(found, live),
+        unrecorded: [("profile", unrecorded.profile), ("eab_key", unrecorded.provenance)]
+            .into_iter()
+            .filter(|(_, unknown)| *unknown)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
         pem: None,
     }
 }

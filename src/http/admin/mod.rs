@@ -10,6 +10,7 @@ mod eab;
 mod keys;
 mod parameters;
 mod problem;
+mod refusals;
 mod rotations;
 mod routes;
 pub mod socket;
@@ -87,6 +88,7 @@ where
         (Resource::Unblocking(_), _) => Err(Failure::Method("POST")),
         (Resource::Certificates, &Method::GET) => certificates::list(app, query).await,
         (Resource::Certificate(serial), &Method::GET) => certificates::show(app, serial).await,
+        (Resource::PolicyRefusals, &Method::GET) => refusals::list(app, query).await,
         (Resource::Configurations, &Method::GET) => configuration::list(app).await,
         (Resource::Configurations, &Method::POST) => {
             configuration::apply(app, read(&head.headers, body).await?).await
@@ -96,9 +98,14 @@ where
         (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
         (Resource::Rotations, &Method::GET) => rotations::list(app),
-        (Resource::Certificates | Resource::Certificate(_) | Resource::Rotations | Resource::OpenApi, _) => {
-            Err(Failure::Method("GET"))
-        }
+        (
+            Resource::Certificates
+            | Resource::Certificate(_)
+            | Resource::PolicyRefusals
+            | Resource::Rotations
+            | Resource::OpenApi,
+            _,
+        ) => Err(Failure::Method("GET")),
     }
 }
 

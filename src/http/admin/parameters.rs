@@ -103,6 +103,19 @@ pub(super) fn time(text: &str) -> Result<Timestamp, &'static str> {
     Timestamp::parse_rfc3339(text).ok_or("is not a time such as 2030-01-31T12:00:00Z (RFC 3339)")
 }
 
+pub(super) fn flag(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is neither true nor false"),
+    }
+}
+
+pub(super) fn number(text: &str) -> Result<u64, &'static str> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or("is not a cursor; take `next` of the page before")
+}
+
 pub(super) fn limit(text: &str, most: usize) -> Result<usize, &'static str> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse::<usize>().ok().filter(|number| digits && (1..=most).contains(number));

@@ -19,6 +19,8 @@ pub(super) enum Resource {
     Certificates,
     /// One certificate.
     Certificate(Serial),
+    /// What policy refused.
+    PolicyRefusals,
     /// All configurations that were in force.
     Configurations,
     /// One of them; 0 is the one in force.
@@ -33,7 +35,7 @@ impl Resource {
     /// Whether a GET of it may have a query.
     pub(super) fn takes_query(self) -> bool {
         match self {
-            Self::EabKeys | Self::BlockedKeys | Self::Certificates => true,
+            Self::EabKeys | Self::BlockedKeys | Self::Certificates | Self::PolicyRefusals => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
             Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
         }
@@ -53,6 +55,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["blocked-keys", key, "unblock"] => Resource::Unblocking(KeyHash::parse(key)?),
         ["certificates"] => Resource::Certificates,
         ["rotations"] => Resource::Rotations,
+        ["policy-refusals"] => Resource::PolicyRefusals,
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
         ["configurations", number] => Resource::Configuration(positive(number)?),
@@ -107,6 +110,7 @@ mod tests {
             Resource::Unblocking(_) => "/v1/blocked-keys/{key}/unblock",
             Resource::Certificates => "/v1/certificates",
             Resource::Certificate(_) => "/v1/certificates/{serial}",
+            Resource::PolicyRefusals => "/v1/policy-refusals",
             Resource::Configurations => "/v1/configurations",
             Resource::Configuration(_) => "/v1/configurations/{version}",
             Resource::Rotations => "/v1/rotations",

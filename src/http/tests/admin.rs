@@ -265,6 +265,10 @@ async fn certificates_are_listed_and_shown() {
     let shown: wire::Certificate = call(&running.path, Method::GET, &path, None::<&()>).await.unwrap();
     assert!(shown.pem.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(wire::Certificate { pem: None, ..shown }, *only);
+    assert_eq!((only.authority.as_deref(), only.unrecorded.len()), (Some("default"), 0));
+    let whole = get(&format!("?suffix=a.test&pem=true&issued_from={}", only.issued)).await.unwrap();
+    assert!(whole.certificates[0].pem.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(get("?issued_from=2999-01-01T00:00:00Z").await.unwrap().certificates.is_empty());
     // The root and the intermediate are in it as well, page by page.
     let first = get("?limit=1").await.unwrap();
     let second = get(&format!("?limit=1&after={}", first.next.unwrap())).await.unwrap();
@@ -277,6 +281,8 @@ async fn certificates_are_listed_and_shown() {
         ("?name=a.test&name=b.test", "name"),
         ("?nane=a.test", "nane"),
         ("?expires_from=today", "expires_from"),
+        ("?issued_from=today", "issued_from"),
+        ("?pem=yes", "pem"),
     ] {
         let problem = refused(get(query).await);
         assert!(problem.status == 400 && problem.detail.starts_with(word), "{query}: {problem:?}");

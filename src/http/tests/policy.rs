@@ -1,14 +1,19 @@
 //! Policy at the gate, as clients and the operator see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::client::*;
 use crate::audit::Event;
-use crate::policy::{Pair, document};
+use crate::client::admin::{AdminError, call};
+use crate::jose::from_base64url;
+use crate::policy::{Facts, Pair, document};
 use crate::service::stand::Stand;
 use crate::storage::Table;
+use crate::time::Timestamp;
+use crate::wire::admin::PolicyRefusals;
 
 fn pair(enforced: Option<&str>, audit: Option<&str>) -> Pair {
     let parsed = |text: &str, name| Arc::new(document::parse(text, name).unwrap());
@@ -73,11 +78,37 @@ async fn what_is_refused_at_the_gate_is_recorded_and_not_signed() {
     assert_eq!(stand.rows(Table::PolicyRefusals).await, 1);
     let told = |event: &Event| matches!(event, Event::PolicyRefused { reasons, .. } if reasons.len() == 1);
     assert!(stand.events().await.iter().any(told));
+    the_refusal_is_listed(&stand).await;
 
     // The policy is lifted: the order is as good as before.
     stand.reload(|terms| terms.policy = Pair::default());
     client.finalize(&url, &csr(&["a.test"], &leaf_key())).await.expect(200);
     assert_eq!(stand.certificates().await.len(), before + 1);
+}
+
+/// The operator gets it back as it was judged.
+async fn the_refusal_is_listed(stand: &Stand) {
+    let running = super::admin::serve(stand);
+    let get = async |query: &str| -> Result<PolicyRefusals, AdminError> {
+        let path = format!("/v1/policy-refusals{query}");
+        call(&running.path, hyper::Method::GET, &path, None::<&()>).await
+    };
+    let refusals = get("").await.unwrap().refusals;
+    let [kept] = refusals.as_slice() else { panic!("{refusals:?}") };
+    assert_eq!((kept.door.as_str(), kept.provisioner.as_deref()), ("acme", Some("acme")));
+    assert!(kept.reasons[0].contains("rule \"short only\" (line 1)"), "{kept:?}");
+    let tbs = from_base64url(&kept.tbs).unwrap();
+    let judged = Facts::of_tbs(&tbs, stand.service.now()).unwrap();
+    assert_eq!(judged.dns.unwrap()[0].text, "a.test");
+    let after = Timestamp::parse_rfc3339(&kept.at).unwrap() + Duration::from_secs(1);
+    assert!(get(&format!("?since={}", after.to_rfc3339())).await.unwrap().refusals.is_empty());
+    assert!(get("?after=1").await.unwrap().refusals.is_empty());
+    for bad in ["?after=x", "?since=now", "?limit=1"] {
+        assert!(
+            matches!(get(bad).await, Err(AdminError::Refused(problem)) if problem.status == 400),
+            "{bad}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -75,6 +75,9 @@ pub struct CertificateQuery {
     pub expires_from: Option<Timestamp>,
     /// It expires before.
     pub expires_before: Option<Timestamp>,
+    /// It was signed at this time or later. There is no index of that: nothing that has expired by then is
+    /// looked at, and whatever else the range holds is.
+    pub issued_from: Option<Timestamp>,
 }
 
 /// One page.
@@ -129,7 +132,7 @@ impl CertificateQuery {
             Some(CertificateState::Revoked) | None => (0, u64::MAX),
         };
         (
-            self.expires_from.map_or(0, hour).max(valid),
+            self.expires_from.max(self.issued_from).map_or(0, hour).max(valid),
             self.expires_before.map_or(u64::MAX, hour).min(expired),
         )
     }
@@ -157,6 +160,7 @@ impl CertificateQuery {
             && self.state.is_none_or(|state| state == found.state(now))
             && self.expires_from.is_none_or(|from| *not_after >= from)
             && self.expires_before.is_none_or(|before| *not_after < before)
+            && self.issued_from.is_none_or(|from| record.issued >= from)
     }
 }
 

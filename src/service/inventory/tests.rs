@@ -145,7 +145,7 @@ async fn queries_find_what_a_look_at_every_certificate_would() {
             })
         })
     };
-    let middle = some.record.not_after;
+    let (middle, signed) = (some.record.not_after, some.record.issued);
     let (key, issuer, owner) = (some.content.key_hash, some.record.issuer, account_of(&stand).await);
     let mut asked: Vec<(CertificateQuery, Look)> = vec![
         (none(), Box::new(|_| true)),
@@ -167,6 +167,10 @@ async fn queries_find_what_a_look_at_every_certificate_would() {
             Box::new(move |found| !found.content.identifiers.is_empty() && found.record.not_after >= middle),
         ),
         (CertificateQuery { provisioner: Some("acm".into()), ..none() }, Box::new(|_| false)),
+        (
+            CertificateQuery { issued_from: Some(signed), ..none() },
+            Box::new(move |found| found.record.issued >= signed),
+        ),
         (
             CertificateQuery { account: Some(owner), ..none() },
             Box::new(move |found| {
@@ -226,4 +230,19 @@ async fn what_is_recorded_of_the_client() {
     assert_eq!(stand.service.listed_certificate(only.serial).await.unwrap(), *only);
     let none = Serial::new(Timestamp::EPOCH, [0; 16]);
     assert!(matches!(stand.service.listed_certificate(none).await, Err(Error::NotFound)));
+}
+
+#[test]
+fn what_old_records_cannot_say() {
+    let golden = |version: u8| {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
+        std::fs::read(dir.join(format!("certificate-acme.v{version}.bin"))).unwrap()
+    };
+    for (version, profile, provenance) in [(1, true, true), (2, false, true), (3, false, false)] {
+        let bytes = golden(version);
+        assert!(CertificateRecord::decode(&bytes).is_ok());
+        assert_eq!(Unrecorded::of(&bytes), Unrecorded { profile, provenance }, "version {version}");
+    }
+    let now = CertificateRecord::decode(&golden(3)).unwrap().encode();
+    assert_eq!(Unrecorded::of(&now), Unrecorded::default(), "written now, all is there");
 }
