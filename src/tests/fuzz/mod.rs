@@ -6,6 +6,7 @@
 //! `testdata/fuzz/TARGET`, where it is run every time.
 
 mod mutate;
+mod policies;
 mod targets;
 
 use std::fs;
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use crate::entropy::{Entropy, SystemEntropy};
 use mutate::Mutator;
-use targets::Target;
+use policies::{POLICY, POLICY_IMPORT};
+use targets::{CONFIG, CSR, DNS, HTTP01, IDENTIFIER, JWS, JWS_HEADER, TLS_ALPN, Target};
 
 /// Executions of each target when nothing else is asked for.
 const SHORT: u64 = 40_000;
@@ -143,8 +145,8 @@ fn run(
 
 macro_rules! targets {
     ($($test:ident = $target:ident),+ $(,)?) => {
-        $(#[test] fn $test() { fuzz(&targets::$target); })+
-        const ALL: &[&Target] = &[$(&targets::$target),+];
+        $(#[test] fn $test() { fuzz(&$target); })+
+        const ALL: &[&Target] = &[$(&$target),+];
     };
 }
 
@@ -157,6 +159,8 @@ targets! {
     tls_alpn = TLS_ALPN,
     dns = DNS,
     config = CONFIG,
+    policy = POLICY,
+    policy_import = POLICY_IMPORT,
 }
 
 /// Run by hand, once for a new target: writes the inputs to begin from.
