@@ -100,6 +100,9 @@ pub struct List {
     /// Expiring before
     #[arg(long, value_name = "TIME")]
     pub expires_before: Option<String>,
+    /// Issued then or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub issued_from: Option<String>,
     /// How to print
     #[command(flatten)]
     pub output: Output,
@@ -163,6 +166,7 @@ fn list(args: &List, out: &mut dyn Write) -> Result<(), CliError> {
         ("state", &state),
         ("expires_from", &args.expires_from),
         ("expires_before", &args.expires_before),
+        ("issued_from", &args.issued_from),
     ];
     let given = conditions.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     pages(&given.collect::<Vec<_>>(), &args.output, out)
@@ -287,6 +291,7 @@ fn told(found: &Certificate) -> String {
         ("names", names),
         ("valid", Some(format!("{} to {}", found.not_before, found.not_after))),
         ("issued", Some(found.issued.clone())),
+        ("authority", found.authority.clone()),
         ("issuer", Some(found.issuer.clone())),
         ("key sha256", Some(found.key_sha256.clone())),
         ("door", Some(found.door.clone())),

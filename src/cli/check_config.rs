@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use crate::acme::star::Offer;
 use crate::attestation::Policy;
+use crate::authority::authorities::Authorities;
 use crate::config::settings::{Engine, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
@@ -42,12 +43,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         report.settings.and_then(|settings| match issuer::load_all(&settings, SystemClock.now()) {
             // The files that it names must fit together, or a start would fail.
             Err(problem) => Err(vec![problem]),
-            Ok(_) => Ok(settings),
+            Ok(authorities) => Ok((settings, authorities)),
         });
     match settings {
-        Ok(settings) => {
+        Ok((settings, authorities)) => {
             writeln!(out, "{}: ok", file.display())?;
-            summary(&settings, out)?;
+            summary(&settings, &authorities, out)?;
             notes(file, &report.notes, out)
         }
         Err(problems) => {
@@ -65,7 +66,7 @@ fn notes(file: &Path, notes: &[Problem], out: &mut dyn Write) -> Result<(), CliE
 }
 
 /// One screen of what the settings mean.
-fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Result<(), CliError> {
     let Settings {
         server,
         store,
@@ -91,7 +92,9 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     )?;
     for authority in authorities {
         let name = if authorities.len() > 1 { format!("{}: ", authority.name) } else { String::new() };
-        row("issues as", format!("{name}{}", authority.certificate.display()))?;
+        let end = loaded.get(authority.name.as_str()).map(|loaded| loaded.issuer().not_after().to_rfc3339());
+        let end = end.map(|end| format!(", until {end}")).unwrap_or_default();
+        row("issues as", format!("{name}{}{end}", authority.certificate.display()))?;
         for path in &authority.alternate_chains {
             row("", format!("and by the chain in {}", path.display()))?;
         }
@@ -128,6 +131,7 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     }
     for Provisioner::Acme(acme) in provisioners {
         row("directory", format!("{}/acme/{}/directory", server.base_url, acme.name))?;
+        row("", format!("under authority {}; {}", acme.authority, usual_profile(acme)))?;
         row("", provisioner(acme))?;
         for each in &acme.profiles.offered {
             row("profile", profile(each))?;
@@ -155,6 +159,14 @@ fn summary(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let who = if metrics.allow.is_empty() { String::new() } else { format!(" and {}", list(&metrics.allow)) };
     row("metrics", format!("{page}, for this machine{who}"))?;
     Ok(())
+}
+
+/// What orders get that name no profile.
+fn usual_profile(acme: &Terms) -> String {
+    match &acme.profiles.default {
+        Some(name) => format!("profile {name} for orders that name none"),
+        None => "its own rules for orders that name no profile".to_owned(),
+    }
 }
 
 fn provisioner(acme: &Terms) -> String {

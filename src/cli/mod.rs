@@ -14,6 +14,7 @@ pub mod init;
 pub mod key;
 pub mod keys;
 pub mod policy;
+pub mod profile;
 mod replace;
 pub mod rotation;
 mod running;
@@ -76,8 +77,10 @@ pub enum Command {
     Version,
     /// Roots, intermediates and cross certificates, made offline
     Ca(Box<ca::Args>),
-    /// Policies: check one, and try it on a request
+    /// Policies: check one, try it on a request or on the past, import another system's
     Policy(policy::Args),
+    /// Profiles: what one comes to
+    Profile(profile::Args),
     /// The configuration of a running CA: its history, what changed, apply, rollback
     Config(configuration::Args),
     /// From one issuer to the next, step by step, at a running CA
@@ -100,6 +103,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Version => version::run(out),
         Command::Ca(args) => ca::run(&args, out),
         Command::Policy(args) => policy::run(&args, out),
+        Command::Profile(args) => profile::run(&args, out),
         Command::Config(args) => configuration::run(&args, out),
         Command::Rotation(args) => rotation::run(&args, out),
     }

@@ -262,6 +262,10 @@ fn check_config_prints_ok_or_everything() {
     assert_eq!(result, Ok(()));
     assert!(out.starts_with(&format!("{}: ok\n", file.display())), "{out}");
     assert!(out.contains("https://ca.example.internal:9443/acme/acme/directory"), "{out}");
+    assert!(out.contains("under authority default; its own rules for orders that name no profile"), "{out}");
+    let end = out.lines().find(|line| line.contains("issues as")).unwrap();
+    let (_, end) = end.split_once(", until ").unwrap();
+    assert!(crate::time::Timestamp::parse_rfc3339(end).is_some(), "{out}");
     assert!(out.lines().count() < 24, "{out}");
 
     // Files of two CAs do not fit together, whichever is the other's.

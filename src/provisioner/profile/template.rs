@@ -90,6 +90,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), place })
     }
 
+    /// As it was given.
+    pub fn source(&self) -> &str {
+        &self.text
+    }
+
     /// Whether it says the same for every certificate.
     pub fn is_fixed(&self) -> bool {
         !self.text.contains("{{") && !self.text.contains("{%") && !self.text.contains("{#")
