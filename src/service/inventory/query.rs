@@ -20,6 +20,9 @@ pub const PAGE: (usize, usize) = (100, 500);
 /// Keys that one page walks over, and certificates that it reads, at most.
 const WALK: (usize, usize) = (4_000, 1_000);
 
+/// Bytes of certificates in one page: who asks has to hold it, names and all.
+pub(super) const BYTES: usize = 384 * 1024;
+
 /// Keys of one read.
 const STEP: usize = 128;
 
@@ -206,7 +209,7 @@ impl Service {
             cursor = Some([prefix.as_slice(), &hour[1..]].concat());
         }
         let mut page = Page { certificates: Vec::new(), next: None, building };
-        let (mut walked, mut read) = (0, 0);
+        let (mut walked, mut read, mut bytes) = (0, 0, 0);
         loop {
             let rows = self.store.scan(table, &prefix, cursor.as_deref(), STEP).await?;
             let ended = rows.len() < STEP;
@@ -228,13 +231,17 @@ impl Service {
                     // Swept between the two reads, or its commit is on the way.
                     let found = value.map(|value| ListedCertificate::read(serial, &value)).transpose();
                     match found {
-                        Ok(Some(found)) if query.holds(&found, &key, now) => page.certificates.push(found),
+                        Ok(Some(found)) if query.holds(&found, &key, now) => {
+                            bytes += found.record.der.len();
+                            page.certificates.push(found);
+                        }
                         Ok(_) => {}
                         Err(error) => tracing::error!(%serial, %error, "a certificate does not read"),
                     }
                 }
                 cursor = Some(key);
-                if page.certificates.len() >= limit || walked >= WALK.0 || read >= WALK.1 {
+                let full = page.certificates.len() >= limit || bytes >= BYTES;
+                if full || walked >= WALK.0 || read >= WALK.1 {
                     page.next = cursor;
                     return Ok(page);
                 }

@@ -246,3 +246,34 @@ fn what_old_records_cannot_say() {
     let now = CertificateRecord::decode(&golden(3)).unwrap().encode();
     assert_eq!(Unrecorded::of(&now), Unrecorded::default(), "written now, all is there");
 }
+
+/// A page is cut where it gets too large to hand over, and the next one goes on from there.
+#[tokio::test]
+async fn pages_are_bounded_in_bytes() {
+    let stand = filled().await;
+    let some = all(&stand).await.into_iter().max_by_key(|found| found.record.der.len()).unwrap();
+    let count = 2 * query::BYTES / some.record.der.len();
+    for part in (0..count).collect::<Vec<_>>().chunks(500) {
+        let batch = part.iter().fold(Batch::new(), |batch, n| {
+            let mut random = [0; 16];
+            random[..8].copy_from_slice(&(*n as u64).to_be_bytes());
+            let serial = Serial::new(some.record.not_after, random);
+            batch.put(Table::Certificates, serial.as_bytes().to_vec(), some.record.encode())
+        });
+        let _ = stand.store.commit(batch).await.unwrap();
+    }
+    let (query, mut after, mut found, mut cut) = (CertificateQuery::default(), None, 0, 0);
+    loop {
+        let page = stand.service.certificates(&query, after.as_deref(), 100_000).await.unwrap();
+        let bytes: usize = page.certificates.iter().map(|found| found.record.der.len()).sum();
+        assert!(bytes < query::BYTES + 64 * 1024, "{bytes}");
+        cut += usize::from(bytes >= query::BYTES);
+        found += page.certificates.len();
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(found, stand.rows(Table::Certificates).await);
+    assert!(cut > 0);
+}
