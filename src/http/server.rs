@@ -397,14 +397,15 @@ async fn answer(
     };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
-    let work = tokio::spawn({
+    // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
+    let work = tokio::spawn(Box::pin({
         let id = id.clone();
         async move {
             let response = app.answer(request, &id).await;
             drop(permit);
             response
         }
-    });
+    }));
     // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {

@@ -168,7 +168,7 @@ impl Service {
         let keepers = self.check_proved(&loaded.order, now).await?;
         let known = self.account_in_standing(terms, loaded.order.account).await?;
         if loaded.order.details.auto_renewal.is_some() {
-            let begun = self.begin_renewal(terms, &loaded, csr, &keepers, &known, now).await?;
+            let begun = Box::pin(self.begin_renewal(terms, &loaded, csr, &keepers, &known, now)).await?;
             if matches!(&begun.order.finish, Finish::Renewing(state) if state.current.is_some()) {
                 meter.issued();
             }

@@ -163,9 +163,10 @@ impl Service {
         let known = (loaded.order.slots.len() == 1).then_some(loaded);
         let (report, first) = oneshot::channel();
         let (service, terms) = (self.clone(), terms.clone());
-        tokio::spawn(async move {
+        // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
+        tokio::spawn(Box::pin(async move {
             service.validate(&terms, target, ask, known, (claim, seat), report).await;
-        });
+        }));
         Ok(Some(first))
     }
 

@@ -82,7 +82,7 @@ where
                     Err(Failure::Service(service::Error::Busy("requests under way come first")))
                 }
                 (&Method::GET | &Method::HEAD, Resource::StarCertificate(id)) => {
-                    star::certificate(app, &terms, *id, None).await
+                    Box::pin(star::certificate(app, &terms, *id, None)).await
                 }
                 (&Method::POST, _) => resources::post(app, &terms, &links, resource, request).await,
                 (&Method::OPTIONS, _) => Ok(cors::preflight(resource.methods())),

@@ -37,6 +37,9 @@ use crate::x509::pem;
 use crate::x509::serial::Serial;
 
 /// Answers a POST.
+///
+/// The verbs with much state are in boxes: without, every request's task would be as large as the largest
+/// of them.
 pub(super) async fn post<B>(
     app: &App,
     terms: &Arc<Provisioner>,
@@ -60,15 +63,15 @@ where
                 _ => Ok(objects::nonce(StatusCode::NO_CONTENT)),
             }
         }
-        Resource::NewAccount => new_account(app, terms, links, verified).await,
+        Resource::NewAccount => Box::pin(new_account(app, terms, links, verified)).await,
         Resource::NewAuthz => authz::new_authorization(app, terms, links, verified).await,
         Resource::AccountOrders(id, after) => authz::account_orders(app, links, (id, after), verified).await,
-        Resource::NewOrder => new_order(app, terms, links, verified).await,
+        Resource::NewOrder => Box::pin(new_order(app, terms, links, verified)).await,
         Resource::RevokeCert => revoke(app, terms, verified).await,
         Resource::KeyChange => key_change(app, terms, links, verified).await,
         Resource::Account(id) => account(app, links, id, verified).await,
-        Resource::Order(id) => order(app, terms, links, id, verified).await,
-        Resource::Finalize(id) => finalize(app, terms, links, id, verified).await,
+        Resource::Order(id) => Box::pin(order(app, terms, links, id, verified)).await,
+        Resource::Finalize(id) => Box::pin(finalize(app, terms, links, id, verified)).await,
         Resource::Authorization(id, index) => authorization(app, terms, links, (id, index), verified).await,
         Resource::Challenge(id, index, kind) => {
             challenge(app, terms, links, (id, index), kind, verified).await
@@ -78,7 +81,7 @@ where
         Resource::StarCertificate(id) => {
             let (known, bytes) = verified.account()?;
             no_payload(&bytes)?;
-            star::certificate(app, terms, id, Some(known.account.id)).await
+            Box::pin(star::certificate(app, terms, id, Some(known.account.id))).await
         }
         // RFC 9773 §4.1: read without a signature, by GET; never comes here.
         Resource::RenewalInfo(_) => Err(Failure::Method("GET, HEAD")),
