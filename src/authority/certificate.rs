@@ -19,6 +19,7 @@ use crate::x509::serial::Serial;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateRecord {
     /// The certificate.
+    #[serde(with = "serde_bytes")]
     pub der: Vec<u8>,
     /// The first 20 bytes of the SHA-256 of the issuer's SubjectPublicKeyInfo (its key identifier).
     pub issuer: [u8; 20],

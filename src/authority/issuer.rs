@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{CertificateParams, PublicKeyData, SigningKey};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -280,7 +279,7 @@ pub fn subject_key_id(certificate: &X509Certificate<'_>) -> Option<[u8; 20]> {
 /// (RFC 7093 §2).
 pub fn key_identifier(key: &Spki) -> [u8; 20] {
     let mut out = [0; 20];
-    out.copy_from_slice(&digest(&SHA256, key.der()).as_ref()[..20]);
+    out.copy_from_slice(&key.hash().as_bytes()[..20]);
     out
 }
 

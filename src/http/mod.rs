@@ -17,6 +17,7 @@ pub mod workers;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Semaphore;
 
@@ -109,7 +110,9 @@ impl App {
 
     /// An id that ties a reply to the log.
     pub fn request_id(&self) -> String {
-        format!("{:08x}-{:x}", self.boot, self.requests.fetch_add(1, Ordering::Relaxed))
+        let mut id = String::with_capacity(8 + 1 + 16);
+        let _ = write!(id, "{:08x}-{:x}", self.boot, self.requests.fetch_add(1, Ordering::Relaxed));
+        id
     }
 
     /// Whether new orders and accounts are to wait: with half of the places taken, what was begun
@@ -172,10 +175,12 @@ fn peer_of<B>(request: &Request<B>) -> IpAddr {
     request.extensions().get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Peer(ip)| *ip)
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Puts the request's id on a response.
 fn tagged(mut response: Response, id: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(id) {
-        response.headers_mut().insert("x-request-id", value);
+        response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }

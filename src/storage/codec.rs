@@ -23,6 +23,9 @@ use crate::provisioner::eab::EabKey;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
+/// Bytes that hold nearly every record: what is encoded into them need not be moved as it grows.
+const MOST: usize = 1024;
+
 /// A shape that is stored.
 pub trait Record: Serialize + DeserializeOwned {
     /// In errors.
@@ -38,7 +41,8 @@ pub trait Record: Serialize + DeserializeOwned {
 
     /// The record's bytes.
     fn encode(&self) -> Vec<u8> {
-        let out = vec![Self::VERSION];
+        let mut out = Vec::with_capacity(MOST);
+        out.push(Self::VERSION);
         // The codec fails on shapes without a known length only; records have none.
         postcard::to_extend(self, out).unwrap_or_default()
     }
@@ -153,7 +157,7 @@ pub struct HeldAuthorization {
 
 /// Its key in [`super::Table::Grants`]: the account and a digest of the identifier.
 pub fn held_row(account: AccountId, identifier: &Identifier) -> Vec<u8> {
-    let text = format!("{}:{}", identifier.kind(), identifier.order_value());
+    let text = [identifier.kind(), ":", &identifier.order_value()].concat();
     [&account.as_bytes()[..], digest(&SHA256, text.as_bytes()).as_ref()].concat()
 }
 

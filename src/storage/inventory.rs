@@ -74,7 +74,7 @@ pub fn rows_of_issued(issued: &Issued) -> Vec<Vec<u8>> {
     };
     let indexed = Indexed {
         names,
-        key_hash: &KeyHash::of(grant.key().der()),
+        key_hash: &grant.key().hash(),
         requester: grant.requester(),
         issuer: issued.issuer(),
         revoked: false,

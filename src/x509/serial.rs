@@ -48,7 +48,8 @@ impl Serial {
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut text = [0; Self::LEN * 2];
+        f.write_str(hex::encode_into(&self.0, &mut text).ok_or(fmt::Error)?)
     }
 }
 

@@ -13,6 +13,8 @@ use super::ml_dsa::ParameterSet;
 pub struct Spki {
     der: Vec<u8>,
     key: PublicKey,
+    /// Of the DER: it is asked for more than once in an issuance.
+    hash: KeyHash,
 }
 
 /// The kinds of keys that appear in certificates here.
@@ -62,7 +64,9 @@ const NULL: &[u8] = &[0x05, 0x00];
 impl Spki {
     /// Builds the SubjectPublicKeyInfo of a key.
     pub fn from_key(key: PublicKey) -> Self {
-        Self { der: encode(&key), key }
+        let der = encode(&key);
+        let hash = KeyHash::of(&der);
+        Self { der, key, hash }
     }
 
     /// Parses a SubjectPublicKeyInfo and checks that the key is one of its kind. Only the one DER
@@ -102,7 +106,7 @@ impl Spki {
 
     /// SHA-256 over the DER: what key blocks and inventories compare.
     pub fn hash(&self) -> KeyHash {
-        KeyHash::of(&self.der)
+        self.hash
     }
 
     /// The key in the form that aws-lc-rs verifies with; fails if the key is not valid.

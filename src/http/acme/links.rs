@@ -16,7 +16,7 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(base_url: &str, provisioner: &str) -> Self {
-        Self { base: format!("{base_url}/acme/{provisioner}") }
+        Self { base: [base_url, "/acme/", provisioner].concat() }
     }
     /// `path` below the provisioner's own, in one allocation.
     fn url(&self, path: fmt::Arguments<'_>) -> String {
@@ -31,7 +31,7 @@ impl Links {
     }
     /// The `Link` that leads from every other resource to the directory (RFC 8555 §7.1).
     pub(super) fn index(&self) -> String {
-        format!("<{}>;rel=\"index\"", self.directory())
+        ["<", &self.base, "/directory>;rel=\"index\""].concat()
     }
     pub(super) fn new_nonce(&self) -> String {
         self.url(format_args!("/new-nonce"))

@@ -32,7 +32,7 @@ mod star;
 
 use std::time::Instant;
 
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::problem::{self, Failure};
@@ -41,6 +41,8 @@ use crate::service;
 use crate::telemetry::metrics::metrics;
 use links::Links;
 use routes::Resource;
+
+const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 
 /// How the URLs of a provisioner's accounts begin, and how their hashed URIs do: what validation
 /// needs of the links that this room prints.
@@ -107,7 +109,7 @@ where
     if method == Method::POST || is_nonce {
         let headers = response.headers_mut();
         if let Ok(nonce) = HeaderValue::try_from(app.service.nonces().issue()) {
-            headers.insert("replay-nonce", nonce);
+            headers.insert(REPLAY_NONCE, nonce);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
