@@ -67,6 +67,12 @@ fn check_config_names_every_error() {
     let said = mayfly(home.path(), &["check-config", "ca/mayfly.toml"]);
     assert!(!said.status.success());
     assert!(said.output.contains("nonsense") && said.output.contains("more"), "{}", said.output);
+
+    let with_sled = mayfly(home.path(), &["version"]).output.contains("sled");
+    fs::write(&file, text.replacen("engine = \"fjall\"", "engine = \"sled\"", 1)).unwrap();
+    let said = mayfly(home.path(), &["check-config", "ca/mayfly.toml"]);
+    assert_eq!(said.status.success(), with_sled, "{}", said.output);
+    assert_eq!(said.output.contains("--features sled"), !with_sled, "{}", said.output);
 }
 
 #[test]
