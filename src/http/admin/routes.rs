@@ -132,6 +132,6 @@ mod tests {
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 10, "one for each resource");
+        assert_eq!(paths.len(), 11, "one for each resource");
     }
 }
