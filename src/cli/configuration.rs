@@ -1,7 +1,7 @@
 //! `mayfly config`
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use hyper::Method;
 use similar::TextDiff;
@@ -215,22 +215,47 @@ fn apply(args: &Apply, out: &mut dyn Write) -> Result<(), CliError> {
 fn rollback(args: &Rollback, out: &mut dyn Write) -> Result<(), CliError> {
     let file = args.target.file()?;
     let found = fetch(&args.target, Some(args.version))?;
-    let base = file.parent().unwrap_or(Path::new("."));
+    let base = file.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // One that is gone, or does not read, names nothing.
+    let known = config::policies(&config::texts(&file).map(|texts| texts.file).unwrap_or_default());
+    for named in &found.files {
+        if let Err(why) = may_write(base, &named.path, &known) {
+            return Err(CliError::ForeignFile { version: args.version, path: named.path.clone(), why });
+        }
+    }
     // Every file as it is now, until the CA runs on the older ones.
     let mut replaced = Replaced::default();
-    // What the CA says is there: no other file is written, whatever it answers.
-    let known = config::policies(&found.text);
-    for named in found.files.iter().filter(|named| known.contains(&named.path)) {
+    for named in &found.files {
         replaced.put(&base.join(&named.path), &named.text)?;
     }
     replaced.put(&file, &found.text)?;
     let ask = ApplyConfiguration { rollback_to: Some(args.version), rotation: None };
-    let applied = args.target.call(Method::POST, "/v1/configurations", Some(&ask))?;
-    let copies = replaced.keep()?;
+    let (applied, copies): (AppliedConfiguration, _) =
+        replaced.settled(args.target.call(Method::POST, "/v1/configurations", Some(&ask)))?;
     report(&applied, args.json, out)?;
     if !args.json {
         for copy in copies {
             writeln!(out, "What was there before is in {}", copy.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a rollback may write the file at `path`, as the CA's answer has it: that answer is no authority
+/// over the files of whoever runs the command, perhaps root. What the file on the disk names, whoever may
+/// write that has named; besides, what lies below it.
+fn may_write(base: &Path, path: &str, named: &[String]) -> Result<(), &'static str> {
+    if named.iter().any(|known| known == path) {
+        return Ok(());
+    }
+    if !Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err("the configuration file does not name, and which is not in its directory or below");
+    }
+    let mut at = base.to_owned();
+    for part in Path::new(path).components() {
+        at.push(part);
+        if at.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            return Err("the configuration file does not name, and which is behind a symbolic link");
         }
     }
     Ok(())
@@ -257,6 +282,31 @@ mod tests {
     fn side(title: &str, texts: &[(&str, &str)]) -> Side {
         let texts = texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         Side { title: title.to_owned(), texts }
+    }
+
+    #[test]
+    fn what_a_rollback_may_write() {
+        let home = tempfile::tempdir().unwrap();
+        let (base, away) = (home.path().join("etc"), home.path().join("away"));
+        std::fs::create_dir_all(base.join("policies")).unwrap();
+        std::fs::create_dir(&away).unwrap();
+        std::os::unix::fs::symlink(&away, base.join("out")).unwrap();
+        std::os::unix::fs::symlink(away.join("file"), base.join("link.toml")).unwrap();
+        let named = ["/srv/web.toml".to_owned(), "out/known.toml".to_owned()];
+        for (path, want) in [
+            ("web.toml", true),
+            ("policies/web.toml", true),
+            ("policies/new/web.toml", true),
+            ("/srv/web.toml", true),
+            ("out/known.toml", true),
+            ("/etc/cron.d/mayfly", false),
+            ("../web.toml", false),
+            ("policies/../../web.toml", false),
+            ("out/web.toml", false),
+            ("link.toml", false),
+        ] {
+            assert_eq!(may_write(&base, path, &named).is_ok(), want, "{path}");
+        }
     }
 
     #[test]

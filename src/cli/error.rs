@@ -98,6 +98,29 @@ pub enum CliError {
         /// Why.
         error: AdminError,
     },
+    /// A running CA was asked to take up files that were written for it, and nobody knows whether it did.
+    #[error(
+        "{error}; it is not known whether the CA has taken the files up, so they stay as they are now{}",
+        before_of(before)
+    )]
+    Outcome {
+        /// Its configuration, if it was found by that.
+        file: Option<PathBuf>,
+        /// What came back.
+        error: AdminError,
+        /// Where the files are as they were before.
+        before: Vec<PathBuf>,
+    },
+    /// A version of the configuration has a file in a place that is not this command's to write.
+    #[error("version {version} has the file {path}, which {why}")]
+    ForeignFile {
+        /// Of the configuration.
+        version: u64,
+        /// As it stands there.
+        path: String,
+        /// The rule.
+        why: &'static str,
+    },
     /// A benchmark.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -137,6 +160,11 @@ fn after_store(error: &StoreError) -> Option<&'static str> {
         StoreError::Corrupt(_) => "restore the store's directory from a backup",
         StoreError::Busy | StoreError::TooLarge(_) => return None,
     })
+}
+
+fn before_of(before: &[PathBuf]) -> String {
+    let paths: Vec<_> = before.iter().map(|path| path.display().to_string()).collect();
+    if paths.is_empty() { String::new() } else { format!(" (before: {})", paths.join(", ")) }
 }
 
 impl CliError {
@@ -179,6 +207,14 @@ impl CliError {
             Self::Admin { file: Some(file), error: AdminError::NotRunning(_) } => format!(
                 "start it, then run this again: mayfly serve --config {} (or `mayfly dev`, for a CA that it made)",
                 shell_word(file)
+            ),
+            Self::Outcome { .. } => {
+                "look at `mayfly config history` and `mayfly config diff N` with its last number; the same command \
+                 may be run again"
+                    .to_owned()
+            }
+            Self::ForeignFile { version, .. } => format!(
+                "nothing was changed; write what `mayfly config show {version}` prints yourself, then run: mayfly config apply"
             ),
             Self::Admin { error: AdminError::Forbidden(_), .. } => {
                 "run this as the user that the CA runs as, or as root".to_owned()

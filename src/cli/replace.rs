@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use crate::client::admin::AdminError;
 
 /// Files that were replaced; put back when dropped without [`Replaced::keep`].
 #[derive(Debug, Default)]
@@ -41,6 +42,18 @@ impl Replaced {
         write(&path, text.as_bytes(), &path).map_err(failed)
     }
 
+    /// Ends as the CA's answer says: whatever it took up stays, and whatever it certainly did not take up is
+    /// put back. Where nobody knows, the files stay, since it may run on them; the error says so.
+    pub(super) fn settled<T>(self, outcome: Result<T, CliError>) -> Result<(T, Vec<PathBuf>), CliError> {
+        match outcome {
+            Ok(done) => Ok((done, self.keep()?)),
+            Err(CliError::Admin { file, error }) if is_open(&error) => {
+                Err(CliError::Outcome { file, error, before: self.keep()? })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Leaves the files as they are now; where the old ones are.
     pub(super) fn keep(mut self) -> Result<Vec<PathBuf>, CliError> {
         Ok(std::mem::take(&mut self.0).into_iter().filter_map(|former| former.copy).collect())
@@ -59,6 +72,16 @@ impl Drop for Replaced {
                 let _ = writeln!(io::stderr(), "cannot put {} back: {error}{was}", path.display());
             }
         }
+    }
+}
+
+/// Whether the CA may have done what it was asked for, although this came back.
+fn is_open(error: &AdminError) -> bool {
+    match error {
+        AdminError::NotRunning(_) | AdminError::Forbidden(_) | AdminError::Connect { .. } => false,
+        AdminError::Exchange(_) => true,
+        // Too busy: it was not acted on.
+        AdminError::Refused(problem) => problem.status >= 500 && problem.status != 503,
     }
 }
 
@@ -131,5 +154,33 @@ mod tests {
         let mut replaced = Replaced::default();
         replaced.put(&one, "new").unwrap();
         assert!(replaced.keep().unwrap().is_empty());
+    }
+
+    #[test]
+    fn files_stay_where_the_outcome_is_not_known() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("mayfly.toml");
+        let refused = |status| {
+            let (kind, title, detail) = ("about:blank".into(), String::new(), "no".into());
+            AdminError::Refused(crate::wire::admin::Problem { kind, title, status, detail })
+        };
+        let socket = home.path().join("admin.sock");
+        for (error, want) in [
+            (refused(400), "old"),
+            (refused(503), "old"),
+            (refused(500), "new"),
+            (AdminError::NotRunning(socket.clone()), "old"),
+            (AdminError::Forbidden(socket.clone()), "old"),
+            (AdminError::Connect { path: socket, error: io::Error::other("broken") }, "old"),
+            (AdminError::Exchange("it took too long".into()), "new"),
+        ] {
+            fs::write(&path, "old").unwrap();
+            let mut replaced = Replaced::default();
+            replaced.put(&path, "new").unwrap();
+            let row = error.to_string();
+            let settled = replaced.settled::<()>(Err(CliError::Admin { file: None, error })).unwrap_err();
+            assert_eq!(fs::read_to_string(&path).unwrap(), want, "{row}");
+            assert_eq!(matches!(settled, CliError::Outcome { .. }), want == "new", "{row}");
+        }
     }
 }

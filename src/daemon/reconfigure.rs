@@ -11,7 +11,7 @@ use super::reach::live;
 use crate::audit::configuration::How;
 use crate::authority::authorities::Authorities;
 use crate::config::settings::{Server, Settings};
-use crate::config::{Configuration, Problem};
+use crate::config::{Configuration, Problem, Texts};
 use crate::http::{Applied, NotApplied, Reconfigure};
 use crate::service::{self, Service};
 use crate::storage::BoxFuture;
@@ -74,6 +74,20 @@ impl Reconfigurer {
         Ok((configuration, authorities))
     }
 
+    /// What is called a rollback is one: the files are what that version has.
+    async fn check_version(&self, texts: &Texts, how: &How) -> Result<(), NotApplied> {
+        let How::Rollback(version) = how else { return Ok(()) };
+        let wrong = |what: &str| Err(NotApplied::Invalid(vec![format!("rollback_to: {what}")]));
+        match self.service.configuration(*version).await? {
+            None => wrong(&format!("there is no version {version}, or none any more")),
+            Some((_, kept)) if kept.text == texts.file && kept.files == texts.policies => Ok(()),
+            Some(_) => wrong(&format!(
+                "the file, or a policy that it names, is not what version {version} has; to put it into force \
+                 as it is, apply it"
+            )),
+        }
+    }
+
     async fn put_into_force(self: &Arc<Self>, how: How) -> Result<Applied, NotApplied> {
         let _turn = self.turn.lock().await;
         let this = self.clone();
@@ -82,6 +96,7 @@ impl Reconfigurer {
         let failed =
             |error: &dyn std::fmt::Display| service::Error::Internal(format!("the loading task: {error}"));
         let (Configuration { settings, texts }, authorities) = loaded.map_err(|error| failed(&error))??;
+        self.check_version(&texts, &how).await?;
         let live = live(&settings, authorities, self.address)
             .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
         // Recorded first: what was in force is known to the record, whatever happens in between.

@@ -97,6 +97,14 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     assert_eq!(fs::read_to_string(server.config()).unwrap(), first);
     assert_eq!((status(&server, "acme"), status(&server, "web")), (200, 404));
 
+    // What is called a rollback, and is none.
+    let mut lie = Command::new("curl");
+    lie.args(["--silent", "--json", r#"{"rollback_to": 2}"#, "--unix-socket"]);
+    lie.arg(server.dir().join("admin.sock")).arg("http://localhost/v1/configurations");
+    let lie = run(&mut lie, &server.scratch("cli").join("out"), LIMIT);
+    said(&lie, true, &["rollback_to: ", "is not what version 2 has"]);
+    assert_eq!(versions(&server).len(), 5);
+
     // One that cannot be put into force any more leaves the file as it is.
     let (root, away) = (server.root(), server.dir().join("root_ca.away"));
     fs::rename(&root, &away).unwrap();

@@ -88,9 +88,8 @@ impl Place {
             force,
         };
         let ask = wire::ApplyConfiguration { rollback_to: None, rotation: Some(rotation) };
-        let applied = self.target.call(Method::POST, "/v1/configurations", Some(&ask))?;
-        replaced.keep()?;
-        Ok(applied)
+        let outcome = self.target.call(Method::POST, "/v1/configurations", Some(&ask));
+        replaced.settled(outcome).map(|(applied, _)| applied)
     }
 
     /// Where the rotation stands.
