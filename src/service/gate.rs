@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::leaves::LiveLeaves;
 use super::lane::{For, Lane};
+use super::leaves::LiveLeaves;
 use super::{Error, audited, keys, metered};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::audit::Event;
