@@ -65,7 +65,13 @@ impl Quota {
         bucket.0.clamp(now, now.saturating_add(self.whole()))
     }
 
-    /// Takes one, or says how long to wait for it.
+    /// What is to be kept of a bucket from which none could be taken: the wait that was said is true only
+    /// if the bucket is not bounded anew, and further on, at every try.
+    pub fn settled(self, bucket: Bucket, now: Timestamp) -> Bucket {
+        Bucket(bucket.0.min(nanos(now).saturating_add(self.whole())))
+    }
+
+    /// Takes one, or says how long to wait for it; then [`Quota::settled`] says what to keep.
     pub fn take(self, bucket: Bucket, now: Timestamp) -> Result<Bucket, Duration> {
         let now = nanos(now);
         let next = self.bounded(bucket, now).saturating_add(self.interval());
@@ -147,6 +153,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn who_waits_as_long_as_was_said_gets_one() {
+        let (loose, strict) = (quota(12, 24 * 3600), quota(12, 3600));
+        let full = (0..12).fold(Bucket::default(), |bucket, _| loose.take(bucket, T0).unwrap());
+        // Another quota was put into force; the clock was set back by a day.
+        for (quota, now) in [(strict, T0), (loose, T0 - Duration::from_secs(86_400))] {
+            let wait = quota.take(full, now).unwrap_err();
+            let kept = quota.settled(full, now);
+            assert_eq!(quota.take(kept, now), Err(wait), "it says the same as before");
+            assert!(quota.take(kept, now + wait).is_ok(), "{quota}");
+            assert_eq!(quota.settled(kept, now), kept);
+        }
+        assert_eq!(loose.settled(Bucket::default(), T0), Bucket::default(), "a full one stays full");
     }
 
     #[test]

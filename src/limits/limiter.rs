@@ -96,15 +96,20 @@ impl Limiter {
     /// Takes one.
     pub fn take(&self, limit: Limit, key: &Key, from: &Source, now: Timestamp) -> Result<(), Refused> {
         let Some(quota) = self.quota(limit, from) else { return Ok(()) };
-        let taken =
-            self.bucket(limit, key, now, |bucket| quota.take(*bucket, now).map(|next| *bucket = next));
+        let taken = self.bucket(limit, key, now, |bucket| {
+            *bucket = quota.settled(*bucket, now);
+            quota.take(*bucket, now).map(|next| *bucket = next)
+        });
         taken.map_err(|wait| refused(limit, quota, wait, now))
     }
 
     /// Whether one could be taken.
     pub fn peek(&self, limit: Limit, key: &Key, from: &Source, now: Timestamp) -> Result<(), Refused> {
         let Some(quota) = self.quota(limit, from) else { return Ok(()) };
-        let looked = self.bucket(limit, key, now, |bucket| quota.take(*bucket, now).map(drop));
+        let looked = self.bucket(limit, key, now, |bucket| {
+            *bucket = quota.settled(*bucket, now);
+            quota.take(*bucket, now).map(drop)
+        });
         looked.map_err(|wait| refused(limit, quota, wait, now))
     }
 
@@ -251,6 +256,25 @@ mod tests {
         }
         // What was taken stays taken over a reload.
         assert!(limiter.take(Limit::NetworkOrders, &KEY, &Source::default(), T0).is_err());
+    }
+
+    #[test]
+    fn a_stricter_quota_lets_in_when_it_said() {
+        let mut all = rules(1);
+        for peek in [false, true] {
+            all.set(Limit::AccountOrders, Quota::new(12, 24 * HOUR));
+            let (limiter, from) = (Limiter::new(all.clone()), Source::default());
+            while limiter.take(Limit::AccountOrders, &KEY, &from, T0).is_ok() {}
+            all.set(Limit::AccountOrders, Quota::new(12, HOUR));
+            limiter.reload(all.clone());
+            let refused = match peek {
+                true => limiter.peek(Limit::AccountOrders, &KEY, &from, T0),
+                false => limiter.take(Limit::AccountOrders, &KEY, &from, T0),
+            };
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.wait, HOUR / 12);
+            limiter.take(Limit::AccountOrders, &KEY, &from, refused.until).unwrap();
+        }
     }
 
     #[test]
