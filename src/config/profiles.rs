@@ -62,12 +62,13 @@ fn taken_over(
     restraints: Restraints,
     findings: &mut Findings,
 ) -> BTreeMap<String, Profile> {
-    // What the provisioner demands of every order holds for these too.
+    // What the provisioner demands of every order holds for these too, beside what they demand themselves.
     let restrained = |profile: &Profile| {
         let own = profile.restraints;
         let restraints = Restraints {
             fresh_keys: own.fresh_keys || restraints.fresh_keys,
-            issue_budget: own.issue_budget.or(restraints.issue_budget),
+            issue_budget: restraints.issue_budget,
+            profile_budget: own.profile_budget,
         };
         Profile { restraints, ..profile.clone() }
     };
@@ -142,7 +143,12 @@ fn profile(
     restraints: Restraints,
     findings: &mut Findings,
 ) -> Profile {
-    let restraints = self::restraints(section, restraints, findings);
+    let own = self::restraints(section, restraints, findings);
+    // A budget of its own stands in place of the provisioner's, and is counted apart.
+    let restraints = match section.get("issue_budget") {
+        None => own,
+        Some(_) => Restraints { issue_budget: None, profile_budget: own.issue_budget, ..own },
+    };
     let lifetimes = lifetimes(section, usual, findings);
     let leaf = leaf(section, findings);
     let description = section.get("description").and_then(|field| {
@@ -169,6 +175,7 @@ pub(super) fn restraints(section: &Section<'_>, usual: Restraints, findings: &mu
     Restraints {
         fresh_keys: fresh.unwrap_or(usual.fresh_keys),
         issue_budget: budget.unwrap_or(usual.issue_budget),
+        profile_budget: usual.profile_budget,
     }
 }
 

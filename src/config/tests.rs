@@ -416,18 +416,33 @@ fn restraints_are_the_provisioners_or_the_profiles() {
     let settings = good(&text);
     let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
     let hours = |count, hours: u64| Quota::new(count, Duration::from_secs(hours * 3600));
-    for (profile, fresh, budget) in [
-        (None, true, hours(12, 24)),
-        (Some("as"), true, hours(12, 24)),
-        (Some("loose"), false, None),
-        (Some("tight"), true, hours(1, 1)),
+    for (profile, fresh, shared, own) in [
+        (None, true, hours(12, 24), None),
+        (Some("as"), true, hours(12, 24), None),
+        (Some("loose"), false, None, None),
+        (Some("tight"), true, None, hours(1, 1)),
     ] {
         let got = acme.restraints(profile);
-        assert_eq!((got.fresh_keys, got.issue_budget), (fresh, budget), "{profile:?}");
+        assert_eq!(
+            (got.fresh_keys, got.issue_budget, got.profile_budget),
+            (fresh, shared, own),
+            "{profile:?}"
+        );
     }
     let plain = good(MINIMAL);
     let [Provisioner::Acme(plain)] = plain.provisioners.as_slice() else { panic!() };
     assert_eq!(plain.restraints, Default::default());
+    // What an authority's profile demands never loosens what the provisioner does.
+    let text = format!(
+        "{MINIMAL}fresh_keys = true\nissue_budget = \"2 per 24h\"\n[authority.profiles.off]\n\
+         fresh_keys = false\nissue_budget = \"off\"\n[authority.profiles.own]\nissue_budget = \"12 per 1h\"\n"
+    );
+    let settings = good(&text);
+    let [Provisioner::Acme(acme)] = settings.provisioners.as_slice() else { panic!() };
+    for (profile, own) in [("off", None), ("own", hours(12, 1))] {
+        let got = acme.restraints(Some(profile));
+        assert_eq!((got.fresh_keys, got.issue_budget, got.profile_budget), (true, hours(2, 24), own));
+    }
 }
 
 #[test]

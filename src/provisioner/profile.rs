@@ -217,8 +217,10 @@ impl Rules {
 pub struct Restraints {
     /// Whether a key that was certified before is refused.
     pub fresh_keys: bool,
-    /// Certificates for one account and the same names.
+    /// Certificates for one account and the same names, under whichever profile has no other.
     pub issue_budget: Option<Quota>,
+    /// The same for this profile's certificates alone, counted apart. Beside the other, both hold.
+    pub profile_budget: Option<Quota>,
 }
 
 /// One profile.

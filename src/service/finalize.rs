@@ -193,9 +193,9 @@ impl Service {
             return Ok(given);
         }
         let restraints = terms.restraints(order.details.profile.as_deref());
-        let spending = self.spend(&restraints, order.account, order.identifiers(), now).await?;
+        let spending = self.spend(&restraints, &order, now).await?;
         let fresh = self.fresh_key(&restraints, csr.key()).await?;
-        let depending = spending.iter().fold(depending, |batch, spending| spending.spent(batch));
+        let depending = spending.spent(depending);
         let provenance = Provenance {
             client,
             eab: eab.map(|key| key.kid),
@@ -260,17 +260,14 @@ impl Service {
         now: Timestamp,
     ) -> Result<(), Error> {
         let restraints = terms.restraints(order.details.profile.as_deref());
+        let series = order.details.auto_renewal.is_some();
         if restraints == Restraints::default()
-            || self.twin(terms, order, &grant, now).await?.is_some_and(|twin| twin.found.is_some())
+            || !series && self.twin(terms, order, &grant, now).await?.is_some_and(|twin| twin.found.is_some())
         {
             return Ok(());
         }
-        // A series has its own bounds.
-        if order.details.auto_renewal.is_none() {
-            drop(self.spend(&restraints, order.account, order.identifiers(), now).await?);
-        }
-        drop(self.fresh_key(&restraints, grant.key()).await?);
-        Ok(())
+        self.check_budget(&restraints, order, now).await?;
+        self.check_fresh_key(&restraints, grant.key()).await
     }
 
     /// Finishes an order with a certificate that its account has already; nothing is signed.
@@ -396,6 +393,13 @@ impl Service {
                     detail: refusal.detail.into_owned(),
                     identifier: None,
                 };
+                self.commit_finish(&loaded, Finish::Failed(problem)).await
+            }
+            // Another order took the budget's last certificate meanwhile: when there is one again is said,
+            // and a new order asks for it.
+            Err(Error::Limited(refused)) => {
+                let detail = refused.to_string();
+                let problem = StoredProblem { kind: ErrorKind::RateLimited, detail, identifier: None };
                 self.commit_finish(&loaded, Finish::Failed(problem)).await
             }
             Err(error @ Error::Deactivated) => {

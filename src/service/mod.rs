@@ -47,6 +47,7 @@ pub mod sweep_accounts;
 pub mod sweep_refusals;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -57,6 +58,7 @@ use tokio::sync::MutexGuard;
 pub use live::{Live, NoSuchAuthority, Provisioner};
 pub use reach::{Prove, Reach};
 
+use self::turns::Turns;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
@@ -126,11 +128,11 @@ pub struct Service {
     order_locks: Locks,
     /// Registrations under one key for external account binding take turns. Taken before an account's.
     eab_locks: Locks,
-    /// Of certificates that may be given again; taken behind an order's, never the other way round.
-    reuse_locks: Locks,
-    /// Of identities with a budget, and then of keys that are to be fresh; taken behind those above.
-    identity_locks: Locks,
-    key_locks: Locks,
+    /// At certificates that may be given again; taken behind an order's lock, never the other way round.
+    reuse_turns: Turns,
+    /// At budgets, and then at keys that are to be fresh; taken behind those above.
+    budget_turns: Turns,
+    key_turns: Turns,
     /// Keys of this server's own certificate, the last ones first.
     own_keys: Mutex<VecDeque<KeyHash>>,
     any_blocked: keys::AnyBlocked,
@@ -162,9 +164,9 @@ impl Service {
             account_locks: Locks::new(),
             order_locks: Locks::new(),
             eab_locks: Locks::new(),
-            reuse_locks: Locks::new(),
-            identity_locks: Locks::new(),
-            key_locks: Locks::new(),
+            reuse_turns: Turns::default(),
+            budget_turns: Turns::default(),
+            key_turns: Turns::default(),
             own_keys: Mutex::default(),
             any_blocked: keys::AnyBlocked::default(),
             validating: Running::default(),

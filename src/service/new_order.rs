@@ -164,9 +164,11 @@ impl Service {
         };
         let restraints = terms.restraints(order.details.profile.as_deref());
         // Where a certificate may be given again, the CSR's key has to be seen first.
-        let certain = terms.reuse_certificates.is_none() || order.details.replaces.is_some();
-        if certain && order.details.auto_renewal.is_none() {
-            drop(self.spend(&restraints, account, order.identifiers(), now).await?);
+        let certain = terms.reuse_certificates.is_none()
+            || order.details.replaces.is_some()
+            || order.details.auto_renewal.is_some();
+        if certain {
+            self.check_budget(&restraints, &order, now).await?;
         }
         self.admit_order(terms, account, order.identifiers(), ask.from, now)?;
         let batch = Batch::new()

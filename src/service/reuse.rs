@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use tokio::sync::MutexGuard;
 
 use super::renewal::{content, renewal_of};
+use super::turns::Turn;
 use super::{Error, Provisioner, Service};
 use crate::acme::order::Order;
 use crate::authority::certificate::CertificateRecord;
@@ -30,7 +30,7 @@ pub(super) struct Twin<'a> {
     pub(super) digest: [u8; 32],
     /// The certificate that may be given again.
     pub(super) found: Option<(Serial, Version)>,
-    _alone: MutexGuard<'a, ()>,
+    _alone: Turn<'a>,
 }
 
 impl Twin<'_> {
@@ -94,9 +94,7 @@ impl Service {
             return Ok(None);
         }
         let digest = sameness(terms, order, grant, terms.issuer().key_id());
-        let mut stripe = [0; 16];
-        stripe.copy_from_slice(&digest[16..]);
-        let alone = self.reuse_locks.of(&stripe).await;
+        let alone = self.reuse_turns.of(digest).await;
         let mut twin = Twin { account: order.account, digest, found: None, _alone: alone };
         let Some(row) = self.store.get(Table::Reuse, &reuse_row(order.account, &digest)).await? else {
             return Ok(Some(twin));

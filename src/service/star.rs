@@ -113,7 +113,10 @@ impl Service {
             keepers.unchanged(batch).expect(Table::Accounts, *account.as_bytes(), Expect::Is(known.version));
         let batch = audited(batch, now, Event::AutoRenewalBegun { account, order: id, end: agreed.end });
         let restraints = terms.restraints(loaded.order.details.profile.as_deref());
+        // The series counts as one: how often it is renewed is agreed, and the server's doing.
+        let spending = self.spend(&restraints, &loaded.order, now).await?;
         let _fresh = self.fresh_key(&restraints, csr.key()).await?;
+        let batch = spending.spent(batch);
         let state = Renewing {
             csr: csr.der().to_vec(),
             first: agreed.first(now),
