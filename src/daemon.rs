@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use self::reach::live;
@@ -282,11 +283,22 @@ impl Signals {
 }
 
 async fn wait_for_stop(signals: &mut Signals, reconfigurer: &Arc<Reconfigurer>) {
+    // A task of its own: a token or a key service that hangs shall not keep the server from stopping.
+    let mut reload: Option<JoinHandle<()>> = None;
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => reconfigurer.on_signal().await,
+            _ = signals.hangup.recv(), if reload.is_none() => {
+                let reconfigurer = reconfigurer.clone();
+                reload = Some(tokio::spawn(async move { reconfigurer.on_signal().await }));
+            }
+            ended = async { reload.as_mut()?.await.err() }, if reload.is_some() => {
+                if let Some(error) = ended {
+                    tracing::error!(%error, "SIGHUP: the reload broke off");
+                }
+                reload = None;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! [`Realm`], a grant carries the name of the authority it was granted for, and
 //! [`super::lint::lint`] and [`super::sign::sign`] refuse any other pair.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::realm::Realm;
 use super::rotation::{Facts, IssuerFacts};
 use crate::id::AuthorityName;
 use crate::time::Timestamp;
+use crate::x509::key_hash::KeyHash;
 use crate::x509::pem;
 
 /// A chain over a key that signs nothing here, or nothing any more.
@@ -64,6 +65,11 @@ impl OtherIssuer {
     fn facts(&self) -> IssuerFacts {
         IssuerFacts { chains: self.chains, ..facts(self.key_id, self.subject.clone(), self.not_after) }
     }
+}
+
+fn key_of(der: &[u8]) -> Option<KeyHash> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(KeyHash::of(certificate.public_key().raw))
 }
 
 /// What its certificates say of an issuer; the rest is to be filled in.
@@ -296,6 +302,8 @@ type Place = (usize, Which);
 pub struct Authorities {
     all: Vec<Arc<Authority>>,
     by_key: HashMap<[u8; 20], Place>,
+    /// Of every CA certificate here.
+    keys: HashSet<KeyHash>,
     /// Hex SHA-256 and PEM.
     roots: Vec<(String, String)>,
     bundle: Bundle,
@@ -346,10 +354,21 @@ impl Authorities {
                 roots.push((hash, pem::certificate(der)));
             }
         }
-        let chains = all.iter().flat_map(Authority::chains);
-        let (bundle, intermediates) = (Bundle::of(each), Bundle::of(chains.map(Vec::as_slice)));
+        let chains = || all.iter().flat_map(Authority::chains).map(Vec::as_slice);
+        let alternates = all.iter().flat_map(|authority| authority.issuer.alternates());
+        let alternates = alternates.filter_map(|chain| pem::parse_certificates(chain.pem().as_bytes()));
+        let alternates: Vec<Vec<u8>> = alternates.flatten().collect();
+        let certificates = each.clone().chain(chains()).chain(alternates.iter().map(Vec::as_slice));
+        let keys = certificates.filter_map(key_of).collect();
+        let (bundle, intermediates) = (Bundle::of(each), Bundle::of(chains()));
         let all = all.into_iter().map(Arc::new).collect();
-        Ok(Self { all, by_key, roots, bundle, intermediates })
+        Ok(Self { all, by_key, keys, roots, bundle, intermediates })
+    }
+
+    /// Whether a key is that of a CA certificate here: an issuer's, be it the signing one or not, or one
+    /// above it, up to the roots.
+    pub fn holds_key(&self, key: &KeyHash) -> bool {
+        self.keys.contains(key)
     }
 
     /// In the configuration's order.

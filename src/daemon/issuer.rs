@@ -168,6 +168,8 @@ mod tests {
     use crate::authority::authorities::AuthoritiesError;
     use crate::id::AuthorityName;
     use crate::policy::Pair;
+    use crate::x509::key_hash::KeyHash;
+    use rcgen::PublicKeyData as _;
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod, KeyPair};
 
     const T0: Timestamp = Timestamp::from_secs(1_793_318_400);
@@ -241,12 +243,13 @@ mod tests {
     }
 
     /// One key under two subject key identifiers is one key all the same, and one identifier of two keys is
-    /// ambiguous.
+    /// ambiguous. All of them, and the root's, are known.
     #[test]
     fn authorities_share_neither_key_nor_identifier() {
         let home = tempfile::tempdir().unwrap();
         let root_key = KeyPair::generate().unwrap();
         let root = ca("Root").self_signed(&root_key).unwrap();
+        let root_spki = root_key.subject_public_key_info();
         let root_issuer = rcgen::Issuer::new(ca("Root"), root_key);
         let write = |name: &str, text: &str| {
             let path = home.path().join(name);
@@ -281,5 +284,14 @@ mod tests {
         let (a, b) = names();
         let same_id = joined(authority("a", &one, 1), authority("b", &two, 1));
         assert_eq!(same_id, Err(AuthoritiesError::KeyIdentifier(a, b)));
+
+        let both = Authorities::new(vec![authority("a", &one, 1), authority("b", &two, 2)]).unwrap();
+        let holds = |spki: &[u8]| both.holds_key(&KeyHash::of(spki));
+        assert!(
+            holds(&one.subject_public_key_info())
+                && holds(&two.subject_public_key_info())
+                && holds(&root_spki)
+        );
+        assert!(!holds(&KeyPair::generate().unwrap().subject_public_key_info()));
     }
 }

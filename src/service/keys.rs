@@ -83,12 +83,10 @@ async fn is_blocked(store: &dyn Store, key: &Spki) -> Result<bool, Error> {
 }
 
 impl Service {
-    /// Whether a key may be certified for somebody else: it is not blocked, and it is neither an
-    /// issuer's nor this server's own.
+    /// Whether a key may be certified for somebody else: it is not blocked, and it is neither this server's
+    /// own nor that of a CA certificate here.
     pub(super) async fn check_certifiable(&self, key: &Spki) -> Result<(), Error> {
-        let live = self.live();
-        let mut issuers = live.authorities.iter().map(|authority| authority.issuer());
-        if issuers.any(|issuer| key == issuer.signer().public_key()) || self.is_own_key(key.hash()) {
+        if self.live().authorities.holds_key(&key.hash()) || self.is_own_key(key.hash()) {
             let detail = "the CSR's key: it is this CA's own: make a new key";
             return Err(Refusal::new(ErrorKind::BadCsr, detail).into());
         }

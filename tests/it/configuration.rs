@@ -122,3 +122,18 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     server.serve();
     assert_eq!(versions(&server), want);
 }
+
+/// A policy file that never ends stands for a token or a key service that hangs.
+#[test]
+fn a_reload_that_hangs_does_not_keep_the_server_from_stopping() {
+    let mut server = Server::start();
+    assert!(Command::new("mkfifo").arg(server.dir().join("hangs.toml")).status().unwrap().success());
+    edit(&server, |table| {
+        provisioner(table).insert("policy".into(), "hangs.toml".into());
+    });
+    let pid = server.pid().to_string();
+    assert!(Command::new("kill").args(["-HUP", pid.as_str()]).status().unwrap().success());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!server.log().contains("SIGHUP"), "the reload has ended");
+    server.stop();
+}
