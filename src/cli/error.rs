@@ -104,8 +104,6 @@ pub enum CliError {
         before_of(before)
     )]
     Outcome {
-        /// Its configuration, if it was found by that.
-        file: Option<PathBuf>,
         /// What came back.
         error: AdminError,
         /// Where the files are as they were before.

@@ -47,8 +47,8 @@ impl Replaced {
     pub(super) fn settled<T>(self, outcome: Result<T, CliError>) -> Result<(T, Vec<PathBuf>), CliError> {
         match outcome {
             Ok(done) => Ok((done, self.keep()?)),
-            Err(CliError::Admin { file, error }) if is_open(&error) => {
-                Err(CliError::Outcome { file, error, before: self.keep()? })
+            Err(CliError::Admin { error, .. }) if is_open(&error) => {
+                Err(CliError::Outcome { error, before: self.keep()? })
             }
             Err(error) => Err(error),
         }
