@@ -64,8 +64,8 @@ limits! {
     AccountOrders = "account_orders", "new orders of one account", 3_000 per 3 h;
     /// Changes of an account's contacts and keys; each is a record of the audit.
     AccountChanges = "account_changes", "changes of one account", 100 per 1 h;
-    /// Validations of an account's that failed for good.
-    AccountFailures = "account_failures", "failed validations of one account", 600 per 1 h;
+    /// Validations of an account's that failed for good, and certificates that policy refused it.
+    AccountFailures = "account_failures", "failed validations and refused certificates of one account", 600 per 1 h;
     /// Certificates for exactly the same names, whoever asks.
     NameSetCertificates = "name_set_certificates", "certificates for the same names", 1_000 per 3 h;
 }

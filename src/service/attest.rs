@@ -44,7 +44,7 @@ impl Service {
         if !authorization.awaits(kind, now) {
             return Ok(of(place, authorization.clone()));
         }
-        self.admit_validation(account, from, now)?;
+        self.admit_attempt(account, from, now)?;
         // The configuration may have changed since the order was opened; no fault of the statement's.
         let Some(policy) = &terms.attestation else {
             return Err(Refusal::unauthorized("this provisioner attests no devices any more").into());

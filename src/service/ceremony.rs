@@ -129,6 +129,7 @@ async fn issue(
     let desk = Desk { store: place.store, entropy: place.entropy, leaves: None };
     match gate::issue(desk, issuer, grant, now, from, |_| Batch::new()).await? {
         Gated::Issued(issued) => Ok(*issued),
+        Gated::Refused(refusal) => Err(refusal.into()),
         Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
     }
 }

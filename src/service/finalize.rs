@@ -125,6 +125,7 @@ impl Service {
         policy::check_key(csr.key().key())
             .map_err(|error| Refusal::new(ErrorKind::BadCsr, format!("the CSR's key: {error}")))?;
         self.check_certifiable(csr.key()).await?;
+        self.admit_attempt(account, from, self.now())?;
         match terms.issuer().signer().cost() {
             Cost::Quick => {
                 let one = self.admit_certificate(&loaded.order, from, self.now())?;
@@ -233,6 +234,7 @@ impl Service {
                 );
                 Ok(LoadedOrder { id, order, version })
             }
+            Gated::Refused(refusal) => Err(self.refused_by_policy(order.account, refusal, now)),
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
         }
     }

@@ -34,6 +34,8 @@ use crate::x509::serial::Serial;
 pub enum Gated {
     /// Signed and durable.
     Issued(Box<Issued>),
+    /// Policy refused it; that is durable, and so not to be had without limit.
+    Refused(Refusal),
     /// A record that the batch depends on changed meanwhile; nothing happened.
     Conflict,
 }
@@ -66,7 +68,7 @@ pub async fn issue(
     })?;
     let (approved, judged) = match approved {
         Ok(approved) => approved,
-        Err(refused) => return Err(refuse(store, *refused, now).await?),
+        Err(refused) => return Ok(Gated::Refused(refuse(store, *refused, now).await?)),
     };
     let queued = metrics().signer_queue.enter();
     let signed = match issuer.signer().cost() {
@@ -107,12 +109,12 @@ pub async fn issue(
     }
 }
 
-/// Records a refusal; the error to answer with.
+/// Records a refusal; what to answer with.
 async fn refuse(
     store: &dyn Store,
     (refused, judged): (PolicyRefusal, Judged),
     now: Timestamp,
-) -> Result<Error, Error> {
+) -> Result<Refusal, Error> {
     let requester = refused.requester.clone();
     let refusal = approve::refusal(&judged.verdict);
     tracing::warn!(
@@ -123,7 +125,7 @@ async fn refuse(
     let batch = Batch::new().append(Table::PolicyRefusals, refused.encode());
     let batch = tried(audited(batch, now, event), judged, &requester, None, now);
     match store.commit(batch).await? {
-        CommitOutcome::Committed(_) => Ok(Error::Refused(refusal)),
+        CommitOutcome::Committed(_) => Ok(refusal),
         CommitOutcome::Conflict => Err(Error::Internal("a refusal could not be recorded".into())),
     }
 }

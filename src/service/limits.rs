@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{Error, Service};
+use crate::acme::error::Refusal;
 use crate::acme::identifier::Identifier;
 use crate::acme::order::Order;
 use crate::id::AccountId;
@@ -84,14 +85,21 @@ impl Service {
         self.taken(Limit::NameSetCertificates, key, from, now)
     }
 
-    /// Whether an account may have one more validation begun.
-    pub(super) fn admit_validation(
+    /// Whether an account may try once more what may fail: a validation, or a certificate that policy may
+    /// refuse.
+    pub(super) fn admit_attempt(
         &self,
         account: AccountId,
         from: Source,
         now: Timestamp,
     ) -> Result<(), Error> {
         Ok(self.limits.peek(Limit::AccountFailures, account.as_bytes(), &from, now)?)
+    }
+
+    /// Counts a certificate that policy refused: each is a record, and the order is as ready as before.
+    pub(super) fn refused_by_policy(&self, account: AccountId, refusal: Refusal, now: Timestamp) -> Error {
+        self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
+        Error::Refused(refusal)
     }
 }
 

@@ -24,6 +24,7 @@ impl Service {
                 self.leaves.own(*issuer.key_id());
                 Ok((*issued, issuer.clone()))
             }
+            Gated::Refused(refusal) => Err(refusal.into()),
             Gated::Conflict => Err(Error::Internal("a fresh serial number was taken".into())),
         }
     }

@@ -73,7 +73,7 @@ impl Service {
         let subdomains = loaded.order.details.counts_below(index);
         let target = Target { account, order, index, kind, from };
         if authorization.awaits(kind, self.now()) {
-            self.admit_validation(account, from, self.now())?;
+            self.admit_attempt(account, from, self.now())?;
         }
         if authorization.awaits(kind, self.now())
             && let Some(claim) = self.validating.claim((order, index), kind)

@@ -177,6 +177,13 @@ impl Service {
                 );
                 next.ok_or_else(|| Error::Internal("the gate did not store the order".into()))
             }
+            Gated::Refused(refusal) => match loaded.order.finish {
+                // Tried again at the server's own pace; the client asks for nothing.
+                Finish::Renewing(_) => Err(refusal.into()),
+                Finish::Open | Finish::Processing(_) | Finish::Issued { .. } | Finish::Failed(_) => {
+                    Err(self.refused_by_policy(loaded.order.account, refusal, now))
+                }
+            },
             Gated::Conflict => Err(Error::Busy("another change of the order or its account came first")),
         }
     }

@@ -1,6 +1,7 @@
 //! Policy at the gate, as clients and the operator see it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,8 +10,10 @@ use super::client::*;
 use crate::audit::Event;
 use crate::client::admin::{AdminError, call};
 use crate::jose::from_base64url;
+use crate::limits::Limit;
+use crate::limits::gcra::Quota;
 use crate::policy::{Facts, Pair, document};
-use crate::service::stand::Stand;
+use crate::service::stand::{HOUR, Stand, no_limits};
 use crate::storage::Table;
 use crate::time::Timestamp;
 use crate::wire::admin::PolicyRefusals;
@@ -84,6 +87,70 @@ async fn what_is_refused_at_the_gate_is_recorded_and_not_signed() {
     stand.reload(|terms| terms.policy = Pair::default());
     client.finalize(&url, &csr(&["a.test"], &leaf_key())).await.expect(200);
     assert_eq!(stand.certificates().await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn an_account_that_policy_refuses_over_and_over_is_slowed_down() {
+    let short = "[[deny]]\nlifetime = \"1h..\"\n";
+    for slow in [false, true] {
+        let stand = Stand::with(|terms| terms.policy = pair(Some(short), None)).await;
+        stand.signer.slow.store(slow, Ordering::SeqCst);
+        let mut rules = no_limits();
+        rules.set(Limit::AccountFailures, Quota::new(2, HOUR));
+        stand.service.limits().reload(rules);
+        let client = Client::new(&app(&stand)).await;
+        let mut orders = Vec::new();
+        for _ in 0..4 {
+            let opened = client.order(&["a.test"]).await.expect(201);
+            orders.push(client.prove(&opened).await);
+        }
+        let finalize = async |order: &String| client.finalize(order, &csr(&["a.test"], &leaf_key())).await;
+        for (n, order) in orders.iter().enumerate() {
+            let reply = finalize(order).await;
+            match (n < 2, slow) {
+                (true, false) => reply.refused(403, "unauthorized"),
+                (true, true) => assert_eq!(reply.expect(200).state(), "invalid"),
+                (false, _) => reply.refused(429, "rateLimited"),
+            }
+        }
+        let rows = (stand.rows(Table::PolicyRefusals).await, stand.rows(Table::Audit).await);
+        finalize(&orders[3]).await.refused(429, "rateLimited");
+        assert_eq!((stand.rows(Table::PolicyRefusals).await, stand.rows(Table::Audit).await), rows);
+        assert_eq!(rows.0, 2);
+        // Another account is not concerned, and neither is this one for ever.
+        let other = Client::new(&client.app).await;
+        let opened = other.order(&["a.test"]).await.expect(201);
+        let url = other.prove(&opened).await;
+        let reply = other.finalize(&url, &csr(&["a.test"], &leaf_key())).await;
+        assert_ne!(reply.status.as_u16(), 429, "{}", reply.text());
+        stand.reload(|terms| terms.policy = Pair::default());
+        let mut rules = no_limits();
+        rules.set(Limit::AccountFailures, Quota::new(2, HOUR));
+        stand.service.limits().reload(rules);
+        stand.clock.advance(HOUR / 2);
+        finalize(&orders[3]).await.expect(200);
+    }
+}
+
+/// An order that policy refuses for its names takes nothing from what the account may open.
+#[tokio::test]
+async fn orders_that_policy_refuses_count_as_little_as_any_that_is_not_opened() {
+    let deny = "[[allow]]\ndns = \"*.a.test\"\n";
+    let stand = Stand::with(|terms| terms.policy = pair(Some(deny), None)).await;
+    let mut rules = no_limits();
+    rules.set(Limit::AccountOrders, Quota::new(2, HOUR));
+    rules.open_orders = Some(2);
+    stand.service.limits().reload(rules);
+    let client = Client::new(&app(&stand)).await;
+    let rows = stand.rows(Table::Audit).await;
+    for _ in 0..4 {
+        client.order(&["b.test"]).await.refused(400, "rejectedIdentifier");
+    }
+    assert_eq!((stand.rows(Table::Audit).await, stand.rows(Table::PolicyRefusals).await), (rows, 0));
+    for _ in 0..2 {
+        client.order(&["x.a.test"]).await.expect(201);
+    }
+    client.order(&["x.a.test"]).await.refused(429, "rateLimited");
 }
 
 /// The operator gets it back as it was judged.
