@@ -2,7 +2,7 @@
 //! the data key encrypted by the other. A process that may use the other starts unattended, and a copy of
 //! the file is worth nothing elsewhere.
 //!
-//! The PEM text `MAYFLY SEALED PRIVATE KEY` holds a version byte and [`Sealed`] by postcard. The key is a
+//! The PEM text `MAYFLY SEALED PRIVATE KEY` holds a version byte and `Sealed` by postcard. The key is a
 //! PrivateKeyInfo (RFC 5958) under AES-256-GCM, with all that stands before it as additional data. The
 //! data key is under RSAES-OAEP in tokens (RFC 8017 §7.1; with SHA-1, the one digest that all tokens have,
 //! and whose collisions do not matter there), and under the service's own `Encrypt` in a KMS.
