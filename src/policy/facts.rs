@@ -50,7 +50,9 @@ pub struct Facts {
     pub principals: Option<Vec<String>>,
     pub subject: Option<Vec<Attribute>>,
     pub keys: Option<Vec<Key>>,
-    /// From the start, or the moment of issuance if that is later, to the end.
+    /// As the lifetimes of profiles count: from the start, or the moment of issuance if that is later, to
+    /// the end. RFC 5280 §4.1.2.5 counts from the start alone, so a [`Facts::backdate`] besides, and the
+    /// last second too.
     pub lifetime: Option<Vec<Lasting>>,
     /// How far the start lies before the moment of issuance.
     pub backdate: Option<Vec<Lasting>>,

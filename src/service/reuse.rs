@@ -3,7 +3,8 @@
 //!
 //! Clients in a restart loop are what this is for. The order has to be ready all the same, and everything
 //! that decides over a certificate has to be the same: names, key, profile, lifetime, issuer. One that
-//! was revoked or replaced is not given again, nor one whose renewal window has begun.
+//! was revoked or replaced is not given again, nor one whose renewal window has begun. Nothing is signed, so
+//! policy is not asked: it was when the certificate was, and its account may read that as long as it likes.
 
 use std::collections::BTreeSet;
 

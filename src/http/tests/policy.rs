@@ -7,13 +7,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::*;
+use crate::acme::star::Offer;
 use crate::audit::Event;
 use crate::client::admin::{AdminError, call};
 use crate::jose::from_base64url;
 use crate::limits::Limit;
 use crate::limits::gcra::Quota;
 use crate::policy::{Facts, Pair, document};
-use crate::service::stand::{HOUR, Stand, no_limits};
+use crate::service::stand::{HOUR, START, Stand, no_limits};
+use crate::service::star::RenewalCursor;
 use crate::storage::Table;
 use crate::time::Timestamp;
 use crate::wire::admin::PolicyRefusals;
@@ -129,6 +131,77 @@ async fn an_account_that_policy_refuses_over_and_over_is_slowed_down() {
         stand.service.limits().reload(rules);
         stand.clock.advance(HOUR / 2);
         finalize(&orders[3]).await.expect(200);
+    }
+}
+
+/// Every certificate of a series is signed, and so judged by the policy of its day; one that is there is
+/// given again whatever policy says by then, for nothing is signed.
+#[tokio::test]
+async fn a_stricter_policy_stops_a_series_and_takes_nothing_back() {
+    let stand = Stand::with(|terms| {
+        terms.reuse_certificates = Some(HOUR);
+        terms.auto_renewal =
+            Some(Offer { min_lifetime: HOUR, max_duration: 100 * 24 * HOUR, allow_certificate_get: true });
+    })
+    .await;
+    let client = Client::new(&app(&stand)).await;
+    let key = leaf_key();
+    let der = client.obtain(&["b.test"], &key).await;
+    let series = json!({
+        "identifiers": identifiers(&["a.test"]),
+        "auto-renewal": {
+            "end-date": (START + 48 * HOUR).to_rfc3339(), "lifetime": 9 * 3600, "lifetime-adjust": 0,
+        },
+    });
+    let order = client.post(&client.url("new-order"), &series).await.expect(201);
+    let order = client.prove(&order).await;
+    let request = csr(&["a.test"], &leaf_key());
+    client.finalize(&order, &request).await.expect(200);
+    let url = until(&client, &order, "valid").await.at("/star-certificate");
+    let first = client.read(&url).await.expect(200).body;
+
+    stand.reload(|terms| terms.policy = pair(Some("[[deny]]\nname = \"no EC\"\nkeys = \"ec-p256\"\n"), None));
+    let signed = stand.signer.signed.load(Ordering::SeqCst);
+    // Asked once more, and ordered once more: it is there.
+    client.finalize(&order, &request).await.expect(200);
+    assert_eq!(client.read(&url).await.expect(200).body, first);
+    assert_eq!(client.obtain(&["b.test"], &key).await, der);
+    stand.clock.advance(9 * HOUR);
+    stand.service.renew_due(&mut RenewalCursor::default()).await.unwrap();
+    let refused = client.read(&url).await;
+    refused.refused(400, "badCSR");
+    assert!(refused.text().contains("no EC"), "{}", refused.text());
+    assert_eq!(stand.signer.signed.load(Ordering::SeqCst), signed, "nothing was signed");
+    assert_eq!(stand.rows(Table::PolicyRefusals).await, 1);
+    stand.reload(|terms| terms.policy = Pair::default());
+    stand.clock.advance(9 * HOUR);
+    assert_ne!(client.read(&url).await.expect(200).body, first);
+}
+
+/// A lifetime counts as TTLs do: from issuance, or from a later start.
+#[tokio::test]
+async fn lifetimes_count_from_issuance_or_a_later_start() {
+    let deny = "[[deny]]\nlifetime = \"2h1s..\"\n[[deny]]\nbackdate = \"61s..\"\n";
+    let stand = Stand::with(|terms| terms.policy = pair(Some(deny), None)).await;
+    let client = Client::new(&app(&stand)).await;
+    // The issuer began with the stand, and nothing begins before it.
+    stand.clock.advance(HOUR);
+    let now = START + HOUR;
+    let at = |secs: u64| (now + Duration::from_secs(secs)).to_rfc3339();
+    for (dates, want) in [
+        (json!({ "notAfter": at(7200) }), 200),
+        (json!({ "notAfter": at(7201) }), 403),
+        (json!({ "notBefore": at(7200), "notAfter": at(14_400) }), 200),
+        (json!({ "notBefore": at(7200), "notAfter": at(14_401) }), 403),
+        (json!({ "notBefore": (now - Duration::from_secs(60)).to_rfc3339(), "notAfter": at(3600) }), 200),
+        (json!({ "notBefore": (now - Duration::from_secs(61)).to_rfc3339(), "notAfter": at(3600) }), 403),
+    ] {
+        let mut ask = json!({ "identifiers": identifiers(&["a.test"]) });
+        ask.as_object_mut().unwrap().extend(dates.as_object().unwrap().clone());
+        let order = client.post(&client.url("new-order"), &ask).await.expect(201);
+        let order = client.prove(&order).await;
+        let reply = client.finalize(&order, &csr(&["a.test"], &leaf_key())).await;
+        assert_eq!(reply.status.as_u16(), want, "{dates}: {}", reply.text());
     }
 }
 
