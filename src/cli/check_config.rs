@@ -49,7 +49,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         Ok((settings, authorities)) => {
             writeln!(out, "{}: ok", file.display())?;
             summary(&settings, &authorities, out)?;
-            notes(file, &report.notes, out)
+            notes(file, &report.notes, out)?;
+            let names = &settings.server.dns_names;
+            let tried = issuer::judge_own(&settings, &authorities, names, SystemClock.now());
+            notes(file, tried.ok().flatten().as_slice(), out)
         }
         Err(problems) => {
             notes(file, &report.notes, out)?;

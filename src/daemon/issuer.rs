@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::acme::identifier::Identifier;
 use crate::authority::authorities::{Authorities, Authority, OtherIssuer, Rotation};
 use crate::authority::issuer::{Issuer, IssuerError};
 use crate::authority::key_source::{KeySource, PasswordSource};
@@ -12,7 +13,9 @@ use crate::authority::urls::Urls;
 use crate::authority::{alternate, chain};
 use crate::config::Problem;
 use crate::config::settings::{self, Settings};
+use crate::http::tls::OwnCertificate;
 use crate::keystore::{self, KeystoreError};
+use crate::policy::Verdict;
 use crate::time::Timestamp;
 use crate::x509::pem;
 
@@ -38,7 +41,46 @@ pub fn load_all(settings: &Settings, now: Timestamp) -> Result<Authorities, Prob
         );
     }
     let whole = |error: String| Problem { line: None, key: "authority".to_owned(), message: error };
-    Authorities::new(all).map_err(|error| whole(error.to_string()))
+    let authorities = Authorities::new(all).map_err(|error| whole(error.to_string()))?;
+    judge_own(settings, &authorities, &settings.server.dns_names, now)?;
+    Ok(authorities)
+}
+
+/// Whether the policies of the authority that issues this CA's own certificate, for those names, let it:
+/// without, it could not be started, or not be reached once the certificate that it has runs out. A word
+/// where one that is tried would not.
+pub fn judge_own(
+    settings: &Settings,
+    authorities: &Authorities,
+    names: &[Identifier],
+    now: Timestamp,
+) -> Result<Option<Problem>, Problem> {
+    let own = settings.authorities.iter().position(|authority| authority.name == settings.server.authority);
+    let (Some(place), Some(authority)) = (own, authorities.get(settings.server.authority.as_str())) else {
+        // Said where that is put into force.
+        return Ok(None);
+    };
+    let names_of = || names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let problem = |key: String, message: String| Problem { line: None, key, message };
+    let judged = OwnCertificate::rehearse(authority, names, now).map_err(|error| {
+        problem(
+            "server.dns_names".to_owned(),
+            format!("this CA's own certificate, for {}: {error}", names_of()),
+        )
+    })?;
+    let refuses = |key: &str, verb: &str, verdict: &Verdict| {
+        let message = format!(
+            "{verb} this CA's own certificate, for {}: {verdict}; allow it, or write `unless.requester = \"own\"` \
+             into a rule that denies it",
+            names_of()
+        );
+        problem(format!("{}.{key}", settings.path_of(place)), message)
+    };
+    if !judged.verdict.allowed() {
+        return Err(refuses("policy", "refuses", &judged.verdict));
+    }
+    let tried = judged.differing.into_iter().map(|differing| Verdict { reasons: differing.reasons });
+    Ok(tried.map(|verdict| refuses("policy_audit", "would refuse", &verdict)).next())
 }
 
 /// An issuer as a configuration names it.

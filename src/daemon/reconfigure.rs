@@ -71,6 +71,13 @@ impl Reconfigurer {
             .map_err(|problems| NotApplied::Invalid(problems.iter().map(ToString::to_string).collect()))?;
         let authorities = issuer::load_all(&configuration.settings, self.service.now())
             .map_err(|problem| NotApplied::Invalid(vec![problem.to_string()]))?;
+        // By the names of this process, too: others count from the next start on.
+        let names = &self.running.server.dns_names;
+        match issuer::judge_own(&configuration.settings, &authorities, names, self.service.now()) {
+            Ok(None) => {}
+            Ok(Some(note)) => tracing::warn!(%note, "a policy that is tried"),
+            Err(problem) => return Err(NotApplied::Invalid(vec![problem.to_string()])),
+        }
         Ok((configuration, authorities))
     }
 

@@ -11,7 +11,10 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::acme::identifier::Identifier;
-use crate::service::Service;
+use crate::authority::authorities::Authority;
+use crate::policy::Judged;
+use crate::provisioner::own;
+use crate::service::{Service, gate};
 use crate::time::Timestamp;
 use crate::x509::spki::{PublicKey, Spki};
 
@@ -52,6 +55,16 @@ impl OwnCertificate {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
         Ok(renew_at)
     }
+
+    /// What the policies of an authority would say of one that is issued now; nothing is signed.
+    pub fn rehearse(
+        authority: &Authority,
+        names: &[Identifier],
+        now: Timestamp,
+    ) -> Result<Judged, OwnCertificateError> {
+        let (_, key) = fresh_key()?;
+        Ok(gate::rehearse(authority.issuer(), own::grant(authority.realm(), names, key), now)?)
+    }
 }
 
 impl ResolvesServerCert for OwnCertificate {
@@ -60,14 +73,22 @@ impl ResolvesServerCert for OwnCertificate {
     }
 }
 
+fn key_error(error: &dyn std::fmt::Display) -> OwnCertificateError {
+    OwnCertificateError::Key(error.to_string())
+}
+
+fn fresh_key() -> Result<(EcdsaKeyPair, Spki), OwnCertificateError> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|e| key_error(&e))?;
+    let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
+    Ok((pair, spki))
+}
+
 /// A fresh key, never written anywhere, and its certificate.
 async fn fresh(
     service: &Service,
     names: &[Identifier],
 ) -> Result<(CertifiedKey, Timestamp), OwnCertificateError> {
-    let key_error = |error: &dyn std::fmt::Display| OwnCertificateError::Key(error.to_string());
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|e| key_error(&e))?;
-    let spki = Spki::from_key(PublicKey::EcP256(pair.public_key().as_ref().to_vec()));
+    let (pair, spki) = fresh_key()?;
     let pkcs8 = pair.to_pkcs8v1().map_err(|e| key_error(&e))?;
     let (issued, issuer) = service.issue_own(names, spki).await?;
     let chain = std::iter::once(issued.der.clone()).chain(issuer.chain().iter().cloned());

@@ -16,11 +16,11 @@ use crate::authority::approve::{self, PolicyRefusal, approve, bounded};
 use crate::authority::certificate::Provenance;
 use crate::authority::draft::{self, DraftError};
 use crate::authority::issuer::Issuer;
-use crate::authority::lint::{self, LintError};
+use crate::authority::lint::{self, LintError, Linted};
 use crate::authority::sign::{self, Issued};
 use crate::authority::signer::Cost;
 use crate::entropy::Entropy;
-use crate::policy::{Judged, Verdict};
+use crate::policy::{Judged, Pair, Verdict};
 use crate::provisioner::{Grant, Requester};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Store, Table, inventory};
@@ -62,9 +62,8 @@ pub async fn issue(
     also: impl FnOnce(&Issued) -> Batch,
 ) -> Result<Gated, Error> {
     let approved = Stage::Policy.run(|| {
-        let draft = draft::draft(grant, issuer, entropy.bytes(), now).map_err(|e| of_draft(e, issuer))?;
-        let linted = lint::lint(draft, issuer).map_err(of_lint)?;
-        Ok::<_, Error>(approve(linted, issuer.realm().map(|realm| (realm.name.as_str(), &realm.policy)), now))
+        let linted = linted(issuer, grant, entropy.bytes(), now)?;
+        Ok::<_, Error>(approve(linted, policies_of(issuer), now))
     })?;
     let (approved, judged) = match approved {
         Ok(approved) => approved,
@@ -106,6 +105,24 @@ pub async fn issue(
             keys::refuse_blocked(store, &subject).await?;
             Ok(Gated::Conflict)
         }
+    }
+}
+
+fn linted(issuer: &Issuer, grant: Grant, random: [u8; 16], now: Timestamp) -> Result<Linted, Error> {
+    let draft = draft::draft(grant, issuer, random, now).map_err(|e| of_draft(e, issuer))?;
+    lint::lint(draft, issuer).map_err(of_lint)
+}
+
+fn policies_of(issuer: &Issuer) -> Option<(&str, &Pair)> {
+    issuer.realm().map(|realm| (realm.name.as_str(), &realm.policy))
+}
+
+/// What policy would say of a certificate that is not asked for yet; nothing is signed or recorded.
+pub fn rehearse(issuer: &Issuer, grant: Grant, now: Timestamp) -> Result<Judged, Error> {
+    // With a serial number that nobody sees.
+    match approve(linted(issuer, grant, [0; 16], now)?, policies_of(issuer), now) {
+        Ok((_, judged)) => Ok(judged),
+        Err(refused) => Ok(refused.1),
     }
 }
 

@@ -123,6 +123,45 @@ fn applied_compared_and_rolled_back_without_a_restart() {
     assert_eq!(versions(&server), want);
 }
 
+/// A CA whose own certificate its policy refuses would be gone within a day.
+#[test]
+fn a_policy_that_shuts_the_ca_itself_out_is_refused() {
+    let mut server = Server::init_only(|table| {
+        section(table, "authority").insert("policy".into(), "own.toml".into());
+    });
+    let own = server.dir().join("own.toml");
+    let check = |server: &Server, command: &[&str]| {
+        let mut check = Command::new(binary());
+        check.args(command).arg(server.config());
+        run(&mut check, &server.scratch("cli").join("out"), LIMIT)
+    };
+    let why = ["authority.policy: refuses this CA's own certificate, for localhost", "requester = \"own\""];
+    fs::write(&own, "\n[[deny]]\nname = \"web only\"\neku = [\"serverAuth\"]\n").unwrap();
+    for command in [&["check-config"] as &[&str], &["serve", "--config"]] {
+        said(&check(&server, command), false, &[why[0], why[1], "rule \"web only\" (line 2)"]);
+    }
+    fs::write(&own, "[[allow]]\ndns = [\"localhost\"]\nip = [\"127.0.0.1\"]\n").unwrap();
+    said(&check(&server, &["check-config"]), true, &[": ok"]);
+    server.serve();
+    fs::write(&own, "[[allow]]\nname = \"others\"\ndns = [\"*.web.test\"]\n").unwrap();
+    said(&config(&server, &["apply"]), false, &["nothing was changed", why[0], "no allow rule"]);
+    assert_eq!(versions(&server).len(), 1);
+
+    // One that is tried is only told of.
+    edit(&server, |table| {
+        let authority = section(table, "authority");
+        authority.remove("policy");
+        authority.insert("policy_audit".into(), "own.toml".into());
+    });
+    said(
+        &check(&server, &["check-config"]),
+        true,
+        &[": ok", "note: ", "authority.policy_audit: would refuse this CA's own certificate"],
+    );
+    said(&config(&server, &["apply"]), true, &["Version 2 is in force."]);
+    assert!(server.log().contains("would refuse this CA's own certificate"), "{}", server.log());
+}
+
 /// A policy file that never ends stands for a token or a key service that hangs.
 #[test]
 fn a_reload_that_hangs_does_not_keep_the_server_from_stopping() {
