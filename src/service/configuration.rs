@@ -60,13 +60,16 @@ impl Service {
         }
     }
 
-    /// All that are kept, the oldest first: at most [`KEPT`].
-    pub async fn configurations(&self) -> Result<Vec<Numbered>, Error> {
-        let most = usize::try_from(KEPT).unwrap_or(usize::MAX);
-        let rows = self.store.scan(Table::Configurations, &[], None, most).await?;
-        rows.into_iter()
-            .map(|(key, row)| Ok((number(&key)?, ConfigurationVersion::decode(&row.value)?)))
-            .collect()
+    /// What `of` makes of each that is kept, the oldest first: at most [`KEPT`], and read one after the
+    /// other, since each may be as large as a row.
+    pub async fn configurations<T>(&self, of: impl Fn(&Numbered) -> T) -> Result<Vec<T>, Error> {
+        let (last, _) = self.last_configuration().await?;
+        let mut all = Vec::new();
+        for number in last.saturating_sub(KEPT) + 1..=last {
+            // One may have gone meanwhile.
+            all.extend(self.configuration(number).await?.as_ref().map(&of));
+        }
+        Ok(all)
     }
 
     /// One of them; 0 is the last. `None` if there is none of that number, or none any more.
@@ -106,7 +109,7 @@ mod tests {
         let stand = Stand::new().await;
         let service = &stand.service;
         assert!(service.configuration(0).await.unwrap().is_none());
-        assert!(service.configurations().await.unwrap().is_empty());
+        assert!(service.configurations(Clone::clone).await.unwrap().is_empty());
         assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start).await.unwrap(), 1);
         // A start with the same file is none of its own.
         assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start).await.unwrap(), 1);
@@ -114,7 +117,7 @@ mod tests {
         assert_eq!(service.keep_configuration(text(1), rules.clone(), How::Signal).await.unwrap(), 2);
         stand.clock.advance(Duration::from_secs(5));
         assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Rollback(1)).await.unwrap(), 3);
-        let all = service.configurations().await.unwrap();
+        let all = service.configurations(Clone::clone).await.unwrap();
         let hows: Vec<_> = all.iter().map(|(number, version)| (*number, version.how)).collect();
         assert_eq!(hows, [(1, How::Start), (2, How::Signal), (3, How::Rollback(1))]);
         assert_eq!(all[1].1.files, rules);
@@ -126,7 +129,7 @@ mod tests {
         for n in 4..=KEPT + 10 {
             assert_eq!(service.keep_configuration(text(n), Vec::new(), How::Apply).await.unwrap(), n);
         }
-        let all = service.configurations().await.unwrap();
+        let all = service.configurations(Clone::clone).await.unwrap();
         assert_eq!((all.len() as u64, all[0].0, all.last().unwrap().0), (KEPT, 11, KEPT + 10));
         assert!(service.configuration(10).await.unwrap().is_none());
 
@@ -143,7 +146,7 @@ mod tests {
             stand.service.keep_configuration(text(2), Vec::new(), How::Apply),
         );
         let kept = [both.0.ok(), both.1.ok()].into_iter().flatten().count();
-        assert_eq!(stand.service.configurations().await.unwrap().len(), kept);
+        assert_eq!(stand.service.configurations(|_| ()).await.unwrap().len(), kept);
         assert!(kept >= 1);
     }
 }

@@ -18,8 +18,8 @@ fn summary((number, kept): &Numbered) -> wire::ConfigurationSummary {
 }
 
 pub(super) async fn list(app: &App) -> Result<Response, Failure> {
-    let versions = app.service.configurations().await?;
-    json(StatusCode::OK, &wire::Configurations { versions: versions.iter().map(summary).collect() })
+    let versions = app.service.configurations(summary).await?;
+    json(StatusCode::OK, &wire::Configurations { versions })
 }
 
 /// 0 is the one in force.
