@@ -118,6 +118,9 @@ pub(crate) struct TestSigner {
     pub(crate) broken: AtomicBool,
     pub(crate) delay: Mutex<Duration>,
     pub(crate) signed: AtomicUsize,
+    /// Signatures under way, and the most that ever were.
+    under_way: AtomicUsize,
+    pub(crate) most_at_once: AtomicUsize,
 }
 
 impl TestSigner {
@@ -131,6 +134,8 @@ impl TestSigner {
             broken: AtomicBool::new(false),
             delay: Mutex::new(Duration::ZERO),
             signed: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
         }
     }
 }
@@ -150,7 +155,11 @@ impl Signer for TestSigner {
             return Err(SignError("secret-module-path is away".into()));
         }
         self.signed.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(*self.delay.lock().unwrap());
+        let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(under_way, Ordering::SeqCst);
+        let delay = *self.delay.lock().unwrap();
+        std::thread::sleep(delay);
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
         self.pair
             .sign(&SystemRandom::new(), tbs)
             .map(|s| s.as_ref().to_vec())

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::super::account::KnownAccount;
 use super::super::new_order::NewOrder;
 use super::super::objects::LoadedOrder;
@@ -203,6 +205,66 @@ async fn failed_validations_count_and_others_do_not() {
     assert_eq!(limited(respond().await), ("account_failures", 1800));
     stand.clock.advance(Duration::from_secs(1800));
     respond().await.unwrap();
+}
+
+/// One that is slow, or finds no place, holds up no other.
+#[tokio::test]
+async fn a_start_takes_up_many_at_once_and_none_waits_for_another_s_place() {
+    let mut stand = Stand::new().await;
+    let terms = terms_of(&stand);
+    let mut responding = JoinSet::new();
+    // More validations than resumption has places for.
+    for n in 0..6 {
+        let account = account(&stand).await;
+        for half in 0..2 {
+            let names: Vec<String> = (0..100).map(|name| format!("n{name}.{half}.{n}.test")).collect();
+            names.iter().for_each(|name| stand.script.next(name, Step::After(HOUR, Outcome::Proved)));
+            let opened = order(&stand, &account, &names).await;
+            for index in 0..100 {
+                let (service, terms) = (stand.service.clone(), terms.clone());
+                let by = (account.account.id, account.thumbprint);
+                let from = Source { network: [n; 16], exempt: false };
+                responding.spawn(async move {
+                    service.respond(&terms, by, opened.id, index, Dns01, from).await.unwrap()
+                });
+            }
+        }
+    }
+    responding.join_all().await;
+    // Behind those in the walk.
+    stand.clock.advance(Duration::from_secs(10));
+    stand.signer.slow.store(true, Ordering::SeqCst);
+    stand.signer.broken.store(true, Ordering::SeqCst);
+    let account = account(&stand).await;
+    let mut signing = Vec::new();
+    for n in 0..20 {
+        let names = name(&format!("signed{n}.test"));
+        let opened = order(&stand, &account, &names).await;
+        prove(&stand, &account, &opened).await;
+        let (id, csr) = (account.account.id, csr_of(&names));
+        let accepted = stand.service.finalize(&terms, id, opened.id, &csr, Source::default()).await.unwrap();
+        assert!(matches!(accepted.order.finish, Finish::Processing(_)));
+        signing.push(opened.id);
+    }
+    stand.signer.broken.store(false, Ordering::SeqCst);
+    *stand.signer.delay.lock().unwrap() = Duration::from_millis(20);
+    for (n, half, name) in (0..6).flat_map(|n| (0..200).map(move |at| (n, at / 100, at % 100))) {
+        stand.script.next(&format!("n{name}.{half}.{n}.test"), Step::After(HOUR, Outcome::Proved));
+    }
+    stand.restart();
+    let (service, started) = (stand.service.clone(), stand.clock.now());
+    let resuming = tokio::spawn(async move { service.resume(started).await });
+    for _ in 0..500 {
+        if stand.certificates().await.len() == signing.len() {
+            let most = stand.signer.most_at_once.load(Ordering::SeqCst);
+            assert!((2..=8).contains(&most), "{most} signatures at once");
+            assert!(!resuming.is_finished(), "some validations have no place yet");
+            resuming.abort();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} of {} certificates", stand.certificates().await.len(), signing.len());
 }
 
 /// Nobody polls: a start alone takes up the validation and the finalization that a crash cut short.
