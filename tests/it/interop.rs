@@ -1,11 +1,13 @@
 //! Unmodified clients: issue, renew and revoke over all challenge types.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::acme::{Key, bearer};
 use crate::support::clients::*;
-use crate::support::openssl::{Certificate, KeyKind, verify, verify_full_chain};
-use crate::support::server::{Server, provisioner};
+use crate::support::openssl::{Certificate, KeyKind, verify, verify_full_chain, verify_under};
+use crate::support::process::output;
+use crate::support::server::{Server, binary, provisioner, section};
 use crate::support::web::Web;
 
 /// A certificate's text and key, kept from before a client revokes it and perhaps tidies up.
@@ -251,6 +253,54 @@ fn apache_dns_wildcard() {
     let server = Server::start();
     let ask = Ask::new(&["wild.test", "*.wild.test"], Challenge::Dns, KeyKind::Ecdsa);
     check(&server, &Apache::new(&server, ask).certificate("wild.test"), ask);
+}
+
+/// Two authorities of one process, each by a provisioner of its own: the same client, the same name, and
+/// nothing in common.
+#[test]
+fn lego_under_two_authorities_of_one_server() {
+    let mut server = Server::init_only(|_| ());
+    let second = server.scratch("second");
+    let mut made = Command::new(binary());
+    made.args(["init", "--name", "Second", "--dns", "localhost", "--address", "127.0.0.1:1", "--dir"]);
+    output(made.arg(&second));
+    let mut config: toml::Table = fs::read_to_string(server.config()).unwrap().parse().unwrap();
+    let mut first = section(&mut config, "authority").clone();
+    first.insert("name".into(), "first".into());
+    let mut other = toml::Table::new();
+    other.insert("name".into(), "second".into());
+    let files = [
+        ("root", "certs/root_ca.crt"),
+        ("certificate", "certs/intermediate_ca.crt"),
+        ("key", "secrets/intermediate_ca_key"),
+    ];
+    for (key, file) in files {
+        other.insert(key.into(), second.join(file).to_str().unwrap().into());
+    }
+    config.insert("authority".into(), vec![first, other].into());
+    let mut twin = provisioner(&mut config).clone();
+    provisioner(&mut config).insert("authority".into(), "first".into());
+    twin.extend([("name".to_owned(), "second".into()), ("authority".to_owned(), "second".into())]);
+    config["provisioner"].as_array_mut().unwrap().push(twin.into());
+    fs::write(server.config(), toml::to_string(&config).unwrap()).unwrap();
+    server.serve();
+
+    let ask = Ask::new(ONE, Challenge::Http, KeyKind::Ecdsa);
+    let (own, others) = (Lego::new(&server), Lego::new(&server).at("second"));
+    let (root, issuer) = (second.join("certs/root_ca.crt"), second.join("certs/intermediate_ca.crt"));
+    for renewed in [false, true] {
+        let issued = |lego: &Lego| if renewed { lego.renew(ask) } else { lego.issue(ask) };
+        check(&server, &issued(&own), ask);
+        let certificate = issued(&others);
+        verify_under((&root, &issuer), &certificate, ask.names, ask.key);
+        verify_full_chain(&certificate.chain);
+    }
+    // Each revokes its own, and neither the other's.
+    let evidence = Evidence::of(&others.certificate(ask));
+    let refused = bearer(&server, evidence.key.clone()).revoke(&evidence.pem, None).unwrap_err();
+    assert!((400..500).contains(&refused.problem().0), "{refused:?}");
+    others.revoke(ask);
+    own.revoke(ask);
 }
 
 /// Who may register, and for what, is the operator's word; control of names is shown as ever.

@@ -35,13 +35,23 @@ impl Certificate {
 
 /// Chain, purpose, names, lifetime and key: everything a relying party would look at.
 pub fn verify(server: &Server, certificate: &Certificate, names: &[&str], kind: KeyKind) {
+    verify_under((&server.root(), &server.intermediate()), certificate, names, kind);
+}
+
+/// The same under another root and the issuer below it.
+pub fn verify_under(
+    (root, issuer): (&Path, &Path),
+    certificate: &Certificate,
+    names: &[&str],
+    kind: KeyKind,
+) {
     let Certificate { chain, key } = certificate;
     let said = output(
         Command::new("openssl")
             .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile"])
-            .arg(server.root())
+            .arg(root)
             .arg("-untrusted")
-            .arg(server.intermediate())
+            .arg(issuer)
             .arg(chain),
     );
     assert!(said.trim_end().ends_with(": OK"), "{said}");

@@ -216,7 +216,12 @@ impl Server {
 
     /// The ACME directory's URL.
     pub fn directory(&self) -> String {
-        self.url("/acme/acme/directory")
+        self.directory_of("acme")
+    }
+
+    /// The same of another provisioner.
+    pub fn directory_of(&self, provisioner: &str) -> String {
+        self.url(&format!("/acme/{provisioner}/directory"))
     }
 
     /// `mayfly eab create --json`, at the running server.

@@ -15,6 +15,7 @@ pub struct Lego<'a> {
     server: &'a Server,
     program: PathBuf,
     dir: PathBuf,
+    directory: String,
     eab: Option<Value>,
     named: Option<&'a Named>,
 }
@@ -22,13 +23,30 @@ pub struct Lego<'a> {
 impl<'a> Lego<'a> {
     /// Debian's.
     pub fn new(server: &'a Server) -> Self {
-        Self { server, program: "lego".into(), dir: server.scratch("lego"), eab: None, named: None }
+        Self::of(server, "lego".into(), "lego")
     }
 
     /// A release newer by years, with renewal information (RFC 9773), profiles and IP addresses.
     pub fn released(server: &'a Server) -> Self {
         let program = installed("go/bin/lego");
-        Self { server, program, dir: server.scratch("lego-released"), eab: None, named: None }
+        Self::of(server, program, "lego-released")
+    }
+
+    fn of(server: &'a Server, program: PathBuf, dir: &str) -> Self {
+        Self {
+            server,
+            program,
+            dir: server.scratch(dir),
+            directory: server.directory(),
+            eab: None,
+            named: None,
+        }
+    }
+
+    /// With an account at another provisioner.
+    pub fn at(self, provisioner: &str) -> Self {
+        let directory = self.server.directory_of(provisioner);
+        Self { dir: self.server.scratch(&format!("lego-{provisioner}")), directory, ..self }
     }
 
     /// With dns-01 by signed updates (RFC 2136).
@@ -50,7 +68,7 @@ impl<'a> Lego<'a> {
             // Its pause between two names of one order is a minute by default.
             .env("EXEC_SEQUENCE_INTERVAL", "1")
             .env("EXEC_POLLING_INTERVAL", "1")
-            .args(["--server", &server.directory(), "--accept-tos", "--email", "test@example.test"])
+            .args(["--server", &self.directory, "--accept-tos", "--email", "test@example.test"])
             .args(["--key-type", if ask.key == KeyKind::Rsa { "rsa2048" } else { "ec256" }])
             .arg("--path")
             .arg(&self.dir);
@@ -106,7 +124,8 @@ impl<'a> Lego<'a> {
         self.certificate(ask)
     }
 
-    fn certificate(&self, ask: Ask) -> Certificate {
+    /// What it has.
+    pub fn certificate(&self, ask: Ask) -> Certificate {
         let file = ask.names[0].replace('*', "_");
         let dir = self.dir.join("certificates");
         Certificate::new(dir.join(format!("{file}.crt")), dir.join(format!("{file}.key")))
