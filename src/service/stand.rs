@@ -26,6 +26,7 @@ use crate::limits::{Limit, Rules};
 use crate::policy::Pair;
 use crate::provisioner::Requester;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::eab::EabMode;
 use crate::storage::codec::{HeldAuthorization, Record};
 use crate::storage::{
     self, Backend, Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned,
@@ -315,6 +316,8 @@ pub(crate) struct Stand {
     pub(crate) authority_policy: Pair,
     /// The authority `second`, under which the provisioner `other` then issues.
     pub(crate) second: Option<(CeremonyResult, Arc<TestSigner>)>,
+    /// What `other` demands; counts from the next reload on.
+    pub(crate) other_eab: EabMode,
     moved_back: bool,
     starts: u64,
 }
@@ -371,6 +374,7 @@ impl Stand {
             constrained_by,
             authority_policy: Pair::default(),
             second,
+            other_eab: EabMode::Off,
             moved_back: false,
             starts: 1,
         }
@@ -427,7 +431,7 @@ impl Stand {
     fn other(&self) -> Terms {
         let walled = self.second.is_some() && !self.moved_back;
         let authority = AuthorityName::new(if walled { "second" } else { "default" });
-        Terms { authority, ..Terms::named("other") }
+        Terms { authority, eab: self.other_eab, ..Terms::named("other") }
     }
 
     fn authorities(&self) -> Authorities {

@@ -31,7 +31,7 @@ async fn trusting() -> Stand {
     .await
 }
 
-async fn key(stand: &Stand, allow: &[&str], max_uses: u32, trusts_names: bool) -> EabKey {
+pub(super) async fn key(stand: &Stand, allow: &[&str], max_uses: u32, trusts_names: bool) -> EabKey {
     let ask = EabAsk {
         provisioner: "acme".into(),
         allow: allow.iter().map(|rule| (*rule).to_owned()).collect(),
@@ -43,7 +43,7 @@ async fn key(stand: &Stand, allow: &[&str], max_uses: u32, trusts_names: bool) -
     stand.service.create_eab_key(ask).await.unwrap()
 }
 
-async fn uses(stand: &Stand, key: &EabKey) -> u32 {
+pub(super) async fn uses(stand: &Stand, key: &EabKey) -> u32 {
     let listed: Vec<ListedKey> = stand.service.eab_keys(None).await.unwrap();
     listed.iter().find(|listed| listed.key.kid == key.kid).unwrap().uses
 }
@@ -59,15 +59,15 @@ fn header(client: &Client, key: &EabKey) -> Value {
     json!({ "alg": "HS256", "kid": key.kid.to_string(), "url": client.url("new-account") })
 }
 
-fn binding(client: &Client, key: &EabKey) -> Value {
+pub(super) fn binding(client: &Client, key: &EabKey) -> Value {
     mac(key, MacAlgorithm::Hs256, &header(client, key), &client.key.jwk.to_string())
 }
 
-async fn register(client: &Client, binding: &Value) -> Reply {
+pub(super) async fn register(client: &Client, binding: &Value) -> Reply {
     client.register(&json!({ "externalAccountBinding": binding })).await
 }
 
-async fn bound(app: &Arc<App>, key: &EabKey) -> Client {
+pub(super) async fn bound(app: &Arc<App>, key: &EabKey) -> Client {
     let mut client = Client::stranger(app);
     client.kid = register(&client, &binding(&client, key)).await.expect(201).location();
     client

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::client::*;
+use super::eab;
 use crate::http::App;
+use crate::provisioner::eab::EabMode;
 use crate::service::stand::Stand;
 use crate::storage::Table;
 
@@ -33,8 +35,7 @@ struct Holdings {
     id: String,
 }
 
-async fn holdings(app: &Arc<App>) -> Holdings {
-    let client = Client::new(app).await;
+async fn holdings(client: Client) -> Holdings {
     let key = leaf_key();
     let done = client.order(&["a.test"]).await.expect(201);
     let url = client.prove(&done).await;
@@ -90,15 +91,29 @@ async fn no_credential_of_one_authority_opens_a_door_of_another() {
     let mut stand = Stand::new().await;
     stand.wall_off_other().await;
     let app = app(&stand);
-    let held = holdings(&app).await;
+    let held = holdings(Client::new(&app).await).await;
+    let native = try_every_door(&stand, &app, &held).await;
+
+    // The doors are no walls to those who belong there, and each signer signs its own.
+    let before = standing(&stand).await;
+    native.obtain(&["a.test"], &leaf_key()).await;
+    let after = standing(&stand).await;
+    assert_eq!((after.1, after.2), (before.1, before.2 + 1));
+    held.client.finalize(&held.ready, &csr(&["b.test"], &leaf_key())).await.expect(200);
+    let after = standing(&stand).await;
+    assert_eq!((after.1, after.2), (before.1 + 1, before.2 + 1));
+}
+
+/// Knocks with all that an account of the first authority has; an account of the second's.
+async fn try_every_door(stand: &Stand, app: &Arc<App>, held: &Holdings) -> Client {
     // Somebody with an account there, under a key that also has one here.
-    let mut native = Client::stranger(&app);
+    let mut native = Client::stranger(app);
     native.base = there(&native.url(""));
     native.base.pop();
     native.key = Key::new();
     native.kid = native.register(&json!({})).await.expect(201).location();
-    let before = standing(&stand).await;
-    for (name, url, payload) in doors(&held) {
+    let before = standing(stand).await;
+    for (name, url, payload) in doors(held) {
         // The account by its own URL, by the URL it would have there, and its key.
         let own = held.client.header(&url).await;
         let mut moved = held.client.header(&url).await;
@@ -112,32 +127,62 @@ async fn no_credential_of_one_authority_opens_a_door_of_another() {
                 reply.status,
                 reply.text()
             );
-            assert_eq!(standing(&stand).await, before, "{credential} at {name}");
+            assert_eq!(standing(stand).await, before, "{credential} at {name}");
         }
         // The certificate's key opens the first authority's revocation only.
-        let mut bearer = Client::stranger(&app);
+        let mut bearer = Client::stranger(app);
         bearer.key = Key::of_certificate(&held.key);
         let reply = knock(&bearer, bearer.bare_header(&url).await, &url, &payload).await;
         assert!(reply.status.is_client_error(), "certificate key at {name}: {}", reply.text());
-        assert_eq!(standing(&stand).await, before, "certificate key at {name}");
+        assert_eq!(standing(stand).await, before, "certificate key at {name}");
         // What belongs to the first authority is nothing to an account of the second; its own orders are.
         if !matches!(name, "new-order" | "new-authz") {
             let reply = knock(&native, native.header(&url).await, &url, &payload).await;
             assert!(reply.status.is_client_error(), "an account of its own at {name}: {}", reply.text());
-            assert_eq!(standing(&stand).await, before, "an account of its own at {name}");
+            assert_eq!(standing(stand).await, before, "an account of its own at {name}");
         }
     }
-    get(&app, &format!("/acme/other/renewal-info/{}", held.id)).await.expect(404);
-    get(&app, &format!("/acme/acme/renewal-info/{}", held.id)).await.expect(200);
+    get(app, &format!("/acme/other/renewal-info/{}", held.id)).await.expect(404);
+    get(app, &format!("/acme/acme/renewal-info/{}", held.id)).await.expect(200);
+    native
+}
 
-    // The doors are no walls to those who belong there, and each signer signs its own.
-    let before = (before.1, before.2);
-    native.obtain(&["a.test"], &leaf_key()).await;
-    let after = standing(&stand).await;
-    assert_eq!((after.1, after.2), (before.0, before.1 + 1));
-    held.client.finalize(&held.ready, &csr(&["b.test"], &leaf_key())).await.expect(200);
-    let after = standing(&stand).await;
-    assert_eq!((after.1, after.2), (before.0 + 1, before.1 + 1));
+/// An EAB key is one provisioner's: it registers nobody elsewhere, and vouches for no names there.
+#[tokio::test]
+async fn no_eab_key_of_one_authority_opens_a_door_of_another() {
+    let mut stand = Stand::with(|terms| {
+        terms.eab = EabMode::Required;
+        terms.eab_trusts_names = true;
+    })
+    .await;
+    stand.wall_off_other().await;
+    let app = app(&stand);
+    let key = eab::key(&stand, &[], 10, false).await;
+    let held = holdings(eab::bound(&app, &key).await).await;
+    try_every_door(&stand, &app, &held).await;
+    assert_eq!(eab::uses(&stand, &key).await, 1);
+    // One that vouches for names, too.
+    let trusting = eab::key(&stand, &["a.test"], 10, true).await;
+    for mode in [EabMode::Optional, EabMode::Required] {
+        stand.other_eab = mode;
+        stand.reload(|_| ());
+        let before = standing(&stand).await;
+        let mut stranger = Client::stranger(&app);
+        // Made for the door here, and for the one there.
+        let here = eab::binding(&stranger, &key);
+        stranger.base = there(&stranger.url(""));
+        stranger.base.pop();
+        for binding in [here, eab::binding(&stranger, &key), eab::binding(&stranger, &trusting)] {
+            let reply = eab::register(&stranger, &binding).await;
+            assert!(reply.status.is_client_error(), "{mode:?}: {}", reply.text());
+            assert_eq!(standing(&stand).await, before, "{mode:?}");
+        }
+        assert_eq!((eab::uses(&stand, &key).await, eab::uses(&stand, &trusting).await), (1, 0));
+    }
+    // They are as good as before where they belong.
+    eab::bound(&app, &key).await;
+    eab::bound(&app, &trusting).await.obtain(&["a.test"], &leaf_key()).await;
+    assert_eq!((eab::uses(&stand, &key).await, eab::uses(&stand, &trusting).await), (2, 1));
 }
 
 #[tokio::test]
