@@ -335,6 +335,7 @@ impl Terms {
         let facts = Facts {
             names,
             account: order.account.to_string(),
+            authority: self.authority.as_str(),
             provisioner: &self.name,
             profile,
             eab: eab.map(|key| (key.kid.to_string(), key.label.as_str())),

@@ -28,6 +28,7 @@ fn filled(rules: &LeafRules) -> Contents {
     let facts = Facts {
         names: &names,
         account: "acct".into(),
+        authority: "prod",
         provisioner: "acme",
         profile: "p",
         eab: Some(("kid".into(), "team")),
@@ -60,6 +61,7 @@ fn rich() -> LeafRules {
             Attribute::Country => "DE",
             Attribute::CommonName => "{{ name }}",
             Attribute::Organization => "Exämple, O=Other",
+            Attribute::Locality => "{{ authority }}/{{ provisioner }}/{{ profile }}",
             _ => "{{ eab.label }}-7",
         };
         (*attribute, template(text, Place::Text))
@@ -102,7 +104,7 @@ fn everything_at_once_field_by_field() {
         let want = [
             ("2.5.4.6", "DE"),
             ("2.5.4.8", "team-7"),
-            ("2.5.4.7", "team-7"),
+            ("2.5.4.7", "prod/acme/p"),
             ("2.5.4.10", "Exämple, O=Other"),
             ("2.5.4.11", "team-7"),
             ("2.5.4.3", "a.test"),

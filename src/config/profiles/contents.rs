@@ -50,6 +50,7 @@ fn tried(templates: &Templates) -> Result<(), FillError> {
         let facts = Facts {
             names: &names,
             account: "AAAAAAAAAAAAAAAAAAAAAA".into(),
+            authority: "sample",
             provisioner: "sample",
             profile: "sample",
             eab: Some(("AAAAAAAAAAAAAAAAAAAAAA".into(), label)),

@@ -304,6 +304,8 @@ pub struct Facts<'a> {
     pub names: &'a [Identifier],
     /// For which account.
     pub account: String,
+    /// By which authority.
+    pub authority: &'a str,
     /// By which provisioner.
     pub provisioner: &'a str,
     /// By which profile.
@@ -334,6 +336,7 @@ impl Facts<'_> {
             ("ip", of(|name| matches!(name, Identifier::Ip(_)))),
             ("device", of(Identifier::is_device)),
             ("account", Value::from(self.account.as_str())),
+            ("authority", Value::from(self.authority)),
             ("provisioner", Value::from(self.provisioner)),
             ("profile", Value::from(self.profile)),
             ("eab", Value::from(eab.collect::<BTreeMap<_, _>>())),

@@ -12,6 +12,7 @@ fn facts<'a>(names: &'a [Identifier], label: Option<&'a str>) -> Facts<'a> {
     Facts {
         names,
         account: "acct".into(),
+        authority: "prod",
         provisioner: "acme",
         profile: "job",
         eab: label.map(|label| ("kid".into(), label)),
