@@ -155,11 +155,15 @@ fn told(rules: &Rules, restraints: Restraints) -> String {
     row(&mut text, "backdate", &span(*backdate));
     row(&mut text, "no_rev_avail_below", &no_rev_avail_below.map_or_else(|| quoted("off"), span));
     row(&mut text, "fresh_keys", &restraints.fresh_keys.to_string());
-    match restraints.issue_budget {
-        None => text.push_str("# issue_budget: none\n"),
-        Some(budget) => {
-            let _ = writeln!(text, "# issue_budget: {budget}");
+    let budgets =
+        [(restraints.profile_budget, "this profile's own"), (restraints.issue_budget, "the provisioner's")];
+    for (budget, whose) in budgets {
+        if let Some(budget) = budget {
+            let _ = writeln!(text, "# issue_budget: {budget}, {whose}");
         }
+    }
+    if budgets.iter().all(|(budget, _)| budget.is_none()) {
+        text.push_str("# issue_budget: none\n");
     }
     for (attribute, template) in &templates.subject {
         let name = Attribute::TABLE.iter().find(|(_, known, ..)| known == attribute).map_or("", |row| row.0);
@@ -236,6 +240,13 @@ utf8 = "{{ account }}"
             assert!(shown.contains(line), "{shown}");
         }
         assert_eq!(profile(&with(&shown)), profile(&config), "{shown}");
+        for (budget, want) in [
+            ("issue_budget = \"3 per 1h\"\n", "# issue_budget: 3 per 1 h, this profile's own\n"),
+            ("issue_budget = \"off\"\n", "# issue_budget: none\n"),
+        ] {
+            let shown = show(&with(&format!("{budget}{PROFILE}")), &["--profile", "short"]).unwrap();
+            assert!(shown.contains(want), "{shown}");
+        }
         let both = show(&config, &[]).unwrap();
         assert!(both.starts_with(
             "# Provisioner acme, authority default: orders that name no profile\ndefault_ttl = \"12h\""
