@@ -17,7 +17,7 @@ pub enum EditError {
     #[error("the configuration has no authority named {0}")]
     NoAuthority(String),
     /// Nothing to put in force.
-    #[error("the configuration names no next issuer of that authority")]
+    #[error("the configuration names no next issuer of that authority: `mayfly rotation start` makes one")]
     NoNext,
 }
 

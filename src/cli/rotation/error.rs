@@ -48,7 +48,7 @@ pub enum RotationError {
         error: ChainError,
     },
     /// No former issuer.
-    #[error("there is no former issuer to retire")]
+    #[error("there is no former issuer to retire: see `mayfly rotation status`")]
     NothingFormer,
     /// Several.
     #[error("which issuer? give one with --issuer: {0}")]

@@ -99,10 +99,12 @@ impl Place {
         own.ok_or_else(|| RotationError::NoAuthority(self.name().to_owned()).into())
     }
 
-    /// Some of an issuer's certificates that are alive.
+    /// Some of an issuer's certificates that are alive, at most so many.
     pub(super) fn sample(&self, issuer: &str, most: usize) -> Result<Vec<wire::Certificate>, CliError> {
         let path = format!("/v1/certificates?issuer={issuer}&state=valid&limit={most}");
-        let page: wire::Certificates = self.target.call(Method::GET, &path, None::<&()>)?;
+        let mut page: wire::Certificates = self.target.call(Method::GET, &path, None::<&()>)?;
+        // As in the count, without this server's own.
+        page.certificates.retain(|one| one.door != "own");
         Ok(page.certificates)
     }
 
