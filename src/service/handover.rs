@@ -102,7 +102,9 @@ impl Service {
         let here: Vec<_> = facts.next.iter().map(|next| (next.key_id, true)).chain(others).collect();
         let same = |known: &Published| {
             known.0.len() == here.len()
-                && here.iter().all(|(issuer, _)| known.0.iter().any(|(k, _)| k == issuer))
+                && here.iter().all(|(issuer, next)| {
+                    known.0.iter().any(|(k, since)| k == issuer && (since.is_some() || !next))
+                })
         };
         let known = |issuing: &Issuing| {
             issuing.published.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
@@ -117,7 +119,10 @@ impl Service {
         let since = |issuer: [u8; 20], next: bool| match &before {
             None => next.then_some(now),
             Some(before) => {
-                before.0.iter().find(|(known, _)| *known == issuer).map_or(Some(now), |known| known.1)
+                let known =
+                    before.0.iter().find(|(known, _)| *known == issuer).map_or(Some(now), |known| known.1);
+                // One that was there from the first, and is to sign next after all.
+                known.or(next.then_some(now))
             }
         };
         let noted = Published(here.iter().map(|(issuer, next)| (*issuer, since(*issuer, *next))).collect());

@@ -110,7 +110,9 @@ impl Service {
         for (key, row) in rows {
             let Some(serial) = Serial::from_bytes(&key) else { continue };
             // One that does not read is an end: as long as it is not known, nothing is.
-            let record = CertificateRecord::decode(&row.value)?;
+            let record = CertificateRecord::decode(&row.value).inspect_err(
+                |error| tracing::error!(%serial, %error, "a certificate does not read; no issuer can be retired"),
+            )?;
             if counts(&record.requester) {
                 let leaf = Leaf { serial, issuer: record.issuer, not_after: record.not_after };
                 found.push((leaf, record.issued, record.revocation.is_some()));
