@@ -30,7 +30,7 @@ pub enum RotationStep {
     Advance,
     /// A former one goes.
     Retire,
-    /// The next one goes, and has never signed.
+    /// The next one goes.
     Abort,
 }
 

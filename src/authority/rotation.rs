@@ -136,21 +136,28 @@ pub enum NotYet {
     #[error("it is not noted yet since when the next issuer is in the bundle: try again in a few seconds")]
     NotNoted,
     /// Its leaves are not counted.
-    #[error("the former issuer's certificates are still being counted: try again when that is done")]
+    #[error("the issuer's certificates are still being counted: try again when that is done")]
     Counting,
     /// It has leaves.
-    #[error("{count} certificates of the former issuer are alive, the last until {last}")]
+    #[error("{count} certificates of the {role} issuer are alive, the last until {last}")]
     Live {
+        /// What it is.
+        role: Role,
         /// How many.
         count: u64,
         /// Until when.
         last: Timestamp,
     },
     /// It may still sign.
-    #[error("requests that began under the former issuer are not finished: try again in a few seconds")]
+    #[error(
+        "requests that began under the issuer are not finished: try again in a few seconds, or, if its key hangs, \
+         after a restart"
+    )]
     InUse,
     /// It has signed what this server shows.
-    #[error("this server's own certificate is still under the former issuer: it follows within seconds")]
+    #[error(
+        "this server's own certificate is still under the issuer: it follows the signing one within seconds"
+    )]
     Own,
 }
 
@@ -167,6 +174,12 @@ impl NotYet {
             | Self::InUse
             | Self::Own => false,
         }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -240,18 +253,30 @@ impl Facts {
     /// Whether a former one may go.
     pub fn may_retire(&self, issuer: &[u8; 20]) -> Result<(), NotYet> {
         let found = self.former.iter().find(|one| one.key_id == *issuer);
-        let found = found.ok_or(NotYet::NotFormer(*issuer))?;
-        // What nobody can force comes first: whoever forces hears of it too.
-        if found.in_use {
-            return Err(NotYet::InUse);
-        }
-        if found.own {
-            return Err(NotYet::Own);
-        }
-        match found.live {
-            None => Err(NotYet::Counting),
-            Some(Live { count: 0, .. }) => Ok(()),
-            Some(Live { count, last }) => Err(NotYet::Live { count, last: last.unwrap_or(found.not_after) }),
+        may_go(Role::Former, found.ok_or(NotYet::NotFormer(*issuer))?)
+    }
+
+    /// Whether the next one may go: it has signed nothing, or nothing that lives. It may have, where an older
+    /// configuration was put into force again.
+    pub fn may_abort(&self) -> Result<(), NotYet> {
+        may_go(Role::Next, self.next.as_ref().ok_or(NotYet::NoNext)?)
+    }
+}
+
+/// Whether an issuer may go that does not sign.
+fn may_go(role: Role, found: &IssuerFacts) -> Result<(), NotYet> {
+    // What nobody can force comes first: whoever forces hears of it too.
+    if found.in_use {
+        return Err(NotYet::InUse);
+    }
+    if found.own {
+        return Err(NotYet::Own);
+    }
+    match found.live {
+        None => Err(NotYet::Counting),
+        Some(Live { count: 0, .. }) => Ok(()),
+        Some(Live { count, last }) => {
+            Err(NotYet::Live { role, count, last: last.unwrap_or(found.not_after) })
         }
     }
 }

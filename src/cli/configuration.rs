@@ -7,7 +7,7 @@ use hyper::Method;
 use similar::TextDiff;
 
 use super::CliError;
-use super::replace::Replaced;
+use super::replace::{self, Replaced};
 use super::running::{Target, json};
 use crate::config;
 use crate::wire::admin::{
@@ -214,6 +214,7 @@ fn apply(args: &Apply, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn rollback(args: &Rollback, out: &mut dyn Write) -> Result<(), CliError> {
     let file = args.target.file()?;
+    let _alone = replace::alone(&file)?;
     let found = fetch(&args.target, Some(args.version))?;
     let base = file.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // One that is gone, or does not read, names nothing.
@@ -229,7 +230,7 @@ fn rollback(args: &Rollback, out: &mut dyn Write) -> Result<(), CliError> {
         replaced.put(&base.join(&named.path), &named.text)?;
     }
     replaced.put(&file, &found.text)?;
-    let ask = ApplyConfiguration { rollback_to: Some(args.version), rotation: None };
+    let ask = ApplyConfiguration { rollback_to: Some(args.version), ..ApplyConfiguration::default() };
     let (applied, copies): (AppliedConfiguration, _) =
         replaced.settled(args.target.call(Method::POST, "/v1/configurations", Some(&ask)))?;
     report(&applied, args.json, out)?;
@@ -261,7 +262,12 @@ fn may_write(base: &Path, path: &str, named: &[String]) -> Result<(), &'static s
     Ok(())
 }
 
-fn report(applied: &AppliedConfiguration, as_json: bool, out: &mut dyn Write) -> Result<(), CliError> {
+/// Says what was put into force.
+pub(super) fn report(
+    applied: &AppliedConfiguration,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     if as_json {
         return json(out, applied);
     }

@@ -109,6 +109,9 @@ pub enum CliError {
         /// Where the files are as they were before.
         before: Vec<PathBuf>,
     },
+    /// Another command is at it.
+    #[error("another mayfly command is changing {}: run this again when it has ended", .0.display())]
+    Changing(PathBuf),
     /// A version of the configuration has a file in a place that is not this command's to write.
     #[error("version {version} has the file {path}, which {why}")]
     ForeignFile {

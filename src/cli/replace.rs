@@ -1,6 +1,6 @@
 //! Files replaced together, and put back if what they were for does not come about.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,20 @@ impl Replaced {
         write(&path, text.as_bytes(), &path).map_err(failed)
     }
 
+    /// The same where a run that was cut short may have been: `before` is what is put back, also if the file
+    /// has this text already.
+    pub(super) fn put_over(&mut self, path: &Path, before: &str, text: &str) -> Result<(), CliError> {
+        if fs::read(path).is_ok_and(|now| now == text.as_bytes()) && before != text {
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let copy = with_suffix(&path, ".before");
+            write(&copy, before.as_bytes(), &path)
+                .map_err(|source| CliError::File { path: copy.clone(), source })?;
+            self.0.push(Former { path, copy: Some(copy) });
+            return Ok(());
+        }
+        self.put(path, text)
+    }
+
     /// Ends as the CA's answer says: whatever it took up stays, and whatever it certainly did not take up is
     /// put back. Where nobody knows, the files stay, since it may run on them; the error says so.
     pub(super) fn settled<T>(self, outcome: Result<T, CliError>) -> Result<(T, Vec<PathBuf>), CliError> {
@@ -72,6 +86,19 @@ impl Drop for Replaced {
                 let _ = writeln!(io::stderr(), "cannot put {} back: {error}{was}", path.display());
             }
         }
+    }
+}
+
+/// Keeps other commands that change this configuration file away, as long as what is returned is held.
+pub(super) fn alone(file: &Path) -> Result<File, CliError> {
+    // The directory, since the file itself is replaced; the process's end lets go of it, whatever ends it.
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |source| CliError::File { path: dir.to_owned(), source };
+    let held = File::open(dir).map_err(failed)?;
+    match held.try_lock() {
+        Ok(()) => Ok(held),
+        Err(TryLockError::WouldBlock) => Err(CliError::Changing(file.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
@@ -157,6 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_run_that_was_cut_short_has_written_is_put_back_too() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("mayfly.toml");
+        for written in ["old", "new"] {
+            fs::write(&path, written).unwrap();
+            let mut replaced = Replaced::default();
+            replaced.put_over(&path, "old", "new").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            drop(replaced);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "old", "{written}");
+        }
+    }
+
+    #[test]
+    fn one_command_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("mayfly.toml");
+        let held = alone(&file).unwrap();
+        assert!(matches!(alone(&file), Err(CliError::Changing(_))));
+        drop(held);
+        alone(&file).unwrap();
+    }
+
+    #[test]
     fn files_stay_where_the_outcome_is_not_known() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("mayfly.toml");
@@ -169,6 +220,8 @@ mod tests {
             (refused(400), "old"),
             (refused(503), "old"),
             (refused(500), "new"),
+            // It took too long, and goes on.
+            (refused(504), "new"),
             (AdminError::NotRunning(socket.clone()), "old"),
             (AdminError::Forbidden(socket.clone()), "old"),
             (AdminError::Connect { path: socket, error: io::Error::other("broken") }, "old"),

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -12,12 +13,15 @@ use crate::audit::configuration::How;
 use crate::authority::authorities::Authorities;
 use crate::config::settings::{Server, Settings};
 use crate::config::{Configuration, Problem, Texts};
-use crate::http::{Applied, NotApplied, Reconfigure};
+use crate::http::{Applied, Check, NotApplied, Reconfigure};
 use crate::service::{self, Service};
 use crate::storage::BoxFuture;
 
 /// Reads the configuration again, with whatever the command line puts over the file.
 pub type Reload = Box<dyn Fn() -> Result<Configuration, Vec<Problem>> + Send + Sync>;
+
+/// For the one before to end, and for files and keys to be loaded: together less than whoever asks waits.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// One for each running server.
 pub(super) struct Reconfigurer {
@@ -42,7 +46,7 @@ impl Reconfigurer {
 
     /// SIGHUP, which has nobody to answer but the log.
     pub(super) async fn on_signal(self: &Arc<Self>) {
-        match self.put_into_force(How::Signal).await {
+        match self.put_into_force(How::Signal, Box::new(|_| Ok(()))).await {
             Ok(applied) => {
                 for section in &applied.restart {
                     tracing::warn!(
@@ -61,6 +65,7 @@ impl Reconfigurer {
                 }
                 tracing::error!("SIGHUP: nothing was changed; `mayfly check-config` tells more");
             }
+            Err(NotApplied::NotYet(error)) => tracing::error!(%error, "SIGHUP: nothing was changed"),
             Err(NotApplied::Failed(error)) => tracing::error!(%error, "SIGHUP: nothing was changed"),
         }
     }
@@ -95,15 +100,22 @@ impl Reconfigurer {
         }
     }
 
-    async fn put_into_force(self: &Arc<Self>, how: How) -> Result<Applied, NotApplied> {
-        let _turn = self.turn.lock().await;
+    async fn put_into_force(self: &Arc<Self>, how: How, check: Check) -> Result<Applied, NotApplied> {
+        let busy = |_| NotApplied::Failed(service::Error::Busy("a configuration is still being loaded"));
+        let _turn = tokio::time::timeout(PATIENCE, self.turn.lock()).await.map_err(busy)?;
         let this = self.clone();
         // Tokens and key services take their time, which requests shall not wait for.
-        let loaded = tokio::task::spawn_blocking(move || this.load()).await;
+        // One that hangs is left to itself, and what comes of it to nobody.
+        let loading = tokio::task::spawn_blocking(move || this.load());
+        let loaded = tokio::time::timeout(PATIENCE, loading).await.map_err(|_| {
+            let what = "a key does not answer: see to its token or key service, or take it out of the file";
+            NotApplied::Invalid(vec![what.to_owned()])
+        })?;
         let failed =
             |error: &dyn std::fmt::Display| service::Error::Internal(format!("the loading task: {error}"));
         let (Configuration { settings, texts }, authorities) = loaded.map_err(|error| failed(&error))??;
         self.check_version(&texts, &how).await?;
+        check(&texts.file)?;
         let live = live(&settings, authorities, self.address)
             .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
         // Recorded first: what was in force is known to the record, whatever happens in between.
@@ -118,10 +130,14 @@ impl Reconfigurer {
 }
 
 impl Reconfigure for Reconfigurer {
-    fn reconfigure(self: Arc<Self>, how: How) -> BoxFuture<'static, Result<Applied, NotApplied>> {
+    fn reconfigure(
+        self: Arc<Self>,
+        how: How,
+        check: Check,
+    ) -> BoxFuture<'static, Result<Applied, NotApplied>> {
         // A task of its own: who asked may go away between the record and the change.
         let task = tokio::spawn(async move {
-            let applied = self.put_into_force(how).await?;
+            let applied = self.put_into_force(how, check).await?;
             tracing::info!(version = applied.version, %how, "a configuration was put into force");
             Ok(applied)
         });

@@ -33,7 +33,7 @@ use crate::audit::configuration::How;
 use crate::limits::{Limit, Source};
 use crate::service::{self, Service};
 use problem::Failure;
-pub use reconfigure::{Applied, NotApplied, Reconfigure};
+pub use reconfigure::{Applied, Check, NotApplied, Reconfigure};
 
 /// A complete response.
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -96,9 +96,9 @@ impl App {
     }
 
     /// Puts the configuration file into force.
-    async fn reconfigure(&self, how: How) -> Result<Applied, NotApplied> {
+    async fn reconfigure(&self, how: How, check: Check) -> Result<Applied, NotApplied> {
         match self.reconfigure.get() {
-            Some(who) => who.clone().reconfigure(how).await,
+            Some(who) => who.clone().reconfigure(how, check).await,
             None => Err(service::Error::Internal("nobody here knows the configuration file".into()).into()),
         }
     }

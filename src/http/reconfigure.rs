@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::audit::configuration::How;
+use crate::authority::rotation::NotYet;
 use crate::service;
 use crate::storage::BoxFuture;
 
@@ -22,14 +23,24 @@ pub enum NotApplied {
     /// Everything that is wrong with it, each with its place.
     #[error("the configuration is not valid")]
     Invalid(Vec<String>),
+    /// A rotation's step may not be taken yet.
+    #[error(transparent)]
+    NotYet(NotYet),
     /// A fault of ours.
     #[error(transparent)]
     Failed(#[from] service::Error),
 }
 
+/// A look at the text of the file, when nothing else can come between it and its being put into force.
+pub type Check = Box<dyn FnOnce(&str) -> Result<(), NotApplied> + Send>;
+
 /// Reads the configuration file and puts it into force, all of it or nothing.
 pub trait Reconfigure: Send + Sync {
     /// Does so, to the end also if nobody waits any more; of several that ask at once one is served after
     /// the other.
-    fn reconfigure(self: Arc<Self>, how: How) -> BoxFuture<'static, Result<Applied, NotApplied>>;
+    fn reconfigure(
+        self: Arc<Self>,
+        how: How,
+        check: Check,
+    ) -> BoxFuture<'static, Result<Applied, NotApplied>>;
 }

@@ -167,6 +167,12 @@ pub fn seal(
     Ok(key)
 }
 
+/// Whether a file holds a sealed key.
+pub fn is_sealed(path: &Path) -> Result<bool, KeystoreError> {
+    let text = read_secret(path, Audience::Owner)?;
+    Ok(pem_rfc7468::decode_label(&text).is_ok_and(|label| label == LABEL))
+}
+
 /// The PrivateKeyInfo of a sealed file; nothing if the file is no sealed one. `pin` opens the token whose
 /// key it is sealed by.
 pub fn open(path: &Path, pin: Option<&PasswordSource>) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {

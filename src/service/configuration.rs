@@ -7,6 +7,7 @@ use crate::audit::Event;
 use crate::audit::configuration::{ConfigurationVersion, How};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
+use crate::x509::hex;
 
 /// So many versions are kept; beyond it the oldest goes.
 pub const KEPT: u64 = 100;
@@ -19,7 +20,7 @@ pub type Numbered = (u64, ConfigurationVersion);
 
 /// The lower-case hex SHA-256 of a text.
 pub fn text_digest(text: &str) -> String {
-    sha256(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&sha256(text))
 }
 
 fn sha256(text: &str) -> [u8; 32] {

@@ -25,7 +25,7 @@ pub enum Taken {
     Advance,
     /// The former one of that key identifier goes.
     Retire([u8; 20]),
-    /// The next one goes, and has never signed.
+    /// The next one goes.
     Abort,
 }
 
@@ -47,7 +47,8 @@ impl Service {
         let Some(authority) = live.authorities.get(authority) else { return Err(NotYet::NoAuthority) };
         let facts = self.rotation_facts(authority);
         let permitted = match step {
-            Taken::Start | Taken::Abort => Ok(()),
+            Taken::Start => Ok(()),
+            Taken::Abort => facts.may_abort(),
             Taken::Advance => facts.may_advance(self.now()),
             Taken::Retire(issuer) => facts.may_retire(&issuer),
         };

@@ -325,6 +325,10 @@ pub struct ApplyConfiguration {
     /// The step of a rotation that it is: refused where that may not be taken yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationStep>,
+    /// SHA-256 of the text that the file is to have, lower-case hex: refused where it has another. Required
+    /// with `rotation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_sha256: Option<String>,
 }
 
 /// Answer to `POST /v1/configurations`.

@@ -217,7 +217,7 @@ fn a_rotation_that_nobody_notices() {
     wait_for_stage(&server, "steady");
 
     let started = rotation(&server, &["start", "--new-root"]);
-    said(&started, true, &["Version 2 of the configuration is in force", "Mayfly Test Intermediate CA 2"]);
+    said(&started, true, &["Version 2 is in force", "Mayfly Test Intermediate CA 2", "secrets/root_2_key"]);
     let text = fs::read_to_string(server.config()).unwrap();
     assert!(text.contains("# Mind the fire door.\n[authority] # ours\n"), "{text}");
     let dir = server.dir().join("certs");
@@ -362,12 +362,20 @@ fn started_undone_brought_and_forced() {
     let lego = Lego::released(&server);
     lego.issue(Ask::new(&[NAME], Challenge::Http, KeyKind::Ecdsa));
     let first = fs::read_to_string(server.config()).unwrap();
-    fs::write(server.config(), first.replace("[log]", "# mine\n[log]") + "# mine too\n").unwrap();
     said(&rotation(&server, &["start"]), false, &["password"]);
+    fs::write(server.config(), first.replace("[log]", "# mine\n[log]") + "# mine too\n").unwrap();
     said(&rotation(&server, &start), false, &["mayfly config diff"]);
     said(&rotation(&server, &["status"]), true, &["steady", "is not what is in force"]);
     fs::write(server.config(), &first).unwrap();
+    assert!(!server.dir().join("secrets/issuer_2_key").exists(), "something was made before it was refused");
+    // Of a start that went further before it was cut short.
+    fs::write(server.dir().join("secrets/issuer_2_key"), "of another").unwrap();
     said(&rotation(&server, &["start", "--new-root"]), false, &["with other options", "without --new-root"]);
+    said(
+        &rotation(&server, &["start", "--name", "Other"]),
+        false,
+        &["with other options", "--key-type p256"],
+    );
     fs::remove_file(server.dir().join("certs/issuer_2.pending")).unwrap();
 
     said(&rotation(&server, &start), true, &["is in the bundle"]);

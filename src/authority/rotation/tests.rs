@@ -102,7 +102,7 @@ fn steps_are_refused_until_their_time() {
     let none = issuer(0, Some(0));
     let rows = [
         (former(issuer(0, None)), Err(NotYet::Counting)),
-        (former(issuer(0, Some(2))), Err(NotYet::Live { count: 2, last: T0 + HOUR * 5 })),
+        (former(issuer(0, Some(2))), Err(NotYet::Live { role: Role::Former, count: 2, last: T0 + HOUR * 5 })),
         (former(IssuerFacts { in_use: true, ..none.clone() }), Err(NotYet::InUse)),
         (former(IssuerFacts { own: true, ..none.clone() }), Err(NotYet::Own)),
         (former(IssuerFacts { own: true, live: None, ..none.clone() }), Err(NotYet::Own)),
@@ -115,9 +115,27 @@ fn steps_are_refused_until_their_time() {
     assert_eq!(facts().may_retire(&[1; 20]), Err(NotYet::NotFormer([1; 20])), "the one that signs");
 }
 
+/// The next one has signed if it was in force already, and an older configuration came back.
+#[test]
+fn a_next_one_that_has_signed_stays() {
+    let next = |one| Facts { next: Some(one), ..facts() };
+    let none = issuer(2, Some(0));
+    let rows = [
+        (next(issuer(2, None)), Err(NotYet::Counting)),
+        (next(issuer(2, Some(2))), Err(NotYet::Live { role: Role::Next, count: 2, last: T0 + HOUR * 5 })),
+        (next(IssuerFacts { in_use: true, ..none.clone() }), Err(NotYet::InUse)),
+        (next(IssuerFacts { own: true, ..none.clone() }), Err(NotYet::Own)),
+        (next(none), Ok(())),
+        (facts(), Err(NotYet::NoNext)),
+    ];
+    for (facts, want) in rows {
+        assert_eq!(facts.may_abort(), want);
+    }
+}
+
 #[test]
 fn what_may_be_forced() {
-    let live = NotYet::Live { count: 1, last: T0 };
+    let live = NotYet::Live { role: Role::Former, count: 1, last: T0 };
     let forced = [NotYet::Overlap { since: T0, until: T0 }, NotYet::NotNoted, live];
     assert!(forced.iter().all(NotYet::may_be_forced));
     let not_former = NotYet::NotFormer([0; 20]);

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use super::generation;
-use super::place::{Place, report};
+use super::place::Place;
 use super::{RotationError, Which};
 use crate::audit::configuration::RotationStep;
 use crate::cli::CliError;
+use crate::cli::configuration::report;
 use crate::config::edit::{Change, EditError};
 
 const AFTER_HELP: &str = "\
@@ -31,6 +32,9 @@ pub struct Args {
 /// Arguments of `mayfly rotation abort`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AbortArgs {
+    /// Although it has signed certificates that are alive, under a configuration that was taken back
+    #[arg(long)]
+    pub force: bool,
     /// Which
     #[command(flatten)]
     pub which: Which,
@@ -38,10 +42,10 @@ pub struct AbortArgs {
 
 /// Lets the next issuer sign.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::find(&args.which)?;
+    let (place, _alone) = Place::take_place(&args.which)?;
     generation::tidy(&place)?;
     let applied = place.take(&Change::Advance, (RotationStep::Advance, None, args.now))?;
-    report(&applied, out)?;
+    report(&applied, false, out)?;
     let handover = crate::config::units::format_duration(place.authority.handover);
     writeln!(
         out,
@@ -53,16 +57,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
 
 /// Takes the next issuer out again.
 pub fn abort(args: &AbortArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::find(&args.which)?;
+    let (place, _alone) = Place::take_place(&args.which)?;
     let Some(next) = &place.authority.next else {
         return undo(&place, out);
     };
     let change = Change::Abort(generation::left_by_next(&place, next)?);
-    let applied = place.take(&change, (RotationStep::Abort, None, false))?;
-    report(&applied, out)?;
+    let applied = place.take(&change, (RotationStep::Abort, None, args.force))?;
+    report(&applied, false, out)?;
     writeln!(
         out,
-        "The next issuer is out of the bundle; it has signed nothing. Its files are left where they are."
+        "The next issuer is out of the bundle; {} Its files are left where they are.",
+        if args.force {
+            "whatever it has signed cannot be fetched any more."
+        } else {
+            "it has signed nothing."
+        }
     )?;
     Ok(())
 }

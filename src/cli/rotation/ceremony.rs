@@ -17,7 +17,7 @@ use crate::cli::ca::site::{self, Key};
 use crate::cli::ca::{CaError, cross_sign};
 use crate::cli::founding::Layout;
 use crate::entropy::SystemEntropy;
-use crate::keystore::file::{FileKey, KeyFileError, KeyKind};
+use crate::keystore::file::{FileKey, KeyKind};
 use crate::keystore::password::Password;
 use crate::service::ceremony::{CeremonyError, create_root, sign_authority};
 use crate::time::{Clock, SystemClock};
@@ -27,6 +27,8 @@ use crate::x509::spki::Spki;
 pub(super) struct Ceremony {
     pub(super) root: Arc<Issuer>,
     db: PathBuf,
+    /// The root's directory.
+    dir: PathBuf,
     password: Option<Password>,
 }
 
@@ -34,6 +36,8 @@ pub(super) struct Ceremony {
 pub(super) struct NewRoot {
     pub(super) issuer: Arc<Issuer>,
     pub(super) cross: Vec<u8>,
+    /// Where its key is.
+    pub(super) key: PathBuf,
 }
 
 impl Ceremony {
@@ -49,7 +53,7 @@ impl Ceremony {
         // One process has a store; and the CA is running on its own.
         let own = same(&layout.db(), &place.settings.store.path);
         let db = if own { record_beside(&layout.dir)? } else { layout.db() };
-        Ok(Self { root, db, password })
+        Ok(Self { root, db, dir: layout.dir, password })
     }
 
     pub(super) fn sign(
@@ -70,10 +74,13 @@ impl Ceremony {
         place: &Place,
         generation: &Generation,
     ) -> Result<NewRoot, CliError> {
-        let (path, file) = (generation.root_key(), generation.root());
-        let signer = Arc::new(key(&path, KeyKind::P384, self.password.as_ref(), place)?);
+        // With the old root, whose key is kept away from the CA: so is this one's, and it is not given to the
+        // CA's user.
+        let beside = Generation::of(&self.dir, generation.number);
+        let (path, file) = (beside.root_key(), generation.root());
+        let signer = Arc::new(key(&path, KeyKind::P384, self.password.as_ref())?);
         let public = signer.public_key().clone();
-        let der = match kept(&file, &public)? {
+        let der = match kept(&beside.root(), &public)? {
             Some(der) => der,
             None => {
                 let name = numbered(&common_name(self.root.der()), generation.number)?;
@@ -87,7 +94,11 @@ impl Ceremony {
                 })?
             }
         };
-        site::install(&file, &site::chain_pem(std::slice::from_ref(&der)), true)?;
+        let text = site::chain_pem(std::slice::from_ref(&der));
+        site::install(&beside.root(), &text, true)?;
+        if beside.root() != file {
+            site::install(&file, &text, true)?;
+        }
         place.give(&file)?;
         let target = cross_sign::target(&file, &der)?;
         // What an earlier attempt has signed stands behind the issuer; it costs nothing to sign anew.
@@ -95,20 +106,21 @@ impl Ceremony {
         let path_len = below(self.root.path_room(), target.spec.path_len);
         let cross = self.sign(&self.root, CaSpec { path_len, ..target.spec }, target.key, left)?;
         let issuer = Issuer::new(der, &[], signer).map_err(|error| CaError::Issuer { path: file, error })?;
-        Ok(NewRoot { issuer: Arc::new(issuer), cross })
+        Ok(NewRoot { issuer: Arc::new(issuer), cross, key: path })
     }
 }
 
 /// Certificate and key of the root that signs: of those in the directory the last one that is in the bundle.
 fn root_files(layout: &Layout, roots: &[Vec<u8>]) -> (PathBuf, PathBuf) {
     let of = |number| Generation::of(&layout.dir, number);
-    let made = Generation::numbers(&layout.dir).map(|number| (of(number).root(), of(number).root_key()));
+    let made =
+        Generation::numbers(&layout.dir).into_iter().map(|number| (of(number).root(), of(number).root_key()));
     let all = std::iter::once((layout.root(), layout.root_key())).chain(made);
     let known = |(certificate, key): &(PathBuf, PathBuf)| {
         let trusted = |found: Vec<Vec<u8>>| found.first().is_some_and(|root| roots.contains(root));
         key.exists() && site::certificates(certificate).is_ok_and(trusted)
     };
-    all.filter(known).last().unwrap_or_else(|| (layout.root(), layout.root_key()))
+    all.filter(known).next_back().unwrap_or_else(|| (layout.root(), layout.root_key()))
 }
 
 /// What a CA may do that takes another one's place: as much, under a key identifier of its own.
@@ -142,25 +154,12 @@ fn record_beside(dir: &Path) -> Result<PathBuf, CliError> {
     Ok(db)
 }
 
-/// The key of that file, made if it is not there. What a crash has left of one is made anew.
-pub(super) fn key(
-    path: &Path,
-    kind: KeyKind,
-    password: Option<&Password>,
-    place: &Place,
-) -> Result<FileKey, CliError> {
+/// The key of that file, made if it is not there.
+pub(super) fn key(path: &Path, kind: KeyKind, password: Option<&Password>) -> Result<FileKey, CliError> {
     if path.exists() {
-        match FileKey::load(path, password) {
-            Err(KeyFileError::Malformed { .. }) => {
-                std::fs::remove_file(path)
-                    .map_err(|source| CliError::File { path: path.to_owned(), source })?;
-            }
-            loaded => return Ok(loaded?),
-        }
+        return Ok(FileKey::load(path, password)?);
     }
-    let key = FileKey::generate(path, kind, password, &SystemEntropy::default())?;
-    place.give(path)?;
-    Ok(key)
+    Ok(FileKey::generate(path, kind, password, &SystemEntropy::default())?)
 }
 
 /// The certificate of an earlier attempt, if it is that key's.

@@ -39,6 +39,12 @@ pub enum RotationError {
         /// What says so.
         marker: PathBuf,
     },
+    /// A key of less protection than the one before.
+    #[error(
+        "the key that signs now is in a keystore, or sealed by one, and the next one would be a plain file: give \
+         --password-file, or make it where it is to be and bring it with --issuer and --key"
+    )]
+    Unprotected,
     /// A path that was produced.
     #[error("{} leads to none of the roots that clients will have: {error}", path.display())]
     Path {

@@ -2,6 +2,7 @@
 //! `secrets/issuer_2_key` and so on. None is ever written over, so that an older configuration finds what it
 //! names. While one is being made there is a marker, by which a start that was cut short is known.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,6 @@ use crate::config::edit::Left;
 use crate::config::settings::NextIssuer;
 use crate::service::configuration::text_digest;
 use crate::time::{Clock, SystemClock};
-
-/// More than anybody has; a directory with more is not read to its end.
-const MOST: u32 = 10_000;
 
 /// One generation.
 #[derive(Clone, Debug)]
@@ -41,16 +39,17 @@ impl Generation {
             }
             return Ok(unfinished);
         }
-        let of = |number| Self::of(&place.base, number);
-        let free = (2..MOST).map(of).find(|one| !one.is_there()).unwrap_or_else(|| of(MOST));
+        // Behind all that there ever was, gaps or not: a number stands in names of CAs.
+        let last = Self::numbers(&place.base).into_iter().max().unwrap_or(1);
+        let free = Self::of(&place.base, last.saturating_add(1));
         site::install(&free.marker(), &format!("{options}\n"), false)?;
         Ok(free)
     }
 
     /// The one that is being made. A marker that only was not taken away is taken away.
     fn unfinished(place: &Place) -> Result<Option<Self>, CliError> {
-        let all = Self::numbers(&place.base).map(|number| Self::of(&place.base, number));
-        let marked = all.into_iter().find(|one| one.marker().exists());
+        let numbers = Self::numbers(&place.base).into_iter();
+        let marked = numbers.map(|number| Self::of(&place.base, number)).find(|one| one.marker().exists());
         match marked {
             Some(one) if one.is_used(place) => one.finish().map(|()| None),
             other => Ok(other),
@@ -62,13 +61,28 @@ impl Generation {
         Self { base: base.to_owned(), number }
     }
 
-    /// The numbers of those of which there is something.
-    pub(super) fn numbers(base: &Path) -> impl Iterator<Item = u32> {
-        (2..MOST).take_while(move |number| Self::of(base, *number).is_there())
+    /// The numbers of those of which there is something, in their order.
+    pub(super) fn numbers(base: &Path) -> BTreeSet<u32> {
+        let entries = ["certs", "secrets"].into_iter().filter_map(|dir| fs::read_dir(base.join(dir)).ok());
+        let names = entries.flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let numbers = names.filter_map(|name| {
+            let rest = name.strip_prefix("issuer_").or_else(|| name.strip_prefix("root_"))?;
+            let digits = rest.split(['_', '.']).next()?;
+            let number = digits.parse().ok().filter(|number| *number >= 2)?;
+            // Not of whatever else may be called so.
+            let files = Self::of(base, number).files();
+            files
+                .iter()
+                .any(|path| path.file_name().is_some_and(|own| own == name.as_str()))
+                .then_some(number)
+        });
+        numbers.collect()
     }
 
-    fn is_there(&self) -> bool {
-        self.files().iter().any(|path| path.symlink_metadata().is_ok())
+    /// Whether the mayfly.toml with this text is what a start that was cut short has made of it.
+    pub(super) fn expects(place: &Place, text: &str) -> Result<bool, CliError> {
+        let Some(unfinished) = Self::unfinished(place)? else { return Ok(false) };
+        Ok(unfinished.noted()?.1 == Some(text_digest(text)))
     }
 
     /// Whether the configuration in force names it.

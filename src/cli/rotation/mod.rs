@@ -17,6 +17,7 @@ use std::io::Write;
 
 use super::CliError;
 use super::running::Target;
+use crate::daemon::dumps;
 pub use error::RotationError;
 
 const AFTER_HELP: &str = "\
@@ -69,6 +70,8 @@ pub struct Which {
 
 /// Runs a command against a running CA.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
+    // Private keys are about to be in memory.
+    dumps::forbid().map_err(CliError::CoreDumps)?;
     match &args.command {
         Command::Status(args) => status::run(args, out),
         Command::Start(args) => start::run(args, out),

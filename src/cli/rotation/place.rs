@@ -1,7 +1,6 @@
 //! Where a rotation takes place: the running CA, its file, and the configuration in force.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hyper::Method;
@@ -10,11 +9,12 @@ use super::{RotationError, Which};
 use crate::audit::configuration::RotationStep;
 use crate::cli::CliError;
 use crate::cli::ca::site;
-use crate::cli::replace::Replaced;
+use crate::cli::replace::{self, Replaced};
 use crate::cli::running::Target;
 use crate::config;
 use crate::config::edit::{self, Change};
 use crate::config::settings::{Authority, Settings};
+use crate::service::configuration::text_digest;
 use crate::wire::admin as wire;
 
 /// A step's surroundings.
@@ -32,11 +32,15 @@ pub(super) struct Place {
     pub(super) authority: Authority,
 }
 
+/// A step: which, of which issuer, and whether it is forced.
+type Step = (RotationStep, Option<String>, bool);
+
 impl Place {
     pub(super) fn find(which: &Which) -> Result<Self, CliError> {
         let target = which.target.clone();
         let file = target.file()?;
-        let file = fs::canonicalize(&file).map_err(|source| CliError::File { path: file, source })?;
+        // As the CA has it, which follows no link to find where relative paths start.
+        let file = std::path::absolute(&file).map_err(|source| CliError::File { path: file, source })?;
         let base = file.parent().unwrap_or(Path::new("/")).to_owned();
         let path = "/v1/configurations/current";
         let found: wire::Configuration = target.call(Method::GET, path, None::<&()>)?;
@@ -44,6 +48,12 @@ impl Place {
         let settings = settings.map_err(|problems| CliError::Config { file: file.clone(), problems })?;
         let authority = chosen(&settings, which.authority.as_deref())?.clone();
         Ok(Self { target, file, base, in_force: found.text, settings, authority })
+    }
+
+    /// The same for a step that changes something, with nobody else at it.
+    pub(super) fn take_place(which: &Which) -> Result<(Self, fs::File), CliError> {
+        let alone = replace::alone(&which.target.file()?)?;
+        Ok((Self::find(which)?, alone))
     }
 
     /// The authority's name.
@@ -76,18 +86,25 @@ impl Place {
     pub(super) fn take(
         &self,
         change: &Change,
-        (step, issuer, force): (RotationStep, Option<String>, bool),
+        (step, issuer, force): Step,
     ) -> Result<wire::AppliedConfiguration, CliError> {
         self.check_file(change)?;
-        let mut replaced = Replaced::default();
-        replaced.put(&self.file, &self.changed(change)?)?;
+        let text = self.changed(change)?;
         let rotation = wire::RotationStep {
             step: step.name().to_owned(),
             authority: self.name().to_owned(),
             issuer,
             force,
         };
-        let ask = wire::ApplyConfiguration { rollback_to: None, rotation: Some(rotation) };
+        // Nothing is written that a restart would put into force although it is refused now.
+        let _: wire::Rotations = self.target.call(Method::POST, "/v1/rotations", Some(&rotation))?;
+        let mut replaced = Replaced::default();
+        replaced.put_over(&self.file, &self.in_force, &text)?;
+        let ask = wire::ApplyConfiguration {
+            rollback_to: None,
+            rotation: Some(rotation),
+            text_sha256: Some(text_digest(&text)),
+        };
         let outcome = self.target.call(Method::POST, "/v1/configurations", Some(&ask));
         replaced.settled(outcome).map(|(applied, _)| applied)
     }
@@ -136,11 +153,13 @@ impl Place {
 
     /// Gives a file that was made to the user that the CA's configuration belongs to.
     pub(super) fn give(&self, path: &Path) -> Result<(), CliError> {
-        use std::os::unix::fs::{MetadataExt, chown};
+        use std::os::unix::fs::{MetadataExt, lchown};
         let failed = |source| CliError::File { path: path.to_owned(), source };
-        let (own, like) = (fs::metadata(path).map_err(failed)?, fs::metadata(&self.file).map_err(failed)?);
+        // Whose the directory is may have put a link in its place: that is all that is given then.
+        let own = fs::symlink_metadata(path).map_err(failed)?;
+        let like = fs::metadata(&self.file).map_err(failed)?;
         if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-            chown(path, Some(like.uid()), Some(like.gid())).map_err(failed)?;
+            lchown(path, Some(like.uid()), Some(like.gid())).map_err(failed)?;
         }
         Ok(())
     }
@@ -162,15 +181,6 @@ pub(super) fn chosen<'s>(settings: &'s Settings, name: Option<&str>) -> Result<&
             }
         },
     }
-}
-
-/// What was put into force.
-pub(super) fn report(applied: &wire::AppliedConfiguration, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out, "Version {} of the configuration is in force.", applied.version)?;
-    for section in &applied.restart {
-        writeln!(out, "{section} differs from what the CA started with: it takes effect at the next start.")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

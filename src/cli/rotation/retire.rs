@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use super::generation::{left_by_former, tidy};
-use super::place::{Place, report};
+use super::place::Place;
 use super::{RotationError, Which};
 use crate::audit::configuration::RotationStep;
 use crate::authority::authorities::OtherIssuer;
 use crate::cli::CliError;
 use crate::cli::ca::site;
+use crate::cli::configuration::report;
 use crate::config::edit::Change;
 use crate::wire::admin as wire;
 use crate::x509::hex;
@@ -39,7 +40,7 @@ pub struct Args {
 
 /// Takes a former issuer out.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::find(&args.which)?;
+    let (place, _alone) = Place::take_place(&args.which)?;
     tidy(&place)?;
     let standing = place.standing()?;
     let former = former(&standing, args.issuer.as_deref())?;
@@ -57,7 +58,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     }
     let issuer = Some(former.key_id.clone());
     let applied = place.take(&change, (RotationStep::Retire, issuer, args.force))?;
-    report(&applied, out)?;
+    report(&applied, false, out)?;
     writeln!(out, "The issuer {} is retired. Its key is not needed any more.", former.subject)?;
     match root {
         Some(root) => writeln!(out, "Of {before} roots those in {root} are left in the bundle.")?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ceremony::{Ceremony, common_name, kept, key, numbered};
 use super::generation::{self, Generation};
-use super::place::{Place, report};
+use super::place::Place;
 use super::{RotationError, Which};
 use crate::audit::configuration::RotationStep;
 use crate::authority::ca::CaSpec;
@@ -16,16 +16,19 @@ use crate::authority::signer::Signer;
 use crate::cli::CliError;
 use crate::cli::ca::limits::lifetime;
 use crate::cli::ca::{CaError, cross_sign, describe, site};
+use crate::cli::configuration::report;
 use crate::config::edit::{Change, Next};
 use crate::config::units::format_duration;
+use crate::keystore;
 use crate::keystore::file::KeyKind;
 use crate::keystore::password::Password;
 use crate::time::{Clock, SystemClock};
 
 const AFTER_HELP: &str = "\
 The next issuer has a fresh key, and the path length and name constraints of the one that signs. Without more, \
-it is under the same root, whose key is in --root-dir. With --new-root a root is made too, the old one \
-cross-signs it, and both are in the bundle: clients that know one of them believe what comes. What was made \
+it is under the same root, whose key is in --root-dir. With --new-root a root is made too, its key beside the \
+old one's; the old one cross-signs it, and both are in the bundle: clients that know one of them believe what \
+comes. What was made \
 elsewhere, under an offline root, is brought with --issuer and --key.
 
 Every path is verified before the mayfly.toml names it, and the CA verifies each again and lets the new key \
@@ -44,7 +47,7 @@ pub struct Args {
     /// The next issuer's common name [default: the signing one's, and a number]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+    /// p256, p384, ed25519, rsa2048, rsa3072, rsa4096, ml-dsa-44, ml-dsa-65 or ml-dsa-87
     #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
     /// How long it is valid, with its root at the longest
@@ -86,20 +89,22 @@ struct Prepared {
     roots: Option<Vec<Vec<u8>>>,
     /// The issuer's certificate.
     der: Vec<u8>,
+    /// Where a new root's key is.
+    root_key: Option<PathBuf>,
 }
 
 /// Makes the next issuer, or takes one, and puts it into the bundle.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
-    let place = Place::find(&args.which)?;
+    let (place, _alone) = Place::take_place(&args.which)?;
     if let Some(next) = &place.authority.next {
         generation::tidy(&place)?;
         return Err(RotationError::Started(place.named(&next.certificate)).into());
     }
-    let options = match (&args.issuer, args.new_root) {
-        (Some(path), _) => format!("--issuer {}", path.display()),
-        (None, true) => "--new-root".to_owned(),
-        (None, false) => "without --new-root".to_owned(),
-    };
+    let text = place.text()?;
+    if text != place.in_force && !Generation::expects(&place, &text)? {
+        return Err(RotationError::Differs(place.file.clone()).into());
+    }
+    let options = options(args, &place);
     let generation = Generation::begin(&place, &options)?;
     let prepared = match &args.issuer {
         Some(path) => brought(args, path, &place, &generation)?,
@@ -107,11 +112,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     };
     let root = prepared.roots.map(|roots| place.roots_file(&roots)).transpose()?;
     let change = Change::Start(prepared.next, root.map(|path| place.named(&path)));
-    place.check_file(&change)?;
     generation.made(&place.changed(&change)?)?;
     let applied = place.take(&change, (RotationStep::Start, None, false))?;
     generation.finish()?;
-    report(&applied, out)?;
+    report(&applied, false, out)?;
     let overlap = format_duration(place.authority.bundle_overlap);
     write!(
         out,
@@ -119,7 +123,36 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
          bundle, in {overlap}: mayfly rotation advance\n",
         describe::certificate(&prepared.der).unwrap_or_default()
     )?;
+    if let Some(key) = prepared.root_key {
+        writeln!(
+            out,
+            "Keep the new root's key away from the CA, which does not need it, and have a copy: {}",
+            key.display()
+        )?;
+    }
     Ok(())
+}
+
+/// What is asked for, in one line: what was begun is finished by the same only.
+fn options(args: &Args, place: &Place) -> String {
+    let mut all = vec![format!("--authority {}", place.name())];
+    let path = |flag: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{flag} {path:?}"));
+    if let Some(issuer) = &args.issuer {
+        all.push(format!("--issuer {issuer:?} --key {:?}", args.key.as_deref().unwrap_or_default()));
+        all.extend(path("--root", &args.root));
+    } else {
+        all.extend(args.name.as_ref().map(|name| format!("--name {name:?}")));
+        let kind = KeyKind::TABLE.iter().find(|(_, kind)| *kind == args.key_type);
+        all.push(format!("--key-type {}", kind.map_or("", |(name, _)| name)));
+        all.push(format!("--lifetime {}", format_duration(args.lifetime)));
+        all.extend(path("--root-dir", &args.root_dir));
+        match args.new_root {
+            true => all.push(format!("--new-root --root-lifetime {}", format_duration(args.root_lifetime))),
+            false => all.push("without --new-root".to_owned()),
+        }
+    }
+    all.extend(path("--password-file", &args.password_file));
+    all.join(" ")
 }
 
 /// Writes a chain, and checks that it leads to one of the roots.
@@ -135,8 +168,11 @@ fn password(args: &Args, place: &Place) -> Result<(Option<PasswordSource>, Optio
     let source = match &args.password_file {
         Some(path) => Some(PasswordSource::File(absolute(path)?)),
         None => match (&place.authority.key, &place.authority.password) {
-            (KeySource::File(_), Some(source)) => Some(source.clone()),
-            (KeySource::File(_) | KeySource::Pkcs11(_) | KeySource::AwsKms(_), _) => None,
+            (KeySource::File(path), _) if keystore::sealed::is_sealed(path)? => {
+                return Err(RotationError::Unprotected.into());
+            }
+            (KeySource::File(_), source) => source.clone(),
+            (KeySource::Pkcs11(_) | KeySource::AwsKms(_), _) => return Err(RotationError::Unprotected.into()),
         },
     };
     let password = source.as_ref().map(Password::open).transpose()?;
@@ -168,7 +204,8 @@ fn made(args: &Args, place: &Place, generation: &Generation) -> Result<Prepared,
     let above = Ceremony::new(args, place)?;
     let old_roots = place.roots()?;
     let root = if args.new_root { Some(above.new_root(args, place, generation)?) } else { None };
-    let signer = key(&generation.key(), args.key_type, password.as_ref(), place)?;
+    let signer = key(&generation.key(), args.key_type, password.as_ref())?;
+    place.give(&generation.key())?;
     let signed_by = root.as_ref().map_or(&above.root, |new| &new.issuer);
     let kept = kept(&generation.certificate(), signer.public_key())?;
     let der = match kept {
@@ -192,9 +229,9 @@ fn made(args: &Args, place: &Place, generation: &Generation) -> Result<Prepared,
         install(place, &generation.crossed(), &[der.clone(), new.cross], &old_roots)?;
         let plain = std::mem::replace(&mut next.certificate, place.named(&generation.crossed()));
         next.alternate_chains.push(plain);
-        return Ok(Prepared { next, roots: Some(roots), der });
+        return Ok(Prepared { next, roots: Some(roots), der, root_key: Some(new.key) });
     }
-    Ok(Prepared { next, roots: None, der })
+    Ok(Prepared { next, roots: None, der, root_key: None })
 }
 
 /// Takes what was made elsewhere. Its certificate is copied, its key stays where it is.
@@ -221,5 +258,5 @@ fn brought(args: &Args, path: &Path, place: &Place, generation: &Generation) -> 
     let password = password.map(|path| PasswordSource::File(place.named(&path).into()));
     let certificate = place.named(&generation.certificate());
     let next = Next { certificate, key, password, alternate_chains: Vec::new() };
-    Ok(Prepared { next, roots: (!fresh.is_empty()).then_some(roots), der })
+    Ok(Prepared { next, roots: (!fresh.is_empty()).then_some(roots), der, root_key: None })
 }

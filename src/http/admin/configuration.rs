@@ -2,8 +2,10 @@
 
 use hyper::StatusCode;
 
+use super::super::NotApplied;
 use super::problem::Failure;
-use super::{App, Response, json, rotations};
+use super::rotations::Asked;
+use super::{App, Response, json};
 use crate::audit::configuration::How;
 use crate::service::configuration::{Numbered, text_digest};
 use crate::wire::admin as wire;
@@ -34,14 +36,30 @@ pub(super) async fn show(app: &App, number: u64) -> Result<Response, Failure> {
 }
 
 pub(super) async fn apply(app: &App, ask: wire::ApplyConfiguration) -> Result<Response, Failure> {
-    let how = match (ask.rollback_to, &ask.rotation) {
+    let asked = ask.rotation.as_ref().map(Asked::read).transpose()?;
+    let how = match (ask.rollback_to, &asked) {
         (Some(_), Some(_)) => {
             return Err(Failure::Malformed("rollback_to, rotation: it is one or the other".into()));
         }
         (Some(version), None) => How::Rollback(version),
-        (None, Some(asked)) => How::Rotation(rotations::permitted(app, asked)?),
+        (None, Some(asked)) => How::Rotation(asked.step),
         (None, None) => How::Apply,
     };
-    let applied = app.reconfigure(how).await.map_err(Failure::NotApplied)?;
+    if asked.is_some() && ask.text_sha256.is_none() {
+        return Err(Failure::Malformed("text_sha256: required with a rotation's step".into()));
+    }
+    if let Some(asked) = &asked {
+        // Said early; what counts is the look behind the loading.
+        asked.permitted(&app.service).map_err(Failure::NotYet)?;
+    }
+    let service = app.service.clone();
+    let check = move |text: &str| {
+        if ask.text_sha256.is_some_and(|known| known != text_digest(text)) {
+            let what = "text_sha256: the file is not what was asked for: somebody else has changed it";
+            return Err(NotApplied::Invalid(vec![what.to_owned()]));
+        }
+        asked.map_or(Ok(()), |asked| asked.permitted(&service)).map_err(NotApplied::NotYet)
+    };
+    let applied = app.reconfigure(how, Box::new(check)).await.map_err(Failure::NotApplied)?;
     json(StatusCode::OK, &wire::AppliedConfiguration { version: applied.version, restart: applied.restart })
 }

@@ -98,12 +98,10 @@ where
         (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
         (Resource::Rotations, &Method::GET) => rotations::list(app),
+        (Resource::Rotations, &Method::POST) => rotations::ask(app, &read(&head.headers, body).await?),
+        (Resource::Rotations, _) => Err(Failure::Method("GET, POST")),
         (
-            Resource::Certificates
-            | Resource::Certificate(_)
-            | Resource::PolicyRefusals
-            | Resource::Rotations
-            | Resource::OpenApi,
+            Resource::Certificates | Resource::Certificate(_) | Resource::PolicyRefusals | Resource::OpenApi,
             _,
         ) => Err(Failure::Method("GET")),
     }

@@ -79,8 +79,13 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
             (StatusCode::BAD_REQUEST, detail)
         }
         Failure::NotApplied(NotApplied::Failed(error)) => of_service(error, request_id),
-        Failure::NotYet(NotYet::NoAuthority) => (StatusCode::NOT_FOUND, NotYet::NoAuthority.to_string()),
-        Failure::NotYet(why) => (StatusCode::CONFLICT, why.to_string()),
+        Failure::NotYet(NotYet::NoAuthority)
+        | Failure::NotApplied(NotApplied::NotYet(NotYet::NoAuthority)) => {
+            (StatusCode::NOT_FOUND, NotYet::NoAuthority.to_string())
+        }
+        Failure::NotYet(why) | Failure::NotApplied(NotApplied::NotYet(why)) => {
+            (StatusCode::CONFLICT, why.to_string())
+        }
         Failure::ContentType => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json".into())
         }
@@ -89,7 +94,10 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
         }
         Failure::Malformed(why) => (StatusCode::BAD_REQUEST, why.clone()),
         Failure::Timeout => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the request took too long (request {request_id})"))
+            // No 503, which says that nothing was done: it may be, and goes on.
+            let detail =
+                format!("the request took too long, and may still be carried out (request {request_id})");
+            (StatusCode::GATEWAY_TIMEOUT, detail)
         }
     }
 }

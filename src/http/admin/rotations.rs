@@ -5,7 +5,8 @@ use hyper::StatusCode;
 use super::problem::Failure;
 use super::{App, Response, json};
 use crate::audit::configuration::RotationStep;
-use crate::authority::rotation::{IssuerFacts, Role, Step};
+use crate::authority::rotation::{IssuerFacts, NotYet, Role, Step};
+use crate::service::Service;
 use crate::service::rotation::{Rotation, Taken};
 use crate::time::Timestamp;
 use crate::wire::admin as wire;
@@ -56,28 +57,51 @@ fn described(role: Role, issuer: &IssuerFacts) -> wire::RotationIssuer {
     }
 }
 
-/// The step that is asked for, if it may be taken now.
-pub(super) fn permitted(app: &App, asked: &wire::RotationStep) -> Result<RotationStep, Failure> {
-    let step = RotationStep::TABLE.iter().find(|(_, name)| *name == asked.step).map(|(step, _)| *step);
-    let step = step
-        .ok_or_else(|| Failure::Malformed("rotation.step: must be start, advance, retire or abort".into()))?;
-    let issuer = asked.issuer.as_deref().map(|text| {
-        hex::decode(text).ok_or_else(|| {
-            Failure::Malformed("rotation.issuer: must be a key identifier, 40 lower-case hex digits".into())
-        })
-    });
-    let taken = match (step, issuer.transpose()?) {
-        (RotationStep::Start, None) => Taken::Start,
-        (RotationStep::Advance, None) => Taken::Advance,
-        (RotationStep::Abort, None) => Taken::Abort,
-        (RotationStep::Retire, Some(issuer)) => Taken::Retire(issuer),
-        (RotationStep::Retire, None) => {
-            return Err(Failure::Malformed("rotation.issuer: which issuer is retired?".into()));
-        }
-        (RotationStep::Start | RotationStep::Advance | RotationStep::Abort, Some(_)) => {
-            return Err(Failure::Malformed("rotation.issuer: only what is retired is named".into()));
-        }
-    };
-    app.service.permits(&asked.authority, taken, asked.force).map_err(Failure::NotYet)?;
-    Ok(step)
+/// Whether a step may be taken now; nothing is done. Where all stands, if so.
+pub(super) fn ask(app: &App, asked: &wire::RotationStep) -> Result<Response, Failure> {
+    let asked = Asked::read(asked)?;
+    asked.permitted(&app.service).map_err(Failure::NotYet)?;
+    list(app)
+}
+
+/// A step that somebody wants to take.
+pub(super) struct Asked {
+    pub(super) step: RotationStep,
+    authority: String,
+    taken: Taken,
+    force: bool,
+}
+
+impl Asked {
+    /// Whether it may be taken now.
+    pub(super) fn permitted(&self, service: &Service) -> Result<(), NotYet> {
+        service.permits(&self.authority, self.taken, self.force)
+    }
+
+    pub(super) fn read(asked: &wire::RotationStep) -> Result<Self, Failure> {
+        let step = RotationStep::TABLE.iter().find(|(_, name)| *name == asked.step).map(|(step, _)| *step);
+        let step = step.ok_or_else(|| {
+            Failure::Malformed("rotation.step: must be start, advance, retire or abort".into())
+        })?;
+        let issuer = asked.issuer.as_deref().map(|text| {
+            hex::decode(text).ok_or_else(|| {
+                Failure::Malformed(
+                    "rotation.issuer: must be a key identifier, 40 lower-case hex digits".into(),
+                )
+            })
+        });
+        let taken = match (step, issuer.transpose()?) {
+            (RotationStep::Start, None) => Taken::Start,
+            (RotationStep::Advance, None) => Taken::Advance,
+            (RotationStep::Abort, None) => Taken::Abort,
+            (RotationStep::Retire, Some(issuer)) => Taken::Retire(issuer),
+            (RotationStep::Retire, None) => {
+                return Err(Failure::Malformed("rotation.issuer: which issuer is retired?".into()));
+            }
+            (RotationStep::Start | RotationStep::Advance | RotationStep::Abort, Some(_)) => {
+                return Err(Failure::Malformed("rotation.issuer: only what is retired is named".into()));
+            }
+        };
+        Ok(Self { step, authority: asked.authority.clone(), taken, force: asked.force })
+    }
 }

@@ -93,7 +93,7 @@ async fn a_former_issuer_goes_with_its_last_certificate() {
         let rotation = json!({
             "step": "retire", "authority": "default", "issuer": hex::encode(&before), "force": force,
         });
-        json!({ "rotation": rotation })
+        json!({ "rotation": rotation, "text_sha256": "0".repeat(64) })
     };
     let ask = async |body: Value| {
         let answer = call::<Value>(&running.path, Method::POST, "/v1/configurations", Some(&body)).await;
@@ -102,6 +102,16 @@ async fn a_former_issuer_goes_with_its_last_certificate() {
     let early = ask(retire(false)).await;
     assert_eq!(early.status, 409);
     assert!(early.detail.contains("1 certificates of the former issuer are alive"), "{}", early.detail);
+    // To ask is to be told the same.
+    let only = async |force: bool| {
+        let body = retire(force)["rotation"].clone();
+        call::<Value>(&running.path, Method::POST, "/v1/rotations", Some(&body)).await
+    };
+    assert_eq!(refused(only(false).await).detail, early.detail);
+    assert!(only(true).await.is_ok());
+    let mut blind = retire(true);
+    blind.as_object_mut().unwrap().remove("text_sha256");
+    assert_eq!(ask(blind).await.status, 400, "of which text?");
     // Permitted, and then there is nobody here to read a file.
     assert_eq!(ask(retire(true)).await.status, 500);
     client.revoke(&leaf, None).await.expect(200);
@@ -131,7 +141,7 @@ async fn a_former_issuer_goes_with_its_last_certificate() {
         ),
     ];
     for (step, status, words) in rows {
-        let problem = ask(json!({ "rotation": step })).await;
+        let problem = ask(json!({ "rotation": step, "text_sha256": "0".repeat(64) })).await;
         assert_eq!(problem.status, status, "{step}: {}", problem.detail);
         assert!(problem.detail.contains(words), "{step}: {}", problem.detail);
     }
