@@ -115,12 +115,12 @@ fn root_files(layout: &Layout, roots: &[Vec<u8>]) -> (PathBuf, PathBuf) {
     let of = |number| Generation::of(&layout.dir, number);
     let made =
         Generation::numbers(&layout.dir).into_iter().map(|number| (of(number).root(), of(number).root_key()));
-    let all = std::iter::once((layout.root(), layout.root_key())).chain(made);
+    let mut all = std::iter::once((layout.root(), layout.root_key())).chain(made);
     let known = |(certificate, key): &(PathBuf, PathBuf)| {
         let trusted = |found: Vec<Vec<u8>>| found.first().is_some_and(|root| roots.contains(root));
         key.exists() && site::certificates(certificate).is_ok_and(trusted)
     };
-    all.filter(known).next_back().unwrap_or_else(|| (layout.root(), layout.root_key()))
+    all.rfind(known).unwrap_or_else(|| (layout.root(), layout.root_key()))
 }
 
 /// What a CA may do that takes another one's place: as much, under a key identifier of its own.
