@@ -16,12 +16,12 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::Value;
 
 use crate::support::acme::{Key, bearer};
-use crate::support::clients::{Ask, Challenge, Lego, installed};
+use crate::support::clients::{Ask, Certbot, Challenge, Lego, installed};
 use crate::support::https::Https;
 use crate::support::openssl::{Certificate, KeyKind};
 use crate::support::ports;
 use crate::support::process::{Finished, Running, must, output, run, until, until_or_explain};
-use crate::support::server::{Server, binary, section};
+use crate::support::server::{Server, binary, provisioner, section};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NAME: &str = "one.test";
@@ -204,7 +204,11 @@ impl Site {
 /// serve, and visitors come; no handshake fails.
 #[test]
 fn a_rotation_that_nobody_notices() {
-    let mut server = Server::init_only(quick);
+    // A window for renewal is a fiftieth of the life, and certbot asks again when it is over.
+    let mut server = Server::init_only(|table| {
+        quick(table);
+        provisioner(table).insert("default_ttl".into(), "10m".into());
+    });
     annotated(&server);
     server.serve();
     let old_root = fs::read(server.root()).unwrap();
@@ -212,6 +216,10 @@ fn a_rotation_that_nobody_notices() {
     let certificate = Lego::released(&server).issue(ask);
     let (first, first_pem) = (certificate.serial(), fs::read_to_string(&certificate.chain).unwrap());
     let first_key = Key::from_file(&certificate.key);
+    let other_ask = Ask::new(&["two.test"], Challenge::Http, KeyKind::Ecdsa);
+    let other = Certbot::pypi(&server).issue(other_ask);
+    let (other_first, other_pem) = (other.serial(), fs::read_to_string(&other.chain).unwrap());
+    let other_key = Key::from_file(&other.key);
     let site = Site::start(&server, &certificate);
     let visitors = Visitors::start(&server);
     wait_for_stage(&server, "steady");
@@ -242,11 +250,14 @@ fn a_rotation_that_nobody_notices() {
     server.kill();
     server.serve();
     let handed = wait_for_stage(&server, "handing-over");
-    assert_eq!((live(&handed, "signing"), live(&handed, "former")), (Some(0), Some(1)));
-    said(&rotation(&server, &["retire"]), false, &["former issuer"]);
+    assert_eq!((live(&handed, "signing"), live(&handed, "former")), (Some(0), Some(2)));
+    said(&rotation(&server, &["retire"]), false, &["issuer"]);
     // The renewal information calls the client over, long before its certificate's time.
     let renewed = until("the renewal", LIMIT, || {
         Some(Lego::released(&server).renew_if_due(ask)).filter(|renewed| renewed.serial() != first)
+    });
+    let other_renewed = until("certbot's renewal", LIMIT, || {
+        Some(Certbot::pypi(&server).renew_if_due()).filter(|renewed| renewed.serial() != other_first)
     });
     site.reload();
     let came = visitors.came();
@@ -258,12 +269,15 @@ fn a_rotation_that_nobody_notices() {
         assert_eq!(leaf, CertificateDer::from_pem_file(&renewed.chain).unwrap().to_vec());
     }
     path_holds(&server.root(), Some(&renewed.chain), &renewed.chain);
-    path_holds(&certs("root_2.crt"), Some(&renewed.chain), &renewed.chain);
+    for chain in [&renewed.chain, &other_renewed.chain] {
+        path_holds(&certs("root_2.crt"), Some(chain), chain);
+    }
 
     let told = status(&server);
-    assert_eq!((live(&told, "signing"), live(&told, "former")), (Some(1), Some(1)), "{told}");
-    said(&rotation(&server, &["retire"]), false, &["1 certificates of the former issuer are alive"]);
+    assert_eq!((live(&told, "signing"), live(&told, "former")), (Some(2), Some(2)), "{told}");
+    said(&rotation(&server, &["retire"]), false, &["2 certificates of the former issuer are alive"]);
     bearer(&server, first_key).revoke(&first_pem, Some(4)).unwrap();
+    bearer(&server, other_key).revoke(&other_pem, Some(4)).unwrap();
     wait_for_stage(&server, "drained");
     said(&rotation(&server, &["retire"]), true, &["is retired"]);
     assert_eq!(status(&server)["stage"], "steady");
