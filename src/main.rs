@@ -5,11 +5,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mayfly::cli::{self, Cli};
+use mayfly::keystore::pkcs11;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // Asked here: docker/build tells this crate alone that the binary is static.
+    if cfg!(target_feature = "crt-static") {
+        pkcs11::never_load();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

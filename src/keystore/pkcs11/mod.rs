@@ -21,6 +21,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 
 pub use generate::{Kind, Use, generate};
+pub use module::never_load;
 use pool::Pool;
 pub use seal::{unwrap, wrap};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,15 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
+
+/// Whether the binary around this library is static.
+static STATIC: AtomicBool = AtomicBool::new(false);
+
+/// To be called at the start of a static binary, whose loader would fail in words that help nobody:
+/// modules are refused with [`Pkcs11Error::Static`] from then on.
+pub fn never_load() {
+    STATIC.store(true, Ordering::Relaxed);
+}
 
 /// What a module was last started as, and who is at work in it.
 #[derive(Default)]
@@ -62,7 +72,7 @@ pub(super) struct Module {
 impl Module {
     /// The module of that file.
     pub(super) fn load(path: &Path) -> Result<Arc<Self>, Pkcs11Error> {
-        if cfg!(target_feature = "crt-static") {
+        if STATIC.load(Ordering::Relaxed) {
             return Err(Pkcs11Error::Static);
         }
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
