@@ -18,12 +18,13 @@ use crate::authority::draft::{self, DraftError};
 use crate::authority::issuer::Issuer;
 use crate::authority::lint::{self, LintError, Linted};
 use crate::authority::sign::{self, Issued};
-use crate::authority::signer::Cost;
+use crate::authority::signer::{Cost, SignError};
 use crate::entropy::Entropy;
 use crate::policy::{Judged, Pair, Verdict};
 use crate::provisioner::{Grant, Requester};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Store, Table, inventory};
+use crate::telemetry::metrics::cells::Count;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::Stage;
 use crate::time::Timestamp;
@@ -71,16 +72,15 @@ pub async fn issue(
     };
     let queued = metrics().signer_queue.enter();
     let signed = match issuer.signer().cost() {
-        Cost::Quick => Stage::Sign.run(|| sign::sign(approved, issuer)),
+        Cost::Quick => Ok(Stage::Sign.run(|| sign::sign(approved, issuer))),
         Cost::Slow => {
             let issuer = issuer.clone();
             let lane = Lane::of(&issuer);
-            Stage::Sign.follow(lane.run(For::Signature, move || sign::sign(approved, &issuer))).await?
+            Stage::Sign.follow(lane.run(For::Signature, move || sign::sign(approved, &issuer))).await
         }
     };
     drop(queued);
-    metrics().signatures[usize::from(signed.is_err())].add(1);
-    let issued = signed.map_err(|error| Error::Internal(error.to_string()))?;
+    let issued = counted(signed, &metrics().signatures)?;
     let key = issued.serial.as_bytes().to_vec();
     let subject = issued.grant().key().clone();
     let event =
@@ -106,6 +106,14 @@ pub async fn issue(
             Ok(Gated::Conflict)
         }
     }
+}
+
+/// Counts a signature, made or failed: a key that does not answer in its time has failed too, and is to
+/// raise the alert that one raises which answers with an error.
+fn counted<T>(signed: Result<Result<T, SignError>, Error>, counts: &[Count; 2]) -> Result<T, Error> {
+    let signed = signed.and_then(|done| done.map_err(|error| Error::Internal(error.to_string())));
+    counts[usize::from(signed.is_err())].add(1);
+    signed
 }
 
 fn linted(issuer: &Issuer, grant: Grant, random: [u8; 16], now: Timestamp) -> Result<Linted, Error> {
@@ -190,5 +198,23 @@ fn of_lint(error: LintError) -> Error {
         }
         LintError::Path(rule) => Error::Refused(Refusal::malformed(rule)),
         LintError::Rule(_) => Error::Internal(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_does_not_answer_has_failed() {
+        let counts: [Count; 2] = Default::default();
+        let count = |signed| {
+            let error = counted(signed, &counts).err();
+            (error, counts[0].get(), counts[1].get())
+        };
+        assert!(matches!(count(Ok(Ok(()))), (None, 1, 0)));
+        assert!(matches!(count(Ok(Err(SignError("away".into())))), (Some(Error::Internal(_)), 1, 1)));
+        let late = "the signing key does not answer";
+        assert!(matches!(count(Err(Error::Busy(late))), (Some(Error::Busy(_)), 1, 2)));
     }
 }
