@@ -4,6 +4,7 @@
 //! It judges what was asked for, and a policy of ours what is to be signed: where a profile adds names, a
 //! subject or usages, they are held to the same lists.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::patterns::{CURVES, addresses, duration, emails, rsa, uris};
@@ -15,6 +16,7 @@ use crate::policy::pattern::{
     AttributePattern, DnsPattern, EmailPattern, IpPattern, TextPattern, UriPattern,
 };
 use crate::policy::value::{Lasting, shorten};
+use crate::x509::permanent::oid_content;
 
 const ATTRIBUTES: &[(&str, &str)] = &[
     ("organizations", "O"),
@@ -170,6 +172,14 @@ impl Reader {
             let values = self.attribute(&mut attribute).unwrap_or_default();
             self.finish(attribute);
             match oid {
+                // Entries of ours take names and a star too, and would allow what nobody asks for there.
+                Some(oid) if oid_content(&oid).is_none() => {
+                    let text = format!(
+                        "{:?} is left out: it is no object identifier in dots, so that no attribute has it",
+                        shorten(&oid)
+                    );
+                    self.note(Bearing::Narrower, &path, text);
+                }
                 Some(oid) => subject.extend(values.iter().map(|value| format!("{oid}={value}"))),
                 None => self.mistake(item.line, &path, "has no oid"),
             }
@@ -182,7 +192,8 @@ fn allowed(reader: &mut Reader, node: &Node, lists: &mut Lists) {
     let path = |key: &str| format!("spec.allowed.{key}");
     let principals = reader.globs(&mut fields, "commonName").unwrap_or_default();
     let dns = reader.globs(&mut fields, "dnsNames").unwrap_or_default();
-    for name in principals.iter().filter(|name| name.contains('.') && !dns.contains(name)) {
+    let known: BTreeSet<&String> = dns.iter().collect();
+    for name in principals.iter().filter(|name| name.contains('.') && !known.contains(name)) {
         let text =
             format!("a common name that looks like a host name must be in dnsNames too: {:?}", shorten(name));
         reader.note(Bearing::Narrower, path("commonName"), text);
@@ -216,8 +227,15 @@ fn allowed(reader: &mut Reader, node: &Node, lists: &mut Lists) {
         uri.extend(entries);
     }
     lists.uri = Some(reader.listed(&path("uris"), uri, UriPattern::parse));
-    let email = reader.globs(&mut fields, "emailAddresses").unwrap_or_default();
-    let email = email.iter().flat_map(|glob| emails(glob));
+    let mut email = Vec::new();
+    for glob in reader.globs(&mut fields, "emailAddresses").unwrap_or_default() {
+        match emails(&glob) {
+            Ok(entries) => email.extend(entries),
+            Err((bearing, why)) => {
+                reader.note(bearing, path("emailAddresses"), format!("{:?} {why}", shorten(&glob)));
+            }
+        }
+    }
     lists.email = Some(reader.listed(&path("emailAddresses"), email, EmailPattern::parse));
     if fields.take("isCA").is_some_and(|node| reader.flag(node, &path("isCA"))) {
         let text = "only the operator makes CA certificates, by `mayfly ca`; no rule says so";
@@ -253,8 +271,9 @@ fn usages(reader: &mut Reader, fields: &mut Fields<'_>, lists: &mut Lists) {
     let path = "spec.allowed.usages";
     let asked = fields.take("usages").map(|node| reader.texts(node, path)).unwrap_or_default();
     if asked.is_empty() {
-        let text = "none may be asked for, and here none can be: the profile alone says what a certificate is good for";
-        reader.note(Bearing::Elsewhere, path, text);
+        let text = "none may be asked for there, and here every one is allowed: the profile alone says what a \
+                    certificate is good for";
+        reader.note(Bearing::Wider, path, text);
         return;
     }
     let (mut usual, mut extended) = (Vec::new(), Vec::new());

@@ -13,6 +13,7 @@ mod vault;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use self::render::Lists;
@@ -257,10 +258,10 @@ impl Reader {
         entries: impl IntoIterator<Item = String>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<String> {
-        let mut listed: Vec<String> = Vec::new();
+        let (mut listed, mut known) = (Vec::new(), BTreeSet::new());
         for entry in entries {
             match parse(&entry) {
-                Ok(_) if listed.contains(&entry) => {}
+                Ok(_) if !known.insert(entry.clone()) => {}
                 Ok(_) => listed.push(entry),
                 Err(why) => {
                     let text = format!("{:?} is left out: it {}", shorten(&entry), shorten(&why));

@@ -2,16 +2,41 @@
 
 use std::time::Duration;
 
-/// The `email` entries that match what `glob` matches, held against the whole address.
+use super::Bearing;
+use crate::policy::glob::Glob;
+
+/// Stars of one glob over addresses: each is an entry as long as the glob.
+const MOST_STARS: usize = 4;
+
+/// The `email` entries that match what `glob` matches, held against the whole address; if there are none,
+/// why not.
 ///
 /// An address has one `@`. Where the glob has it too, both mean the same; where it has none, a star has to
 /// take it, and whichever star does, what is in front of the `@` and what is behind are known.
-pub(super) fn emails(glob: &str) -> Vec<String> {
-    if glob.contains('@') {
-        return vec![glob.to_owned()];
+pub(super) fn emails(glob: &str) -> Result<Vec<String>, (Bearing, &'static str)> {
+    let glob = Glob::new(glob);
+    let glob = glob.as_str();
+    // An entry that begins so is everybody there, and the glob is nobody.
+    if glob.starts_with('@') {
+        return Err((
+            Bearing::Nothing,
+            "is no address and no star takes what is in front of its @; left out",
+        ));
     }
-    let stars = glob.match_indices('*');
-    stars.map(|(at, _)| format!("{}*@*{}", &glob[..at], &glob[at + 1..])).collect()
+    if glob.contains('@') {
+        return Ok(vec![glob.to_owned()]);
+    }
+    let stars = || glob.match_indices('*');
+    match stars().count() {
+        0 => Err((Bearing::Nothing, "is no address, for it has no @, and no star that takes it; left out")),
+        1..=MOST_STARS => {
+            Ok(stars().map(|(at, _)| format!("{}*@*{}", &glob[..at], &glob[at + 1..])).collect())
+        }
+        _ => Err((
+            Bearing::Narrower,
+            "has more than four stars for the @ to be in, and is left out for addresses",
+        )),
+    }
 }
 
 /// The `uri` entries for `glob`, and whether they match all that it does. A star at the end of a host reaches
@@ -115,12 +140,26 @@ mod tests {
 
     #[test]
     fn stars_that_take_the_at() {
-        assert_eq!(emails("*.a.test"), ["*@*.a.test"]);
-        assert_eq!(emails("web*.a.test"), ["web*@*.a.test"]);
-        assert_eq!(emails("a*b*c"), ["a*@*b*c", "a*b*@*c"]);
-        assert_eq!(emails("*@a.test"), ["*@a.test"]);
-        assert_eq!(emails("*"), ["*@*"]);
-        assert!(emails("a.test").is_empty());
+        for (glob, entries) in [
+            ("*.a.test", &["*@*.a.test"][..]),
+            ("web*.a.test", &["web*@*.a.test"]),
+            ("a*b*c", &["a*@*b*c", "a*b*@*c"]),
+            ("a**b", &["a*@*b"]),
+            ("*@a.test", &["*@a.test"]),
+            ("*", &["*@*"]),
+        ] {
+            assert_eq!(emails(glob).unwrap(), entries, "{glob}");
+        }
+        // An entry that begins with @ is everybody there; the glob is nobody.
+        for (glob, bearing) in [
+            ("a.test", Bearing::Nothing),
+            ("", Bearing::Nothing),
+            ("@a.test", Bearing::Nothing),
+            ("@*.a.test", Bearing::Nothing),
+            ("a*b*c*d*e*f", Bearing::Narrower),
+        ] {
+            assert_eq!(emails(glob).unwrap_err().0, bearing, "{glob}");
+        }
     }
 
     #[test]

@@ -117,6 +117,10 @@ fn what_roles_come_to() {
             ],
         ),
         (
+            r#"{"allowed_domains": ["@*.a.test", "*.b.test"], "allow_glob_domains": true}"#,
+            &[(r#"email = ["x@y.a.test"]"#, false), (r#"email = ["x@y.b.test"]"#, true)],
+        ),
+        (
             r#"{"allowed_uri_sans": "spiffe://*", "allowed_ip_sans_cidr": "10.0.0.0/8", "key_bits": 4096}"#,
             &[
                 (r#"uri = ["spiffe://a.test/x/y"]"#, true),
@@ -220,6 +224,15 @@ fn what_certificate_request_policies_come_to() {
             &[(r#"key = "ec-p256""#, true), (r#"key = "ec-p384""#, false), (r#"key = "rsa:2048""#, false)],
         ),
         (
+            "{allowed: {emailAddresses: {values: ['@a.test', 'x@b.test']}, subject: {otherAttributes: [{oid: '*', values: ['*']}, {oid: O, values: ['*']}]}}}",
+            &[
+                (r#"email = ["x@b.test"]"#, true),
+                (r#"email = ["x@a.test"]"#, false),
+                (r#"subject = ["OU=x"]"#, false),
+                (r#"subject = ["O=x"]"#, false),
+            ],
+        ),
+        (
             "{allowed: {subject: {serialNumber: {value: 'dev-*'}, otherAttributes: [{oid: 0.9.2342.19200300.100.1.1, values: [me]}]}}}",
             &[(r#"subject = ["serialNumber=dev-1", "UID=me"]"#, true), (r#"subject = ["UID=you"]"#, false)],
         ),
@@ -269,6 +282,28 @@ fn nothing_is_dropped_silently() {
         (spec("{allowed: {colour: red}}"), Bearing::Wider, "spec.allowed.colour"),
         (spec("{allowed: {ipAddresses: {values: ['*.1']}}}"), Bearing::Narrower, "spec.allowed.ipAddresses"),
         (spec("{allowed: {usages: [flying]}}"), Bearing::Narrower, "spec.allowed.usages"),
+        // None may be asked for there.
+        (spec("{allowed: {}}"), Bearing::Wider, "spec.allowed.usages"),
+        (
+            spec("{allowed: {emailAddresses: {values: ['@a.test']}}}"),
+            Bearing::Nothing,
+            "spec.allowed.emailAddresses",
+        ),
+        (
+            spec("{allowed: {emailAddresses: {values: ['a*b*c*d*e*f']}}}"),
+            Bearing::Narrower,
+            "spec.allowed.emailAddresses",
+        ),
+        (
+            spec("{allowed: {subject: {otherAttributes: [{oid: O, values: ['*']}]}}}"),
+            Bearing::Narrower,
+            "spec.allowed.subject.otherAttributes",
+        ),
+        (
+            r#"{"allowed_domains": "@*.a.test", "allow_glob_domains": true}"#.to_owned(),
+            Bearing::Nothing,
+            "allowed_domains",
+        ),
         (
             spec("{selector: {namespace: {matchNames: [a]}}}"),
             Bearing::Elsewhere,
@@ -311,4 +346,18 @@ fn mistakes_name_their_line_and_field() {
     let role = format!(r#"{{"allow_bare_domains": true, "allowed_domains": [{}]}}"#, many.join(","));
     let mistakes = import(&role, None, "x").unwrap_err();
     assert!(mistakes.iter().any(|m| m.message.contains("at most 1024")), "{mistakes:#?}");
+}
+
+/// An entry for each star, each as long as the glob, were a gigabyte for a text of some 50 KiB.
+#[test]
+fn many_stars_make_no_long_lists() {
+    let glob = "*a".repeat(25_000);
+    let role = format!(r#"{{"allowed_domains": ["{glob}"], "allow_glob_domains": true}}"#);
+    for original in
+        [role, request_policy(&format!("{{allowed: {{emailAddresses: {{values: ['{glob}']}}}}}}"))]
+    {
+        assert!(original.len() < LARGEST);
+        let (_, notes) = policy(&original);
+        assert!(notes.iter().any(|note| note.text.contains("more than four stars")), "{notes:#?}");
+    }
 }

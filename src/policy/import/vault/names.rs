@@ -31,12 +31,6 @@ impl Names {
             self.email.push(format!("@{front}{host}"));
         }
     }
-
-    /// A glob over whole names and addresses.
-    fn add_glob(&mut self, glob: &str) {
-        self.dns.push(glob.to_owned());
-        self.email.extend(emails(glob));
-    }
 }
 
 impl Role<'_, '_> {
@@ -98,7 +92,12 @@ impl Role<'_, '_> {
             } else if !domain.contains('*') {
                 names.add(&domain, modes.bare, modes.subdomains);
             } else if modes.globs {
-                names.add_glob(&domain);
+                // Over whole names and whole addresses.
+                match emails(&domain) {
+                    Ok(entries) => names.email.extend(entries),
+                    Err((bearing, why)) => self.note(bearing, FIELD, format!("{shown:?} {why}")),
+                }
+                names.dns.push(domain);
             } else {
                 let text =
                     format!("{shown:?} has a star, which is none without allow_glob_domains; left out");
