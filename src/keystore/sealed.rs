@@ -83,10 +83,13 @@ impl Sealed {
 
     /// Nothing if the text is a key of another form.
     fn parse(text: &[u8]) -> Option<Result<Self, String>> {
-        let (label, bytes) = pem_rfc7468::decode_vec(text).ok()?;
-        if label != LABEL {
+        // The label first: a plain key is not to be decoded into memory that nobody wipes.
+        if pem_rfc7468::decode_label(text).ok()? != LABEL {
             return None;
         }
+        let Ok((_, bytes)) = pem_rfc7468::decode_vec(text) else {
+            return Some(Err("it is damaged".to_owned()));
+        };
         let Some((&VERSION, body)) = bytes.split_first() else {
             return Some(Err("it is of a later version of mayfly".to_owned()));
         };
@@ -232,6 +235,8 @@ mod tests {
         let said = |bytes: &[u8]| Sealed::parse(pem(bytes).as_bytes()).unwrap().unwrap_err();
         assert!(said(&[2, 0, 0]).contains("later version"));
         assert!(said(&[VERSION, 0xff]).contains("damaged"));
+        let odd = format!("-----BEGIN {LABEL}-----\nA\n-----END {LABEL}-----\n");
+        assert!(Sealed::parse(odd.as_bytes()).unwrap().unwrap_err().contains("damaged"));
     }
 
     proptest! {
