@@ -1,7 +1,8 @@
 //! Keys in PKCS#8 PEM files, plain or encrypted; see [`FileKey`].
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use zeroize::Zeroizing;
 use super::password::Password;
 use super::pbes2::{self, DecryptError};
 use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::x509::hex;
 use crate::x509::ml_dsa::ParameterSet;
 use crate::x509::spki::{PublicKey, Spki};
 
@@ -484,33 +486,80 @@ impl Audience {
 /// Reads a small file that only its audience may read.
 pub(super) fn read_secret(path: &Path, audience: Audience) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // Of the open file, so that it is the file that is read whose mode is checked.
-    let meta = file.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
-    }
+    let (file, meta) = open_small(path).map_err(failed)?;
     if meta.mode() & audience.forbidden() != 0 {
         return Err(KeyFileError::TooOpen { path: path.to_owned(), mode: meta.mode() & 0o7777 });
     }
-    if meta.len() > LARGEST_FILE {
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB")));
+    read_whole(file, &meta).map_err(failed)
+}
+
+/// Reads a small file of any mode, whose content is somebody else's to guard.
+pub(super) fn read_small(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (file, meta) = open_small(path)?;
+    read_whole(file, &meta)
+}
+
+/// What is said of a file is of the open one, so that it is the one that is read.
+fn open_small(path: &Path) -> io::Result<(File, Metadata)> {
+    // A FIFO would wait for somebody to write.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
     }
+    if meta.len() > LARGEST_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB"));
+    }
+    Ok((file, meta))
+}
+
+fn read_whole(file: File, meta: &Metadata) -> io::Result<Zeroizing<Vec<u8>>> {
     // Sized beforehand, so that growing leaves no copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0) + 1));
-    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(LARGEST_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Writes a file that must not exist yet, mode 0600; removes what it began if it fails.
+/// Writes a file that must not exist yet, mode 0600, whole or not at all: beside its place first, so that
+/// whoever is killed on the way leaves no half of it under its name. Removes what it began if it fails.
 pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
-    written.map_err(|source| {
+    let Some(name) = path.file_name() else {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")));
+    };
+    let entropy: &dyn Entropy = &SystemEntropy::default();
+    let random: [u8; 8] = entropy.bytes();
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}", hex::encode(&random)));
+    let beside = path.with_file_name(beside);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
+    let placed = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| place(&beside, path));
+    if let Err(source) = placed {
+        let _ = std::fs::remove_file(&beside);
+        return Err(failed(source));
+    }
+    sync_parent(path).map_err(|source| {
         let _ = std::fs::remove_file(path);
         failed(source)
     })
+}
+
+/// Gives a file its name, which must not be taken.
+fn place(beside: &Path, path: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, beside, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // A file system, such as NFS, that cannot.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::hard_link(beside, path)?;
+            std::fs::remove_file(beside)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a new directory entry durable.

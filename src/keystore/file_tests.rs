@@ -407,3 +407,31 @@ fn the_example_certificate_of_rfc_9881() {
     verifier.verify_sig(tbs, signature).unwrap();
     assert!(verifier.verify_sig(&tbs[1..], signature).is_err());
 }
+
+/// Whoever reads a secret under its name, at whatever moment a writer is interrupted, finds all of it.
+#[test]
+fn a_secret_has_its_name_only_when_it_is_whole() {
+    let dir = Dir::new();
+    // So large that writing it takes a while.
+    let secret = vec![b'x'; 8 << 20];
+    let paths: Vec<PathBuf> = (0..8).map(|n| dir.path(&format!("{n}.key"))).collect();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| paths.iter().for_each(|path| write_secret(path, &secret).unwrap()));
+        while !writer.is_finished() {
+            for found in paths.iter().filter_map(|path| fs::metadata(path).ok()) {
+                assert_eq!(found.len(), secret.len() as u64);
+            }
+        }
+    });
+    let refused = write_secret(&paths[0], b"another").unwrap_err();
+    assert!(refused.to_string().contains("File exists"), "{refused}");
+    std::os::unix::fs::symlink("nowhere", dir.path("link")).unwrap();
+    assert!(write_secret(&dir.path("link"), b"x").is_err() && write_secret(&dir.path(".."), b"x").is_err());
+    assert_eq!(fs::metadata(&paths[0]).unwrap().permissions().mode() & 0o777, 0o600);
+    let left = fs::read_dir(dir.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(
+        left.filter(|name| name.to_string_lossy().starts_with('.')).count(),
+        0,
+        "nothing is left beside"
+    );
+}

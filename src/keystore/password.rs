@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::file::{Audience, KeyFileError, read_secret};
+use super::file::{Audience, KeyFileError, read_secret, read_small};
 use crate::authority::key_source::PasswordSource;
 
 /// Where systemd says that a service's credentials are.
@@ -70,8 +70,9 @@ impl Password {
     /// A token that a platform puts into a container, in a file of any mode: the platform's, not ours.
     pub(super) fn token(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         let bad = |reason: String| KeyFileError::BadPasswordFile { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-        Ok(Zeroizing::new(Zeroizing::new(text).trim().to_owned()))
+        let bytes = read_small(path).map_err(|error| bad(error.to_string()))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is not UTF-8".to_owned()))?;
+        Ok(Zeroizing::new(text.trim().to_owned()))
     }
 
     fn first_line(path: &Path, audience: Audience) -> Result<Self, KeyFileError> {
@@ -121,6 +122,26 @@ mod tests {
         }
         let source = PasswordSource::Env("MAYFLY_TEST_NO_SUCH_VARIABLE".into());
         assert!(matches!(Password::open(&source), Err(KeyFileError::BadPassword { .. })));
+    }
+
+    #[test]
+    fn tokens_are_small_files() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("good"), " t.o.k\n").unwrap();
+        assert_eq!(Password::token(&path("good")).unwrap().as_str(), "t.o.k");
+        fs::write(path("large"), "x".repeat(65 * 1024)).unwrap();
+        fs::write(path("noise"), [0xff, 0xfe]).unwrap();
+        // Nobody writes into it: whoever waits for that waits for ever.
+        mknodat(CWD, path("fifo"), FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        for (name, why) in
+            [("large", "64 KiB"), ("noise", "UTF-8"), ("fifo", "not a file"), ("none", "No such file")]
+        {
+            let error = Password::token(&path(name)).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(matches!(Password::read(&path("fifo")), Err(KeyFileError::Read { .. })));
     }
 
     /// systemd gives access by an ACL where it cannot by ownership: its mask shows as the group's bits.
