@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 
 use super::credentials::Credentials;
 use crate::time::Timestamp;
+use crate::x509::hex;
 
 /// What is signed of a request to `/` without a query.
 pub(super) struct Request<'a> {
@@ -19,10 +20,6 @@ pub(super) struct Request<'a> {
 pub(super) struct Scope<'a> {
     pub region: &'a str,
     pub service: &'a str,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn mac(key: &[u8], data: &[u8]) -> hmac::Tag {
@@ -56,17 +53,19 @@ pub(super) fn authorization(
         request.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
     let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let body = hex(digest(&SHA256, request.body).as_ref());
+    let body = hex::encode(digest(&SHA256, request.body).as_ref());
     let canonical = format!("{}\n/\n\n{headers}\n{names}\n{body}", request.method);
     let day = date.get(..8).unwrap_or_default();
     let place = format!("{day}/{}/{}/aws4_request", scope.region, scope.service);
-    let text =
-        format!("AWS4-HMAC-SHA256\n{date}\n{place}\n{}", hex(digest(&SHA256, canonical.as_bytes()).as_ref()));
+    let text = format!(
+        "AWS4-HMAC-SHA256\n{date}\n{place}\n{}",
+        hex::encode(digest(&SHA256, canonical.as_bytes()).as_ref())
+    );
     let first = zeroize::Zeroizing::new([b"AWS4", credentials.secret.as_bytes()].concat());
     let key = [day, scope.region, scope.service, "aws4_request"]
         .iter()
         .fold(first, |key, part| zeroize::Zeroizing::new(mac(&key, part.as_bytes()).as_ref().to_vec()));
-    let signature = hex(mac(&key, text.as_bytes()).as_ref());
+    let signature = hex::encode(mac(&key, text.as_bytes()).as_ref());
     format!(
         "AWS4-HMAC-SHA256 Credential={}/{place}, SignedHeaders={names}, Signature={signature}",
         credentials.id
