@@ -192,6 +192,13 @@ fn what_does_not_open_says_why() {
     assert!(good, "{said}");
     let asked = asked.join().unwrap();
     assert!(asked.starts_with("GET /role ") && asked.contains("authorization: pod"), "{asked}");
+    // Gone, it is named without the path, which is a secret where ECS has it.
+    let (good, said) = check(&server.config(), &role);
+    let host = url.strip_suffix("/role").unwrap();
+    assert!(
+        !good && said.contains(&format!("{host} cannot be reached")) && !said.contains("/role"),
+        "{said}"
+    );
     kms.cut.store(true, Ordering::SeqCst);
     let (good, said) = check(&server.config(), &CREDENTIALS);
     assert!(!good && said.contains("cannot be reached"), "{said}");

@@ -1,6 +1,6 @@
 //! Requests to a KMS: signed, within a time, and again where that may help.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::KmsError;
 use super::credentials::{self, Credentials};
 use super::names::Names;
-use super::roles;
+use super::roles::{self, Endpoint, Role, Said};
 use super::sigv4::{self, Scope};
 use crate::authority::key_source::KmsUri;
 use crate::entropy::{Entropy, SystemEntropy};
@@ -121,28 +121,46 @@ impl Client {
 
     /// From the environment, the shared file, or the container's role.
     fn credentials(&self) -> Result<Credentials, KmsError> {
-        static ROLE: Mutex<Option<(Instant, Credentials)>> = Mutex::new(None);
+        static ROLE: Mutex<Role> = Mutex::new(Role::new());
+        static ASKING: Mutex<()> = Mutex::new(());
+        let role = || ROLE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = Credentials::read()? {
             return Ok(found);
         }
         let endpoint = roles::endpoint(credentials::variable)?.ok_or_else(credentials::none)?;
-        // One asks, and the others wait for its answer.
-        let mut role = ROLE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = role.as_ref().filter(|(at, _)| at.elapsed() < roles::AGE) {
-            return Ok(known.clone());
+        if let Some(answer) = role().answer(Instant::now()) {
+            return answer;
         }
-        let request = Request::get(&endpoint.url);
-        let request = match &endpoint.authorization {
+        // One asks. The others go on with what is known, or wait for its answer.
+        let _asking = match ASKING.try_lock() {
+            Ok(asking) => asking,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                if let Some(known) = role().usable(Instant::now()) {
+                    return Ok(known);
+                }
+                ASKING.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if let Some(answer) = role().answer(Instant::now()) {
+            return answer;
+        }
+        let said = self.ask(&endpoint);
+        role().learn(Instant::now(), SystemClock.now(), said)
+    }
+
+    /// Asks a container's endpoint.
+    fn ask(&self, endpoint: &Endpoint) -> Said {
+        let request = Request::get(endpoint.url.as_str());
+        let request = match &endpoint.authorization()? {
             Some(token) => request.header("authorization", token.as_str()),
             None => request,
         };
         let request = request.body(Full::default()).map_err(|error| KmsError::System(error.to_string()))?;
         let sent = self.send(request)?;
         let (status, body) =
-            sent.map_err(|reason| KmsError::Unreachable { base: endpoint.url.clone(), reason })?;
-        let found = roles::understand(status.as_u16(), &body)?;
-        *role = Some((Instant::now(), found.clone()));
-        Ok(found)
+            sent.map_err(|reason| KmsError::Unreachable { base: endpoint.shown.clone(), reason })?;
+        roles::understand(status.as_u16(), &body)
     }
 
     fn request(&self, action: &str, ask: &Value) -> Result<Request<Full<Bytes>>, KmsError> {

@@ -23,7 +23,7 @@ use crate::authority::signer::{Cost, SignError, SignatureAlgorithm, Signer};
 use crate::x509::spki::{PublicKey, Spki, bits};
 
 /// Why a KMS does not do what it is asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum KmsError {
     /// No usable credentials.
     #[error("the AWS credentials cannot be used: {0}")]
