@@ -11,7 +11,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::Pkcs11Error;
-use super::pin::Refused;
+use super::pin::Logins;
 use super::sessions::Sessions;
 use crate::authority::key_source::Pkcs11Uri;
 
@@ -22,7 +22,11 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// before it is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
+/// By their files; nothing while one is being initialized, which may hang.
+static MODULES: Mutex<BTreeMap<PathBuf, Option<Arc<Module>>>> = Mutex::new(BTreeMap::new());
+
+/// One is initialized, or could not be.
+static LOADED: Condvar = Condvar::new();
 
 /// Whether the binary around this library is static.
 static STATIC: AtomicBool = AtomicBool::new(false);
@@ -64,8 +68,7 @@ pub(super) struct Module {
     life: Mutex<Life>,
     /// A restart is over, or somebody has left.
     turn: Condvar,
-    /// Held while a PIN is sent.
-    pub(super) refused: Mutex<Refused>,
+    pub(super) logins: Logins,
     tokens: Mutex<BTreeMap<String, Weak<Sessions>>>,
 }
 
@@ -75,10 +78,29 @@ impl Module {
         if STATIC.load(Ordering::Relaxed) {
             return Err(Pkcs11Error::Static);
         }
-        let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(path) {
+        let modules = || MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+        let loading = |modules: &mut BTreeMap<_, _>| matches!(modules.get(path), Some(None));
+        let waited = LOADED.wait_timeout_while(modules(), PATIENCE, loading);
+        let (mut known, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(Pkcs11Error::Restarting(PATIENCE.as_secs()));
+        }
+        if let Some(Some(module)) = known.get(path) {
             return Ok(module.clone());
         }
+        known.insert(path.to_owned(), None);
+        drop(known);
+        let module = Self::initialized(path);
+        let mut known = modules();
+        match &module {
+            Ok(module) => known.insert(path.to_owned(), Some(module.clone())),
+            Err(_) => known.remove(path),
+        };
+        LOADED.notify_all();
+        module
+    }
+
+    fn initialized(path: &Path) -> Result<Arc<Self>, Pkcs11Error> {
         let context = Pkcs11::new(path).map_err(|error| {
             let reason = match error {
                 Error::LibraryLoading(error) => error.to_string(),
@@ -87,16 +109,14 @@ impl Module {
             Pkcs11Error::Load { path: path.to_owned(), reason }
         })?;
         initialize(&context)?;
-        let module = Arc::new(Self {
+        Ok(Arc::new(Self {
             path: path.to_owned(),
             context,
             life: Mutex::default(),
             turn: Condvar::new(),
-            refused: Mutex::default(),
+            logins: Logins::default(),
             tokens: Mutex::default(),
-        });
-        modules.insert(path.to_owned(), module.clone());
-        Ok(module)
+        }))
     }
 
     pub(super) fn context(&self) -> &Pkcs11 {
