@@ -13,6 +13,7 @@ use crate::keystore::file::{FileKey, KeyKind};
 use crate::keystore::password::Password;
 use crate::keystore::pkcs11;
 use crate::keystore::{self, KeystoreError, sealed};
+use crate::x509::hex;
 use crate::x509::spki::Spki;
 
 const AFTER_HELP: &str = "\
@@ -207,7 +208,7 @@ fn generate(args: &Generate, out: &mut dyn Write) -> Result<(), CliError> {
 
 /// The public half, with its kind and its hash before it: tools that read PEM skip both.
 fn print(key: &Spki, out: &mut dyn Write) -> Result<(), CliError> {
-    let hash: String = digest(&SHA256, key.der()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(digest(&SHA256, key.der()).as_ref());
     let pem = pem_rfc7468::encode_string("PUBLIC KEY", pem_rfc7468::LineEnding::LF, key.der());
     let pem = pem.map_err(|error| CliError::Output(io::Error::other(error)))?;
     write!(out, "kind    {}\nSHA-256 {hash}\n{pem}", key.key().label())?;

@@ -40,7 +40,8 @@ pub struct Args {
     /// The intermediate's common name, as it is
     #[arg(long, value_name = "NAME")]
     pub name: String,
-    /// p256, p384, ed25519, rsa2048, rsa3072 or rsa4096
+    /// p256, p384, ed25519, rsa2048, rsa3072, rsa4096, ml-dsa-44, ml-dsa-65 or ml-dsa-87; clients that do not
+    /// know ML-DSA (RFC 9881) verify nothing under it
     #[arg(long, value_name = "KIND", default_value = "p256", value_parser = KeyKind::parse)]
     pub key_type: KeyKind,
     /// A key that is there already in a keystore, and stays there: a URI, pkcs11:… or awskms:…

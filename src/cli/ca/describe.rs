@@ -8,6 +8,7 @@ use crate::authority::constraints::{NameConstraints, Subtree};
 use crate::cli::founding::fingerprint;
 use crate::time::Timestamp;
 use crate::x509::csr::Csr;
+use crate::x509::hex;
 use crate::x509::spki::Spki;
 
 /// The name that people know a certificate by; empty if it does not read.
@@ -25,7 +26,7 @@ pub(in crate::cli) fn certificate(der: &[u8]) -> Option<String> {
     };
     line("subject", &parsed.subject().to_string());
     line("issuer", &parsed.issuer().to_string());
-    line("serial", &hex(parsed.raw_serial()));
+    line("serial", &hex::encode(parsed.raw_serial()));
     let at = |time: x509_parser::time::ASN1Time| {
         Timestamp::from_secs(u64::try_from(time.timestamp()).unwrap_or(0)).to_string()
     };
@@ -69,8 +70,4 @@ pub(in crate::cli) fn request(csr: &Csr) -> String {
     let subject = x509_parser::x509::X509Name::from_der(csr.subject());
     let subject = subject.map(|(_, name)| name.to_string()).unwrap_or_default();
     format!("  subject           {subject}\n  key               {}\n", csr.key().key().label())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

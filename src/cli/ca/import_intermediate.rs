@@ -15,7 +15,8 @@ use crate::time::{Clock, SystemClock};
 const AFTER_HELP: &str = "\
 Checked before anything is written: the certificate is for the key in DIR/secrets, it may sign \
 certificates, and its chain leads to the root. Then DIR/certs/root_ca.crt and, last, \
-DIR/certs/intermediate_ca.crt are put in place, each whole or not at all.
+DIR/certs/intermediate_ca.crt are put in place, each whole or not at all. \
+If it is interrupted between the two, running it again finishes it.
 
 Example:
   mayfly ca import-intermediate --dir ca --certificate intermediate_ca.crt --root root_ca.crt";

@@ -332,3 +332,15 @@ fn certificates_are_put_in_place_past_what_lies_there() {
         assert!(left.iter().all(|name| name == "i.crt.new"), "{left:?}");
     }
 }
+
+/// The help is a text of its own, and names every kind that is generated.
+#[test]
+fn the_help_names_every_kind_of_key() {
+    for command in ["ca create-root", "ca create-intermediate", "init"] {
+        let words = ["mayfly"].into_iter().chain(command.split(' ')).chain(["--help"]);
+        let help = Cli::try_parse_from(words).unwrap_err().to_string();
+        for (kind, _) in crate::keystore::file::KeyKind::TABLE {
+            assert!(help.contains(kind), "{command}: {kind}");
+        }
+    }
+}
