@@ -90,4 +90,6 @@ pub enum Event {
     ConfigurationChanged { version: u64, how: configuration::How, sha256: [u8; 32] },
     /// An authority signs with another issuer from now on; key identifiers.
     IssuerChanged { authority: String, before: [u8; 20], now: [u8; 20] },
+    /// The operator retired a set of names: it is not expected to renew.
+    IdentityRetired { identifiers: Vec<Identifier> },
 }

@@ -10,6 +10,7 @@ use crate::authority::authorities::{Expiring, Kind};
 use crate::config::settings::Store;
 use crate::http::tls::OwnCertificate;
 use crate::service::Service;
+use crate::service::fleet::FleetCursor;
 use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
 use crate::time::Timestamp;
@@ -55,6 +56,8 @@ pub(super) fn start(
     tasks.spawn(supervised("watch over the CA certificates", PAUSE, move || watch_issuers(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("change of issuers", PAUSE, move || note_issuers(it.clone())));
+    let it = service.clone();
+    tasks.spawn(supervised("fleet", PAUSE, move || watch_fleet(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
@@ -232,6 +235,32 @@ async fn watch_issuers(service: Arc<Service>) {
             }
         }
         tokio::time::sleep(DAY).await;
+    }
+}
+
+/// Reads the fleet from the inventory, so slowly that requests go first, and then tells of whoever is
+/// late, to the minute.
+async fn watch_fleet(service: Arc<Service>) {
+    const STEP: Duration = Duration::from_secs(5);
+    const FAILED: Duration = Duration::from_secs(10);
+    let mut cursor = FleetCursor::default();
+    while !service.fleet().is_complete() {
+        let pause = match service.read_fleet(&mut cursor).await {
+            Ok(true) => Duration::from_millis(2),
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(%error, "reading the fleet from the inventory failed; trying on");
+                FAILED
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    loop {
+        tokio::time::sleep(STEP).await;
+        service.fleet().advance(service.now());
+        if let Err(error) = service.tell_changes().await {
+            tracing::warn!(%error, "retired identities that are gone could not be forgotten");
+        }
     }
 }
 

@@ -126,7 +126,7 @@ async fn issue(
     now: Timestamp,
 ) -> Result<Issued, Error> {
     let from = Provenance::default();
-    let desk = Desk { store: place.store, entropy: place.entropy, leaves: None };
+    let desk = Desk { store: place.store, entropy: place.entropy, followers: None };
     match gate::issue(desk, issuer, grant, now, from, |_| Batch::new()).await? {
         Gated::Issued(issued) => Ok(*issued),
         Gated::Refused(refusal) => Err(refusal.into()),

@@ -23,6 +23,7 @@ use crate::audit::Event;
 use crate::authority::certificate::{Client, Provenance};
 use crate::authority::policy;
 use crate::authority::signer::Cost;
+use crate::fleet::Cause;
 use crate::id::{AccountId, OrderId};
 use crate::limits::Source;
 use crate::provisioner::Grant;
@@ -336,6 +337,7 @@ impl Service {
         let mut loaded = loaded.clone();
         let mut batch = Batch::new();
         if let Finish::Failed(problem) = &finish {
+            self.fleet.failed(loaded.order.identifiers(), Cause::of_refusal(problem.kind), self.now());
             let event = Event::IssuanceRefused {
                 account: loaded.order.account,
                 order: loaded.id,

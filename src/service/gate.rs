@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::fleet::Watch;
 use super::lane::{For, Lane};
 use super::leaves::LiveLeaves;
 use super::{Error, audited, keys, metered};
@@ -48,14 +49,23 @@ pub struct Desk<'a> {
     pub store: &'a dyn Store,
     /// For serial numbers.
     pub entropy: &'a dyn Entropy,
-    /// Counts leaves; `None` where CA certificates alone are made.
-    pub leaves: Option<&'a LiveLeaves>,
+    /// Who follows what is issued; `None` where CA certificates alone are made.
+    pub followers: Option<Followers<'a>>,
+}
+
+/// Who is told of every certificate, once it is committed.
+#[derive(Clone, Copy)]
+pub struct Followers<'a> {
+    /// Counts the leaves of each issuer.
+    pub leaves: &'a LiveLeaves,
+    /// Knows when each identity is to renew.
+    pub fleet: &'a Watch,
 }
 
 /// Issues the certificate that `grant` permits. `provenance` goes to the inventory with it, and `also`
 /// adds the asking verb's own checks and changes to the one batch.
 pub async fn issue(
-    Desk { store, entropy, leaves }: Desk<'_>,
+    Desk { store, entropy, followers }: Desk<'_>,
     issuer: &Arc<Issuer>,
     grant: Grant,
     now: Timestamp,
@@ -95,8 +105,9 @@ pub async fn issue(
     match store.commit(batch).await? {
         CommitOutcome::Committed(_) => {
             metered::issued(&issued, now);
-            if let Some(leaves) = leaves {
+            if let Some(Followers { leaves, fleet }) = followers {
                 leaves.issued(&issued);
+                fleet.issued(&issued, now);
             }
             Ok(Gated::Issued(Box::new(issued)))
         }

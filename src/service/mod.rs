@@ -12,6 +12,7 @@ pub mod ceremony;
 pub mod configuration;
 pub mod eab;
 pub mod finalize;
+pub mod fleet;
 pub mod gate;
 mod handover;
 pub mod health;
@@ -146,6 +147,7 @@ pub struct Service {
     index: Mutex<Option<inventory::Indexed>>,
     issuing: handover::Issuing,
     leaves: leaves::LiveLeaves,
+    fleet: fleet::Watch,
 }
 
 impl Service {
@@ -175,6 +177,7 @@ impl Service {
             index: Mutex::new(Some(inventory::Indexed::default())),
             issuing: handover::Issuing::default(),
             leaves: leaves::LiveLeaves::default(),
+            fleet: fleet::Watch::default(),
         }
     }
 
@@ -197,7 +200,8 @@ impl Service {
 
     /// What the gate works with.
     fn desk(&self) -> gate::Desk<'_> {
-        gate::Desk { store: &*self.store, entropy: &*self.entropy, leaves: Some(&self.leaves) }
+        let followers = gate::Followers { leaves: &self.leaves, fleet: &self.fleet };
+        gate::Desk { store: &*self.store, entropy: &*self.entropy, followers: Some(followers) }
     }
 
     /// The provisioner of that name.

@@ -19,6 +19,7 @@ use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
 use crate::acme::subdomain::asked_as;
 use crate::audit::Event;
+use crate::fleet::Cause;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
@@ -322,6 +323,10 @@ impl Service {
         match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => {
                 ended.validation(&terms.name, kind);
+                if let Some(ChallengeState::Invalid(problem)) = after.challenge(kind).map(|done| &done.state)
+                {
+                    self.fleet.failed(loaded.order.identifiers(), Cause::of_validation(problem.kind), now);
+                }
                 if after.status(now) == AuthorizationStatus::Invalid {
                     self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
                 }

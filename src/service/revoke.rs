@@ -97,6 +97,9 @@ impl Service {
         match self.store.commit(audited(batch, now, event)).await? {
             CommitOutcome::Committed(_) => {
                 self.leaves.revoked(serial, &record, now);
+                if let Some(content) = record.content() {
+                    self.fleet.revoked(&serial, &content);
+                }
                 tracing::info!(%serial, ?by, ?reason, "certificate revoked");
                 Ok(())
             }

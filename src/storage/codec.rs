@@ -5,8 +5,8 @@
 //! ones. An enum grows by variants at its end.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::acme::account::{Account, AccountDetails};
@@ -120,7 +120,7 @@ impl Record for AuditRecord {
 }
 
 /// The account that a key belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountKey(pub AccountId);
 
 impl Record for AccountKey {
@@ -129,7 +129,7 @@ impl Record for AccountKey {
 }
 
 /// When an account was last used. A row of its own: it changes without the account's own version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountUse {
     /// The last time, to a day.
     pub used: Timestamp,
@@ -143,7 +143,7 @@ impl Record for AccountUse {
 }
 
 /// A valid authorization of an account for an identifier: where it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldAuthorization {
     /// The order that keeps it.
     pub order: OrderId,
@@ -181,7 +181,7 @@ impl Record for EabKey {
 }
 
 /// How many accounts a key for external account binding has registered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EabUses(pub u32);
 
 impl Record for EabUses {
@@ -189,8 +189,22 @@ impl Record for EabUses {
     const VERSION: u8 = 1;
 }
 
+/// That the operator retired an identity: it is not expected to renew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredIdentity {
+    /// When.
+    pub at: Timestamp,
+    /// Its names.
+    pub names: Vec<Identifier>,
+}
+
+impl Record for RetiredIdentity {
+    const KIND: &'static str = "retired identity";
+    const VERSION: u8 = 1;
+}
+
 /// Which issuer an authority signs with (key identifier), and since when it is known to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuingSince {
     /// Key identifier.
     pub issuer: [u8; 20],
@@ -210,7 +224,7 @@ impl Record for IssuingSince {
 
 /// Which issuers of an authority are in the bundle (key identifiers), and since when each; `None` if it was
 /// there before anybody noted it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published(pub Vec<([u8; 20], Option<Timestamp>)>);
 
 /// Its key in [`super::Table::Meta`].
@@ -224,7 +238,7 @@ impl Record for Published {
 }
 
 /// A certificate that may be given again to the account that it was issued to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReusableCertificate {
     /// The certificate.
     pub serial: Serial,
@@ -255,7 +269,7 @@ impl Record for PolicyRefusal {
 }
 
 /// What is left of the budget of an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueBudget(pub Bucket);
 
 impl Record for IssueBudget {

@@ -90,6 +90,8 @@ tables! {
     /// Number (8 bytes, big-endian) → a configuration that was put into force. The last number lies in
     /// [`Table::Meta`].
     Configurations = "configurations",
+    /// Identity (12 bytes of a digest over a set of names) → that the operator retired it.
+    Retired = "retired",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -352,6 +352,7 @@ fn samples() -> Vec<Sample> {
             },
         ),
         sample("some", EabUses(300)),
+        sample("any", RetiredIdentity { at: T0, names: vec![id("dns", "*.a.test"), id("ip", "10.0.0.1")] }),
         sample("first", IssuingSince { issuer: [7; 20], since: None }),
         sample("changed", IssuingSince { issuer: [7; 20], since: Some(T0) }),
         sample("two", Published(vec![([7; 20], None), ([8; 20], Some(T0))])),
@@ -472,6 +473,10 @@ fn samples() -> Vec<Sample> {
             },
         ),
         ("issuer-changed", Event::IssuerChanged { authority: "prod".into(), before: [6; 20], now: [7; 20] }),
+        (
+            "identity-retired",
+            Event::IdentityRetired { identifiers: vec![id("dns", "*.a.test"), id("ip", "10.0.0.1")] },
+        ),
     ];
     let context = Context {
         authority: Some("prod".into()),

@@ -1,0 +1,410 @@
+//! Rotation health at work: what the verbs tell the fleet, how it is read back from the inventory at a
+//! start, and who is retired.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Error, Service, audited};
+use crate::acme::error::Refusal;
+use crate::acme::identifier::Identifier;
+use crate::audit::Event;
+use crate::authority::certificate::{CertificateRecord, Content};
+use crate::authority::sign::Issued;
+use crate::fleet::rules::KEPT;
+use crate::fleet::{Cause, Change, Fleet, Identity, IdentityId, Issuance, State, Summary};
+use crate::provisioner::{Purpose, Requester};
+use crate::storage::codec::{Record, RetiredIdentity};
+use crate::storage::{Batch, CommitOutcome, Table};
+use crate::time::Timestamp;
+use crate::x509::serial::Serial;
+
+/// Certificates read in one step of [`Service::read_fleet`].
+const STEP: usize = 256;
+
+/// Identities that are logged one by one, of those that are late in one step of time.
+const TOLD: usize = 20;
+
+/// Changes kept for whoever fetches them; beyond that the oldest are forgotten.
+const CHANGES: usize = 16_384;
+
+/// The fleet of a running server.
+#[derive(Debug, Default)]
+pub struct Watch {
+    inner: Mutex<Inner>,
+    /// Whether the inventory has been read.
+    complete: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    fleet: Fleet,
+    changes: VecDeque<Change>,
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the fleet. Changes that come of it are for [`Watch::take_changes`], once the
+    /// inventory has been read: until then they are none.
+    fn with<T>(&self, what: impl FnOnce(&mut Fleet, &mut dyn FnMut(Change)) -> T) -> T {
+        let complete = self.is_complete();
+        let Inner { fleet, changes } = &mut *self.lock();
+        what(fleet, &mut |change| {
+            if complete {
+                if changes.len() == CHANGES {
+                    changes.pop_front();
+                }
+                changes.push_back(change);
+            }
+        })
+    }
+
+    /// Whether it knows the whole inventory; until then there is more than it says.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// The fleet at a glance, as of the last [`Watch::advance`].
+    pub fn summary(&self) -> Summary {
+        self.lock().fleet.summary()
+    }
+
+    /// Up to `limit` identities in a state, what expires first in front; see [`Fleet::list`].
+    pub fn list(&self, state: State, after: Option<(u32, u32)>, limit: usize) -> Vec<(Identity, (u32, u32))> {
+        self.lock().fleet.list(state, after, limit)
+    }
+
+    /// One identity.
+    pub fn identity(&self, id: &IdentityId) -> Option<Identity> {
+        self.lock().fleet.identity(id)
+    }
+
+    /// Lets the time pass.
+    pub fn advance(&self, now: Timestamp) {
+        self.with(|fleet, changed| fleet.advance(now, changed));
+    }
+
+    /// What has changed since this was last asked.
+    pub fn take_changes(&self) -> Vec<Change> {
+        self.lock().changes.drain(..).collect()
+    }
+
+    /// Takes in an attempt that failed.
+    pub(super) fn failed<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Identifier>,
+        cause: Cause,
+        at: Timestamp,
+    ) {
+        if let Some(id) = IdentityId::of(names) {
+            self.with(|fleet, _| fleet.failed(&id, cause, at));
+        }
+    }
+
+    /// Takes in a certificate that was just committed.
+    pub(super) fn issued(&self, issued: &Issued, now: Timestamp) {
+        let grant = issued.grant();
+        let Purpose::Leaf(names) = grant.purpose() else { return };
+        let (Some(identity), Some(automatic)) = (IdentityId::of(names.iter()), renews(grant.requester()))
+        else {
+            return;
+        };
+        let issuance = Issuance {
+            identity,
+            serial: issued.serial,
+            issued: now,
+            not_before: issued.not_before,
+            not_after: issued.not_after,
+            revoked: false,
+            automatic,
+        };
+        self.with(|fleet, changed| fleet.learn(&issuance, changed));
+    }
+
+    /// Takes in that a certificate was revoked.
+    pub(super) fn revoked(&self, serial: &Serial, content: &Content) {
+        if let Some(id) = IdentityId::of(content.identifiers.iter()) {
+            self.with(|fleet, changed| fleet.revoked(&id, serial, changed));
+        }
+    }
+}
+
+/// Whether a requester's certificates are renewed by this server itself; `None` if they are of no fleet.
+fn renews(requester: &Requester) -> Option<bool> {
+    match requester {
+        Requester::Acme { .. } => Some(false),
+        Requester::AutoRenewal { .. } => Some(true),
+        // The listener's own is renewed by the process that serves it, or is not needed.
+        Requester::Own | Requester::Ceremony => None,
+    }
+}
+
+fn issuance_of(serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
+    let automatic = renews(&record.requester)?;
+    let content = record.content()?;
+    Some(Issuance {
+        identity: IdentityId::of(content.identifiers.iter())?,
+        serial,
+        issued: record.issued,
+        not_before: content.not_before,
+        not_after: record.not_after,
+        revoked: record.revocation.is_some(),
+        automatic,
+    })
+}
+
+/// How far the inventory was read.
+#[derive(Debug, Default)]
+pub struct FleetCursor {
+    after: Option<Vec<u8>>,
+    certificates: u64,
+}
+
+impl Service {
+    /// Rotation health.
+    pub fn fleet(&self) -> &Watch {
+        &self.fleet
+    }
+
+    /// One bounded step of reading the inventory at a start; false once the fleet is complete.
+    /// Certificates issued meanwhile may be read again.
+    pub async fn read_fleet(&self, cursor: &mut FleetCursor) -> Result<bool, Error> {
+        let now = self.now();
+        self.fleet.advance(now);
+        // Shorter than any key of that hour, and so in front of them all.
+        let first = || Serial::new(now - KEPT, [0; 16]).as_bytes()[..3].to_vec();
+        let after = cursor.after.clone().unwrap_or_else(first);
+        let rows = self.store.scan(Table::Certificates, &[], Some(&after), STEP).await?;
+        let more = rows.len() == STEP;
+        for (key, row) in rows {
+            let record = CertificateRecord::decode(&row.value).ok();
+            if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), record)
+                && let Some(issuance) = issuance_of(serial, &record)
+            {
+                self.fleet.with(|fleet, changed| fleet.learn(&issuance, changed));
+            }
+            cursor.certificates += 1;
+            cursor.after = Some(key);
+        }
+        if more {
+            return Ok(true);
+        }
+        self.read_retired().await?;
+        self.fleet.complete.store(true, Ordering::Release);
+        let summary = self.fleet.summary();
+        tracing::info!(
+            certificates = cursor.certificates,
+            identities = summary.identities(),
+            overdue = summary.of(State::Overdue),
+            expired = summary.of(State::Expired),
+            "the fleet is known"
+        );
+        Ok(false)
+    }
+
+    async fn read_retired(&self) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.store.scan(Table::Retired, &[], after.as_deref(), STEP).await?;
+            let more = rows.len() == STEP;
+            let mut gone = Vec::new();
+            for (key, row) in rows {
+                let (id, retired) = (IdentityId::from_key(&key), RetiredIdentity::decode(&row.value));
+                if let (Some(id), Ok(retired)) = (id, retired) {
+                    use crate::fleet::Retired;
+                    match self.fleet.with(|fleet, changed| fleet.retire(&id, retired.at, changed)) {
+                        Retired::Now => {}
+                        // Its last certificate expired long ago.
+                        Retired::Unknown => gone.push(id),
+                    }
+                }
+                after = Some(key);
+            }
+            self.forget_retired(&gone).await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An identity's latest certificate, which says its names, its account and what else the inventory
+    /// knows; `None` if it is swept.
+    pub async fn latest_of(&self, identity: &Identity) -> Result<Option<CertificateRecord>, Error> {
+        let row = self.store.get(Table::Certificates, identity.serial.as_bytes()).await?;
+        Ok(row.map(|row| CertificateRecord::decode(&row.value)).transpose()?)
+    }
+
+    /// Removes what is noted of identities that are known no more.
+    pub async fn forget_retired(&self, gone: &[IdentityId]) -> Result<(), Error> {
+        for some in gone.chunks(STEP) {
+            let batch =
+                some.iter().fold(Batch::new(), |batch, id| batch.delete(Table::Retired, *id.as_bytes()));
+            let _ = self.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Logs who is late and who is not any more, and forgets who is gone.
+    pub async fn tell_changes(&self) -> Result<(), Error> {
+        let (mut told, mut gone) = (0, Vec::new());
+        for change in self.fleet.take_changes() {
+            let Change { identity, serial, from, to } = change;
+            match to {
+                None if from == State::Retired => gone.push(identity),
+                Some(State::Overdue | State::Expired) if told < TOLD => {
+                    told += 1;
+                    let why = self.fleet.identity(&identity).and_then(|identity| identity.last_failure);
+                    let why = why.map_or("silent", |(_, cause)| cause.name());
+                    let state = to.map(State::name);
+                    tracing::warn!(%identity, %serial, state, why, "an identity has not renewed");
+                }
+                Some(State::Overdue | State::Expired) => told += 1,
+                Some(State::Healthy) if matches!(from, State::Overdue | State::Expired) => {
+                    tracing::info!(%identity, %serial, "an identity that was late has renewed");
+                }
+                Some(State::Healthy | State::Due | State::Retired) | None => {}
+            }
+        }
+        if told > TOLD {
+            tracing::warn!(identities = told - TOLD, "more identities have not renewed: see `mayfly fleet`");
+        }
+        self.forget_retired(&gone).await
+    }
+
+    /// Retires the identity of exactly these names: it is not expected to renew, until it does.
+    pub async fn retire(&self, names: Vec<Identifier>) -> Result<Identity, Error> {
+        if !self.fleet.is_complete() {
+            return Err(Error::Busy("the inventory is still being read"));
+        }
+        let id = IdentityId::of(names.iter()).filter(|id| self.fleet.identity(id).is_some());
+        let Some(id) = id else {
+            let detail = "names: no certificate of the last days is for exactly these names; give all names \
+                          of one, as `mayfly certs search NAME` lists them";
+            return Err(Refusal::malformed(detail).into());
+        };
+        let now = self.now();
+        let event = Event::IdentityRetired { identifiers: names.clone() };
+        let row = RetiredIdentity { at: now, names }.encode();
+        let batch = audited(Batch::new().put(Table::Retired, *id.as_bytes(), row), now, event);
+        match self.store.commit(batch).await? {
+            CommitOutcome::Committed(_) => {}
+            CommitOutcome::Conflict => {
+                return Err(Error::Internal("a batch without checks met a conflict".into()));
+            }
+        }
+        self.fleet.with(|fleet, changed| fleet.retire(&id, now, changed));
+        tracing::info!(identity = %id, "identity retired");
+        self.fleet.identity(&id).ok_or(Error::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::revoke::Asker;
+    use super::super::stand::{self, HOUR, Stand, Step};
+    use super::super::tests::sweep::{account, issue, order, prove, terms_of};
+    use super::*;
+
+    fn names(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn id(texts: &[&str]) -> IdentityId {
+        let names: Vec<Identifier> = texts.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
+        IdentityId::of(names.iter()).unwrap()
+    }
+
+    async fn certify(stand: &Stand, texts: &[&str]) {
+        let (account, names) = (account(stand).await, names(texts));
+        let order = order(stand, &account, &names).await;
+        prove(stand, &account, &order).await;
+        issue(stand, &account, &order, &names).await;
+    }
+
+    async fn read(stand: &Stand) {
+        let mut cursor = FleetCursor::default();
+        while stand.service.read_fleet(&mut cursor).await.unwrap() {}
+    }
+
+    fn state(stand: &Stand, texts: &[&str]) -> Option<State> {
+        stand.service.fleet().advance(stand.service.now());
+        stand.service.fleet().identity(&id(texts)).map(|identity| identity.state)
+    }
+
+    #[tokio::test]
+    async fn silence_retirement_and_revocation_over_a_restart() {
+        let mut stand = Stand::new().await;
+        read(&stand).await;
+        for texts in [&["silent.test"][..], &["moves.test"], &["old.test", "b.test"], &["revoked.test"]] {
+            certify(&stand, texts).await;
+        }
+        let revoked = stand
+            .certificates()
+            .await
+            .into_iter()
+            .find(|record| record.content().unwrap().identifiers[0].to_string() == "revoked.test")
+            .unwrap();
+        let Requester::Acme { account, .. } = revoked.requester else { panic!("of an account") };
+        let terms = terms_of(&stand);
+        stand.service.revoke(&terms, Asker::Account(account), &revoked.der, None).await.unwrap();
+        let of = |texts: &[&str]| texts.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
+        let refused = stand.service.retire(of(&["old.test"])).await;
+        assert!(matches!(refused, Err(Error::Refused(_))), "not all of its names");
+        stand.service.retire(of(&["b.test", "old.test"])).await.unwrap();
+        // Another key, and another account.
+        stand.clock.advance(15 * HOUR);
+        certify(&stand, &["moves.test"]).await;
+        stand.clock.advance(6 * HOUR);
+        for _ in 0..2 {
+            assert_eq!(state(&stand, &["silent.test"]), Some(State::Overdue));
+            assert_eq!(state(&stand, &["moves.test"]), Some(State::Healthy));
+            assert_eq!(state(&stand, &["b.test", "old.test"]), Some(State::Retired));
+            assert_eq!(state(&stand, &["revoked.test"]), Some(State::Retired));
+            let summary = stand.service.fleet().summary();
+            assert_eq!((summary.identities(), summary.of(State::Overdue)), (4, 1));
+            let in_three_hours = stand.service.now() + 3 * HOUR;
+            let first = summary.horizon.unwrap().first;
+            assert!(first.since(in_three_hours).max(in_three_hours.since(first)) <= Duration::from_secs(60));
+            stand.restart();
+            assert!(!stand.service.fleet().is_complete());
+            read(&stand).await;
+            assert!(stand.service.fleet().take_changes().is_empty(), "what is read is no change");
+        }
+        // Long after, nothing of it is left.
+        stand.clock.advance(24 * 10 * HOUR);
+        stand.service.fleet().advance(stand.service.now());
+        let gone = stand.service.fleet().take_changes();
+        let gone: Vec<_> = gone.iter().filter(|c| c.to.is_none()).map(|c| c.identity).collect();
+        assert_eq!((gone.len(), stand.service.fleet().summary()), (4, Summary::default()));
+        stand.service.forget_retired(&gone).await.unwrap();
+        assert_eq!(stand.rows(Table::Retired).await, 0);
+    }
+
+    #[tokio::test]
+    async fn failed_validations_are_reasons() {
+        let stand = Stand::new().await;
+        read(&stand).await;
+        certify(&stand, &["a.test"]).await;
+        stand.clock.advance(16 * HOUR);
+        for _ in 0..8 {
+            stand.script.next("a.test", Step::Say(stand::failed()));
+        }
+        let (account, names) = (account(&stand).await, names(&["a.test"]));
+        let order = order(&stand, &account, &names).await;
+        prove(&stand, &account, &order).await;
+        for _ in 0..200 {
+            if stand.service.fleet().identity(&id(&["a.test"])).unwrap().last_failure.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let shown = stand.service.fleet().identity(&id(&["a.test"])).unwrap();
+        assert_eq!(shown.last_failure.map(|(_, cause)| cause), Some(Cause::Content));
+        assert_eq!(stand.service.fleet().summary().failing[Cause::Content as usize], 1);
+    }
+}
