@@ -123,6 +123,9 @@ impl PermanentId {
     }
 }
 
+/// What stands in front of a device's identifier where people write it.
+const DEVICE: &str = "permanent-identifier:";
+
 /// What an authorization can prove control of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Identifier {
@@ -174,6 +177,26 @@ impl Identifier {
             return Err(IdentifierError::MappedAddress);
         }
         Ok(Self::Ip(ip))
+    }
+
+    /// As people write it: a DNS name, a wildcard, an address in any of its spellings, or
+    /// `permanent-identifier:` and a device's.
+    pub fn parse_written(text: &str) -> Result<Self, IdentifierError> {
+        if let Some(device) = text.strip_prefix(DEVICE) {
+            return PermanentId::parse(device).map(Self::Permanent);
+        }
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Self::from_ip(ip),
+            Err(_) => Self::parse_dns(text),
+        }
+    }
+
+    /// As [`Identifier::parse_written`] takes it.
+    pub fn written(&self) -> String {
+        match self {
+            Self::Permanent(device) => format!("{DEVICE}{}", device.as_str()),
+            Self::Dns(_) | Self::Wildcard(_) | Self::Ip(_) => self.to_string(),
+        }
     }
 
     /// The ACME type: `dns`, `ip` or `permanent-identifier`.
@@ -394,6 +417,7 @@ mod tests {
             if let Ok(id) = Identifier::parse(&kind, &text) {
                 let printed = id.order_value();
                 proptest::prop_assert!(printed.eq_ignore_ascii_case(&text));
+                proptest::prop_assert_eq!(Identifier::parse_written(&id.written()), Ok(id.clone()));
                 proptest::prop_assert_eq!(Identifier::parse(id.kind(), &printed), Ok(id));
             }
         }

@@ -56,6 +56,11 @@ impl IdentityId {
         &self.0
     }
 
+    /// As it is displayed: 24 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        hex::decode(text).map(Self)
+    }
+
     /// From a key of the store.
     pub fn from_key(key: &[u8]) -> Option<Self> {
         key.try_into().ok().map(Self)

@@ -1,10 +1,13 @@
 //! Rotation health at work: what the verbs tell the fleet, how it is read back from the inventory at a
 //! start, and who is retired.
 
+mod list;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use self::list::{IdentityPage, KnownIdentity, Place};
 use super::{Error, Service, audited};
 use crate::acme::error::Refusal;
 use crate::acme::identifier::Identifier;

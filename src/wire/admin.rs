@@ -1,9 +1,11 @@
 //! The admin socket's objects, as the server writes them and the commands read them. Times are RFC 3339.
 
+mod fleet;
 mod rotation;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fleet::{Failed, Fleet, Horizon, Identities, Identity, Moment, Retire};
 pub use self::rotation::{Rotation, RotationIssuer, RotationStep, Rotations};
 
 /// `POST /v1/eab-keys`

@@ -7,6 +7,7 @@ use super::problem::Failure;
 use super::{App, Response, json};
 use crate::authority::authorities::Authority;
 use crate::authority::certificate::{Replacement, Revoker};
+use crate::id::{AccountId, OrderId};
 use crate::jose::{base64url, from_base64url};
 use crate::provisioner::Requester;
 use crate::service::Live;
@@ -82,9 +83,11 @@ fn authority_of(found: &ListedCertificate, live: &Live) -> Option<String> {
     own.flatten().map(|authority| authority.name().to_string())
 }
 
-fn certificate(found: &ListedCertificate, live: &Live, now: Timestamp) -> wire::Certificate {
-    let ListedCertificate { serial, record, content, unrecorded } = found;
-    let (door, provisioner, account, order) = match &record.requester {
+/// Through which door it was asked for, and by whom: the provisioner, the account, the order.
+pub(super) fn asked(
+    requester: &Requester,
+) -> (&'static str, Option<&String>, Option<&AccountId>, Option<&OrderId>) {
+    match requester {
         Requester::Acme { provisioner, account, order } => {
             ("acme", Some(provisioner), Some(account), Some(order))
         }
@@ -93,7 +96,12 @@ fn certificate(found: &ListedCertificate, live: &Live, now: Timestamp) -> wire::
         }
         Requester::Own => ("own", None, None, None),
         Requester::Ceremony => ("ceremony", None, None, None),
-    };
+    }
+}
+
+fn certificate(found: &ListedCertificate, live: &Live, now: Timestamp) -> wire::Certificate {
+    let ListedCertificate { serial, record, content, unrecorded } = found;
+    let (door, provisioner, account, order) = asked(&record.requester);
     let details = &record.details;
     let provenance = &details.provenance;
     let replaced = details.replaced_by.as_ref().and_then(|Replacement { serial, .. }| serial.as_ref());

@@ -7,6 +7,7 @@
 mod certificates;
 mod configuration;
 mod eab;
+mod fleet;
 mod keys;
 mod parameters;
 mod problem;
@@ -100,8 +101,19 @@ where
         (Resource::Rotations, &Method::GET) => rotations::list(app),
         (Resource::Rotations, &Method::POST) => rotations::ask(app, &read(&head.headers, body).await?),
         (Resource::Rotations, _) => Err(Failure::Method("GET, POST")),
+        (Resource::Fleet, &Method::GET) => fleet::summary(app),
+        (Resource::Identities, &Method::GET) => fleet::list(app, query).await,
+        (Resource::Identity(id), &Method::GET) => fleet::show(app, &id).await,
+        (Resource::Retirement, &Method::POST) => fleet::retire(app, read(&head.headers, body).await?).await,
+        (Resource::Retirement, _) => Err(Failure::Method("POST")),
         (
-            Resource::Certificates | Resource::Certificate(_) | Resource::PolicyRefusals | Resource::OpenApi,
+            Resource::Certificates
+            | Resource::Certificate(_)
+            | Resource::Fleet
+            | Resource::Identities
+            | Resource::Identity(_)
+            | Resource::PolicyRefusals
+            | Resource::OpenApi,
             _,
         ) => Err(Failure::Method("GET")),
     }

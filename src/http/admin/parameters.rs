@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::form_urlencoded;
 
 use super::problem::Failure;
-use crate::acme::identifier::{DnsName, Identifier, PermanentId};
+use crate::acme::identifier::{DnsName, Identifier};
 use crate::id::{AccountId, EabKid};
 use crate::time::Timestamp;
 use crate::x509::hex;
@@ -58,15 +58,13 @@ impl Parameters {
 
 /// A DNS name, a wildcard, an address, or `permanent-identifier:` and a device's.
 pub(super) fn name(text: &str) -> Result<Identifier, &'static str> {
-    if let Some(device) = text.strip_prefix("permanent-identifier:") {
-        let device = PermanentId::parse(device).map(Identifier::Permanent);
-        return device.map_err(|_| "is not a device's permanent identifier");
-    }
-    let found = match text.parse::<IpAddr>() {
-        Ok(ip) => Identifier::from_ip(ip),
-        Err(_) => Identifier::parse_dns(text),
-    };
-    found.map_err(|_| "is neither a DNS name nor an address")
+    Identifier::parse_written(text).map_err(|_| {
+        if text.starts_with("permanent-identifier:") {
+            "is not a device's permanent identifier"
+        } else {
+            "is neither a DNS name nor an address"
+        }
+    })
 }
 
 /// A DNS name, that and all below it.

@@ -1,5 +1,6 @@
 //! One row per resource.
 
+use crate::fleet::IdentityId;
 use crate::id::EabKid;
 use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
@@ -27,6 +28,14 @@ pub(super) enum Resource {
     Configuration(u64),
     /// Where each authority's rotation stands.
     Rotations,
+    /// Rotation health at a glance.
+    Fleet,
+    /// Who is about to renew, who is late, and who will not.
+    Identities,
+    /// One of them.
+    Identity(IdentityId),
+    /// That one is not to renew any more.
+    Retirement,
     /// The description of all this.
     OpenApi,
 }
@@ -35,9 +44,14 @@ impl Resource {
     /// Whether a GET of it may have a query.
     pub(super) fn takes_query(self) -> bool {
         match self {
-            Self::EabKeys | Self::BlockedKeys | Self::Certificates | Self::PolicyRefusals => true,
+            Self::EabKeys
+            | Self::BlockedKeys
+            | Self::Certificates
+            | Self::PolicyRefusals
+            | Self::Identities => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
             Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
+            Self::Fleet | Self::Identity(_) | Self::Retirement => false,
         }
     }
 }
@@ -59,6 +73,10 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
         ["configurations", number] => Resource::Configuration(positive(number)?),
+        ["fleet"] => Resource::Fleet,
+        ["fleet", "identities"] => Resource::Identities,
+        ["fleet", "identities", id] => Resource::Identity(IdentityId::parse(id)?),
+        ["fleet", "retire"] => Resource::Retirement,
         ["certificates", serial] => Resource::Certificate(Serial::parse(serial)?),
         _ => return None,
     })
@@ -87,6 +105,9 @@ mod tests {
         assert_eq!(parse("/v1/certificates"), Some(Resource::Certificates));
         assert_eq!(parse(&format!("/v1/certificates/{serial}")), Some(Resource::Certificate(serial)));
         assert_eq!(parse("/openapi.json"), Some(Resource::OpenApi));
+        let id = IdentityId::from_key(&[0xab; 12]).unwrap();
+        assert_eq!(parse(&format!("/v1/fleet/identities/{id}")), Some(Resource::Identity(id)));
+        assert_eq!(parse(&format!("/v1/fleet/identities/{id}0")), None);
         assert_eq!(parse("/v1/configurations/current"), Some(Resource::Configuration(0)));
         assert_eq!(parse("/v1/configurations/17"), Some(Resource::Configuration(17)));
         for bad in ["0", "01", "+1", "-1", "", "x", "99999999999999999999"] {
@@ -114,6 +135,10 @@ mod tests {
             Resource::Configurations => "/v1/configurations",
             Resource::Configuration(_) => "/v1/configurations/{version}",
             Resource::Rotations => "/v1/rotations",
+            Resource::Fleet => "/v1/fleet",
+            Resource::Identities => "/v1/fleet/identities",
+            Resource::Identity(_) => "/v1/fleet/identities/{id}",
+            Resource::Retirement => "/v1/fleet/retire",
             Resource::OpenApi => "/openapi.json",
         }
     }
@@ -128,10 +153,11 @@ mod tests {
                 .replace("{kid}", &kid)
                 .replace("{key}", &"ab".repeat(32))
                 .replace("{version}", "7")
+                .replace("{id}", &"ab".repeat(12))
                 .replace("{serial}", &"ab".repeat(19));
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 11, "one for each resource");
+        assert_eq!(paths.len(), 15, "one for each resource");
     }
 }

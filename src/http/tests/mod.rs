@@ -9,6 +9,7 @@ mod eab;
 mod envelope;
 mod faults;
 mod field;
+mod fleet;
 mod flow;
 mod keys;
 mod kinds;
