@@ -6,6 +6,7 @@ use hyper::Method;
 use url::form_urlencoded::Serializer;
 
 use super::CliError;
+use super::fleet;
 use super::running::{Target, json};
 use crate::id::AccountId;
 use crate::wire::admin::{Certificate, Certificates, Indexing};
@@ -22,7 +23,8 @@ Examples:
   mayfly certs list --expires-before 2030-01-31T12:00:00Z
   mayfly certs list --suffix web.example.internal --state any --json
   mayfly certs search db1.example.internal --config /etc/mayfly/mayfly.toml
-  mayfly certs show SERIAL";
+  mayfly certs show SERIAL
+  mayfly certs retire old.example.internal";
 
 /// Arguments of `mayfly certs`.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,6 +44,8 @@ pub enum Command {
     Show(Show),
     /// Find certificates by a name and what is below it, a serial, a key's SHA-256 or an account
     Search(Search),
+    /// Say that an identity is not to renew any more, so that its end alarms nobody
+    Retire(fleet::Retire),
 }
 
 /// How much to print, and how.
@@ -148,6 +152,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         Command::List(args) => list(args, out),
         Command::Show(args) => show(args.serial, &args.target, args.json, out),
         Command::Search(args) => search(args, out),
+        Command::Retire(args) => fleet::retire(args, out),
     }
 }
 

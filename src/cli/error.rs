@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::ca::CaError;
+use super::fleet::FleetError;
 use super::rotation::RotationError;
 use crate::bench::BenchError;
 use crate::client::admin::AdminError;
@@ -128,6 +129,9 @@ pub enum CliError {
     /// A `mayfly ca` command.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// A command about identities.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// A step of a rotation.
     #[error(transparent)]
     Rotation(#[from] RotationError),
@@ -209,6 +213,7 @@ impl CliError {
                 "start it, then run this again: mayfly serve --config {} (or `mayfly dev`, for a CA that it made)",
                 shell_word(file)
             ),
+            Self::Fleet(error) => error.next_step(),
             Self::Outcome { .. } => {
                 "look at `mayfly config history` and `mayfly config diff N` with its last number; the same command \
                  may be run again"

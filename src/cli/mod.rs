@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod dev;
 pub mod eab;
 mod error;
+pub mod fleet;
 mod founding;
 pub mod init;
 pub mod key;
@@ -69,6 +70,8 @@ pub enum Command {
     Keys(keys::Args),
     /// The inventory of a running CA: every certificate and what is known of it
     Certs(certs::Args),
+    /// Rotation health of a running CA: who renews as they should, who is late, and why
+    Fleet(fleet::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Keys for issuers, in files and in tokens (PKCS#11)
@@ -98,6 +101,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Eab(args) => eab::run(&args, out),
         Command::Keys(args) => keys::run(&args, out),
         Command::Certs(args) => certs::run(&args, out),
+        Command::Fleet(args) => fleet::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Key(args) => key::run(&args, out),
         Command::Version => version::run(out),
