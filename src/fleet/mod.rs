@@ -140,18 +140,20 @@ named! {
 }
 
 impl Cause {
-    /// Of a failed validation.
-    pub fn of_validation(error: ErrorKind) -> Self {
+    /// Of a failed validation; see [`Cause::of_refusal`].
+    pub fn of_validation(error: ErrorKind) -> Option<Self> {
         match error {
             // A well-known file or a TXT record with other content.
-            ErrorKind::Unauthorized => Self::Content,
+            ErrorKind::Unauthorized => Some(Self::Content),
             other => Self::of_refusal(other),
         }
     }
 
-    /// Of a refused request.
-    pub fn of_refusal(error: ErrorKind) -> Self {
-        match error {
+    /// Of a refused request; `None` of one that was no attempt, or failed through a fault of the CA's.
+    pub fn of_refusal(error: ErrorKind) -> Option<Self> {
+        Some(match error {
+            // Of an order that failed before, or that is not proved yet: nothing new.
+            ErrorKind::OrderNotReady | ErrorKind::ServerInternal => return None,
             ErrorKind::Dns => Self::Dns,
             ErrorKind::Connection => Self::Connection,
             ErrorKind::IncorrectResponse | ErrorKind::BadAttestationStatement => Self::Content,
@@ -173,15 +175,13 @@ impl Cause {
             | ErrorKind::BadSignatureAlgorithm
             | ErrorKind::InvalidContact
             | ErrorKind::Malformed
-            | ErrorKind::OrderNotReady
-            | ErrorKind::ServerInternal
             | ErrorKind::UnsupportedContact
             | ErrorKind::AlreadyReplaced
             | ErrorKind::AutoRenewalCanceled
             | ErrorKind::AutoRenewalExpired
             | ErrorKind::AutoRenewalCancellationInvalid
             | ErrorKind::AutoRenewalRevocationNotSupported => Self::Other,
-        }
+        })
     }
 }
 

@@ -81,7 +81,8 @@ impl Service {
     ) -> Result<LoadedOrder, Error> {
         let mut meter = Issuance::at(&terms.name);
         let outcome = self.finalize_order(terms, account, id, csr, by.into(), &mut meter).await;
-        meter.ended(outcome)
+        let outcome = meter.ended(outcome);
+        self.heard_of(terms, account, id, outcome).await
     }
 
     async fn finalize_order(
@@ -337,7 +338,9 @@ impl Service {
         let mut loaded = loaded.clone();
         let mut batch = Batch::new();
         if let Finish::Failed(problem) = &finish {
-            self.fleet.failed(loaded.order.identifiers(), Cause::of_refusal(problem.kind), self.now());
+            if let Some(cause) = Cause::of_refusal(problem.kind) {
+                self.fleet.failed(loaded.order.identifiers(), cause, self.now());
+            }
             let event = Event::IssuanceRefused {
                 account: loaded.order.account,
                 order: loaded.id,

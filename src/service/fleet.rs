@@ -1,12 +1,16 @@
 //! Rotation health at work: what the verbs tell the fleet, how it is read back from the inventory at a
 //! start, and who is retired.
 
+mod failures;
 mod list;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub(super) use self::failures::news_of;
 pub use self::list::{IdentityPage, KnownIdentity, Place};
 use super::{Error, Service, audited};
 use crate::acme::error::Refusal;
@@ -301,113 +305,5 @@ impl Service {
         self.fleet.with(|fleet, changed| fleet.retire(&id, now, changed));
         tracing::info!(identity = %id, "identity retired");
         self.fleet.identity(&id).ok_or(Error::NotFound)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::super::revoke::Asker;
-    use super::super::stand::{self, HOUR, Stand, Step};
-    use super::super::tests::sweep::{account, issue, order, prove, terms_of};
-    use super::*;
-
-    fn names(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
-    }
-
-    fn id(texts: &[&str]) -> IdentityId {
-        let names: Vec<Identifier> = texts.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
-        IdentityId::of(names.iter()).unwrap()
-    }
-
-    async fn certify(stand: &Stand, texts: &[&str]) {
-        let (account, names) = (account(stand).await, names(texts));
-        let order = order(stand, &account, &names).await;
-        prove(stand, &account, &order).await;
-        issue(stand, &account, &order, &names).await;
-    }
-
-    async fn read(stand: &Stand) {
-        let mut cursor = FleetCursor::default();
-        while stand.service.read_fleet(&mut cursor).await.unwrap() {}
-    }
-
-    fn state(stand: &Stand, texts: &[&str]) -> Option<State> {
-        stand.service.fleet().advance(stand.service.now());
-        stand.service.fleet().identity(&id(texts)).map(|identity| identity.state)
-    }
-
-    #[tokio::test]
-    async fn silence_retirement_and_revocation_over_a_restart() {
-        let mut stand = Stand::new().await;
-        read(&stand).await;
-        for texts in [&["silent.test"][..], &["moves.test"], &["old.test", "b.test"], &["revoked.test"]] {
-            certify(&stand, texts).await;
-        }
-        let revoked = stand
-            .certificates()
-            .await
-            .into_iter()
-            .find(|record| record.content().unwrap().identifiers[0].to_string() == "revoked.test")
-            .unwrap();
-        let Requester::Acme { account, .. } = revoked.requester else { panic!("of an account") };
-        let terms = terms_of(&stand);
-        stand.service.revoke(&terms, Asker::Account(account), &revoked.der, None).await.unwrap();
-        let of = |texts: &[&str]| texts.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
-        let refused = stand.service.retire(of(&["old.test"])).await;
-        assert!(matches!(refused, Err(Error::Refused(_))), "not all of its names");
-        stand.service.retire(of(&["b.test", "old.test"])).await.unwrap();
-        // Another key, and another account.
-        stand.clock.advance(15 * HOUR);
-        certify(&stand, &["moves.test"]).await;
-        stand.clock.advance(6 * HOUR);
-        for _ in 0..2 {
-            assert_eq!(state(&stand, &["silent.test"]), Some(State::Overdue));
-            assert_eq!(state(&stand, &["moves.test"]), Some(State::Healthy));
-            assert_eq!(state(&stand, &["b.test", "old.test"]), Some(State::Retired));
-            assert_eq!(state(&stand, &["revoked.test"]), Some(State::Retired));
-            let summary = stand.service.fleet().summary();
-            assert_eq!((summary.identities(), summary.of(State::Overdue)), (4, 1));
-            let in_three_hours = stand.service.now() + 3 * HOUR;
-            let first = summary.horizon.unwrap().first;
-            assert!(first.since(in_three_hours).max(in_three_hours.since(first)) <= Duration::from_secs(60));
-            stand.restart();
-            assert!(!stand.service.fleet().is_complete());
-            read(&stand).await;
-            assert!(stand.service.fleet().take_changes().is_empty(), "what is read is no change");
-        }
-        // Long after, nothing of it is left.
-        stand.clock.advance(24 * 10 * HOUR);
-        stand.service.fleet().advance(stand.service.now());
-        let gone = stand.service.fleet().take_changes();
-        let gone: Vec<_> = gone.iter().filter(|c| c.to.is_none()).map(|c| c.identity).collect();
-        assert_eq!((gone.len(), stand.service.fleet().summary()), (4, Summary::default()));
-        stand.service.forget_retired(&gone).await.unwrap();
-        assert_eq!(stand.rows(Table::Retired).await, 0);
-    }
-
-    #[tokio::test]
-    async fn failed_validations_are_reasons() {
-        let stand = Stand::new().await;
-        read(&stand).await;
-        certify(&stand, &["a.test"]).await;
-        stand.clock.advance(16 * HOUR);
-        for _ in 0..8 {
-            stand.script.next("a.test", Step::Say(stand::failed()));
-        }
-        let (account, names) = (account(&stand).await, names(&["a.test"]));
-        let order = order(&stand, &account, &names).await;
-        prove(&stand, &account, &order).await;
-        for _ in 0..200 {
-            if stand.service.fleet().identity(&id(&["a.test"])).unwrap().last_failure.is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let shown = stand.service.fleet().identity(&id(&["a.test"])).unwrap();
-        assert_eq!(shown.last_failure.map(|(_, cause)| cause), Some(Cause::Content));
-        assert_eq!(stand.service.fleet().summary().failing[Cause::Content as usize], 1);
     }
 }

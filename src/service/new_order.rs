@@ -69,6 +69,16 @@ impl Service {
         known: &KnownAccount,
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
+        let opened = self.open_order(terms, known, &ask).await;
+        self.heard(&ask, opened)
+    }
+
+    async fn open_order(
+        &self,
+        terms: &Provisioner,
+        known: &KnownAccount,
+        ask: &NewOrder,
+    ) -> Result<LoadedOrder, Error> {
         let (now, account) = (self.now(), known.account.id);
         let bound = self.bound_key(&known.account).await?;
         let eab = bound.as_ref().map(|bound| &bound.key);
@@ -94,7 +104,7 @@ impl Service {
         let profile = terms.profiles.chosen(ask.profile.clone())?;
         let rules = terms.rules(profile.as_deref())?;
         rules.check_names(&identifiers)?;
-        let mut auto_renewal = self.accept_renewal(terms, &ask, rules.lifetimes.max, now)?;
+        let mut auto_renewal = self.accept_renewal(terms, ask, rules.lifetimes.max, now)?;
         check_validity(ask.not_before, ask.not_after, rules.lifetimes, now)?;
         if now >= terms.issuer().not_after() {
             return Err(Error::IssuerNotValid(terms.authority.clone()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::fleet::news_of;
 use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::reach::Subject;
 use super::slots::Seat;
@@ -19,7 +20,6 @@ use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
 use crate::acme::subdomain::asked_as;
 use crate::audit::Event;
-use crate::fleet::Cause;
 use crate::id::{AccountId, OrderId};
 use crate::jose::base64url;
 use crate::jose::jwk::Thumbprint;
@@ -323,9 +323,8 @@ impl Service {
         match self.store.commit(loaded.stored_by(batch)).await? {
             CommitOutcome::Committed(_) => {
                 ended.validation(&terms.name, kind);
-                if let Some(ChallengeState::Invalid(problem)) = after.challenge(kind).map(|done| &done.state)
-                {
-                    self.fleet.failed(loaded.order.identifiers(), Cause::of_validation(problem.kind), now);
+                if let Some(cause) = news_of(&loaded.order, index) {
+                    self.fleet.failed(loaded.order.identifiers(), cause, now);
                 }
                 if after.status(now) == AuthorizationStatus::Invalid {
                     self.limits.charge(Limit::AccountFailures, account.as_bytes(), now);
