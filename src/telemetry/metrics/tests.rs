@@ -87,7 +87,11 @@ fn what_is_counted_is_on_the_page() {
 
 #[test]
 fn names_begin_with_mayfly_and_both_formats_have_the_same() {
-    metrics().acme("format-test").valid(ChallengeKind::Dns01);
+    // What is on the page only once it has happened, so that no other test makes the difference.
+    let door = metrics().acme("format-test");
+    door.issued(None, HOUR, Timestamp::from_secs(1));
+    metrics().answered(&door, Operation::NewOrder, None, HOUR);
+    metrics().sweeper.caught_up.set(1);
     let names = |format| -> BTreeSet<String> {
         let page = write(format, now(), false);
         let rows = page.lines().filter(|line| !line.starts_with('#'));
