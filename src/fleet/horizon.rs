@@ -38,6 +38,25 @@ impl Ends {
         }
     }
 
+    /// How many end within so many minutes of `now`, for each of these, in their order, the shortest first.
+    /// Costs a step for each minute up to the last in which one ends.
+    pub(super) fn within(&self, now: u32, spans: &[u32]) -> Vec<u64> {
+        let mut ends = self.minutes.iter().peekable();
+        let mut count = 0;
+        let up_to = |span: &u32| {
+            while let Some((_, more)) = ends.next_if(|(minute, _)| **minute <= now.saturating_add(*span)) {
+                count += u64::from(*more);
+            }
+            count
+        };
+        spans.iter().map(up_to).collect()
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> u64 {
+        self.all
+    }
+
     /// Costs a step for each minute in which one of the first half expires.
     pub(super) fn horizon(&self) -> Option<Horizon> {
         let first = *self.minutes.first_key_value()?.0;
@@ -68,4 +87,23 @@ pub(super) fn minute_of(secs: u32) -> u32 {
 /// The beginning of a minute.
 pub(super) fn of_minute(minute: u32) -> Timestamp {
     Timestamp::from_secs(u64::from(minute) * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_within() {
+        let mut ends = Ends::default();
+        for minute in [10, 10, 60, 61, 5000] {
+            ends.add(minute);
+        }
+        assert_eq!(ends.within(0, &[5, 10, 60, 120]), [0, 2, 3, 4]);
+        assert_eq!(ends.within(1, &[59, u32::MAX]), [3, 5]);
+        assert_eq!((ends.within(0, &[]), ends.all()), (Vec::new(), 5));
+        ends.remove(10);
+        ends.remove(5000);
+        assert_eq!((ends.within(0, &[10, 60]), ends.all()), (vec![1, 2], 3));
+    }
 }

@@ -134,6 +134,12 @@ impl Fleet {
         Summary { states: self.states, failing: self.failing, horizon: self.ends.horizon() }
     }
 
+    /// How many certificates that are to be renewed end within these spans of now, minutes, the shortest
+    /// first; and how many there are.
+    pub fn expiring(&self, spans: &[u32]) -> (Vec<u64>, u64) {
+        (self.ends.within(self.now, spans), self.ends.all())
+    }
+
     /// One identity.
     pub fn identity(&self, id: &IdentityId) -> Option<Identity> {
         self.slot(id).map(|slot| self.entries[slot as usize].shown())

@@ -3,6 +3,7 @@
 
 mod failures;
 mod list;
+mod metered;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +78,11 @@ impl Watch {
     /// The fleet at a glance, as of the last [`Watch::advance`].
     pub fn summary(&self) -> Summary {
         self.lock().fleet.summary()
+    }
+
+    /// How many certificates end when; see [`Fleet::expiring`].
+    pub fn expiring(&self, spans: &[u32]) -> (Vec<u64>, u64) {
+        self.lock().fleet.expiring(spans)
     }
 
     /// Up to `limit` identities in a state, what expires first in front; see [`Fleet::list`].

@@ -54,6 +54,7 @@ impl Service {
             validations: self.validating.len(),
             finalizations: self.finishing.len(),
             nonces: self.nonces.issued(),
+            fleet: self.metered_fleet(),
         }
     }
 }

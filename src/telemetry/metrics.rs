@@ -10,6 +10,7 @@
 
 pub mod cells;
 pub mod doors;
+pub mod fleet;
 pub mod page;
 mod process;
 mod vault;

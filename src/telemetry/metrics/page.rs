@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::cells::{Count, Read};
 use super::doors::{Door, Issuances, Profile, REVOCATIONS};
+use super::fleet::{self, Fleet};
 use super::vocabulary::{CommitEnd, Operation, Reason, Result, Stage, SweptTable};
 use super::{Metrics, NONE, metrics, process, vault};
 use crate::acme::challenge::ChallengeKind;
@@ -32,6 +33,8 @@ pub struct Now {
     pub finalizations: usize,
     /// Nonces given out.
     pub nonces: u64,
+    /// Rotation health; `None` until the inventory has been read.
+    pub fleet: Option<Fleet>,
 }
 
 /// The live certificates of an issuer.
@@ -201,6 +204,7 @@ impl Collector for Page {
         store(&mut writer, metrics)?;
         guards(&mut writer, metrics, &self.now)?;
         authorities(&mut writer, metrics, &self.now)?;
+        fleet::write(&mut writer, self.now.fleet.as_ref())?;
         process::write(&mut writer)?;
         if self.aliases { vault::write(&mut writer, &doors, &self.now) } else { Ok(()) }
     }
