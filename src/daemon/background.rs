@@ -51,7 +51,7 @@ pub(super) fn start(
     let it = service.clone();
     tasks.spawn(supervised("certificate index", PAUSE, move || build_index(it.clone())));
     let it = service.clone();
-    tasks.spawn(supervised("count of live certificates", PAUSE, move || count_leaves(it.clone())));
+    tasks.spawn(supervised("reading of the inventory", PAUSE, move || read_inventory(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("watch over the CA certificates", PAUSE, move || watch_issuers(it.clone())));
     let it = service.clone();
@@ -192,19 +192,33 @@ async fn build_index(service: Arc<Service>) {
     }
 }
 
-/// Counts the live certificates of each issuer, step by step, so that requests go first.
-async fn count_leaves(service: Arc<Service>) {
+/// Reads the inventory once, step by step, so that requests go first: who is to renew when, and how many
+/// live certificates each issuer has.
+async fn read_inventory(service: Arc<Service>) {
     const STEP: Duration = Duration::from_millis(2);
-    let mut after = service.begin_count();
+    let mut cursor = FleetCursor::counting(service.begin_count());
     loop {
+        let pause = match service.read_fleet(&mut cursor).await {
+            Ok(true) => STEP,
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(%error, "reading the inventory failed; trying on");
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    // Behind a certificate that does not read there is no number, until it is mended or swept.
+    let mut left = cursor.uncounted().map(<[u8]>::to_vec);
+    while let Some(after) = left.take() {
         let pause = match service.count_leaves(&after).await {
-            Ok(Some(next)) => {
-                after = next;
+            Ok(next) => {
+                left = next;
                 STEP
             }
-            Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "the live certificates of each issuer cannot be counted; trying on");
+                left = Some(after);
                 IDLE
             }
         };
@@ -238,23 +252,9 @@ async fn watch_issuers(service: Arc<Service>) {
     }
 }
 
-/// Reads the fleet from the inventory, so slowly that requests go first, and then tells of whoever is
-/// late, to the minute.
+/// Tells of whoever is late, to the minute, once the inventory has been read.
 async fn watch_fleet(service: Arc<Service>) {
     const STEP: Duration = Duration::from_secs(5);
-    const FAILED: Duration = Duration::from_secs(10);
-    let mut cursor = FleetCursor::default();
-    while !service.fleet().is_complete() {
-        let pause = match service.read_fleet(&mut cursor).await {
-            Ok(true) => Duration::from_millis(2),
-            Ok(false) => break,
-            Err(error) => {
-                tracing::warn!(%error, "reading the fleet from the inventory failed; trying on");
-                FAILED
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
     loop {
         tokio::time::sleep(STEP).await;
         service.fleet().advance(service.now());

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) use self::failures::news_of;
 pub use self::list::{IdentityPage, KnownIdentity, Place};
+use super::leaves::{self, Scanned};
 use super::{Error, Service, audited};
 use crate::acme::error::Refusal;
 use crate::acme::identifier::Identifier;
@@ -174,6 +175,52 @@ fn issuance_of(serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
 pub struct FleetCursor {
     after: Option<Vec<u8>>,
     certificates: u64,
+    count: Count,
+}
+
+/// Whether the live leaves are counted by the same walk.
+#[derive(Debug, Default)]
+enum Count {
+    #[default]
+    Not,
+    /// All that comes behind this key.
+    Along(Vec<u8>),
+    /// No further than to this key: what comes behind it does not read.
+    Cut(Vec<u8>),
+}
+
+impl FleetCursor {
+    /// To count the live leaves along with it, of what comes behind a key; see [`Service::begin_count`].
+    pub fn counting(after: Vec<u8>) -> Self {
+        Self { count: Count::Along(after), ..Self::default() }
+    }
+
+    /// From where the live leaves are still to be counted, if that was cut off.
+    pub fn uncounted(&self) -> Option<&[u8]> {
+        match &self.count {
+            Count::Not | Count::Along(_) => None,
+            Count::Cut(after) => Some(after),
+        }
+    }
+
+    /// A certificate at that key, which may not read.
+    fn came_by(&mut self, key: &[u8], record: Option<&CertificateRecord>, found: &mut Vec<Scanned>) {
+        if let Count::Along(from) = &self.count
+            && key > from.as_slice()
+        {
+            match (Serial::from_bytes(key), record) {
+                (Some(serial), Some(record)) => found.extend(leaves::scanned(serial, record)),
+                (None, _) => {}
+                // As long as it is not known, no count is.
+                (Some(_), None) => {
+                    let after = self.after.as_ref().unwrap_or(from).clone();
+                    self.count = Count::Cut(after);
+                }
+            }
+        }
+        self.certificates += 1;
+        self.after = Some(key.to_vec());
+    }
 }
 
 impl Service {
@@ -183,7 +230,8 @@ impl Service {
     }
 
     /// One bounded step of reading the inventory at a start; false once the fleet is complete.
-    /// Certificates issued meanwhile may be read again.
+    /// Certificates issued meanwhile may be read again. One that does not read is in no fleet, but it ends
+    /// the count of the live leaves: [`FleetCursor::uncounted`].
     pub async fn read_fleet(&self, cursor: &mut FleetCursor) -> Result<bool, Error> {
         let now = self.now();
         self.fleet.advance(now);
@@ -192,16 +240,17 @@ impl Service {
         let after = cursor.after.clone().unwrap_or_else(first);
         let rows = self.store.scan(Table::Certificates, &[], Some(&after), STEP).await?;
         let more = rows.len() == STEP;
+        let mut found = Vec::new();
         for (key, row) in rows {
             let record = CertificateRecord::decode(&row.value).ok();
-            if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), record)
-                && let Some(issuance) = issuance_of(serial, &record)
+            if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), &record)
+                && let Some(issuance) = issuance_of(serial, record)
             {
                 self.fleet.with(|fleet, changed| fleet.learn(&issuance, changed));
             }
-            cursor.certificates += 1;
-            cursor.after = Some(key);
+            cursor.came_by(&key, record.as_ref(), &mut found);
         }
+        self.leaves.walked(&found, !more && matches!(cursor.count, Count::Along(_)), now);
         if more {
             return Ok(true);
         }

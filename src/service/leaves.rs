@@ -36,9 +36,32 @@ fn counts(requester: &Requester) -> bool {
     }
 }
 
+/// A certificate as the count takes it: with when it was signed, and whether it was revoked; `None` if it
+/// does not count.
+pub(super) type Scanned = (Leaf, Timestamp, bool);
+
+/// One of the inventory.
+pub(super) fn scanned(serial: Serial, record: &CertificateRecord) -> Option<Scanned> {
+    counts(&record.requester).then(|| {
+        let leaf = Leaf { serial, issuer: record.issuer, not_after: record.not_after };
+        (leaf, record.issued, record.revocation.is_some())
+    })
+}
+
 impl LiveLeaves {
     fn lock(&self) -> MutexGuard<'_, Leaves> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A walk over the inventory has come by these; `last`: and by all others.
+    pub(super) fn walked(&self, found: &[Scanned], last: bool, now: Timestamp) {
+        let mut count = self.lock();
+        for (leaf, issued, revoked) in found {
+            count.scanned(leaf, *issued, *revoked, now);
+        }
+        if last {
+            count.finish(now);
+        }
     }
 
     /// A certificate was committed.
@@ -100,7 +123,7 @@ impl Service {
         Serial::new(now, [0; 16]).as_bytes()[..3].to_vec()
     }
 
-    /// One bounded step of the count from behind `after`; where to go on, `None` at the end.
+    /// One bounded step of the count by itself, from behind `after`; where to go on, `None` at the end.
     pub async fn count_leaves(&self, after: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let rows = self.store.scan(Table::Certificates, &[], Some(after), STEP).await?;
         let now = self.now();
@@ -113,19 +136,9 @@ impl Service {
             let record = CertificateRecord::decode(&row.value).inspect_err(
                 |error| tracing::error!(%serial, %error, "a certificate does not read; no issuer can be retired"),
             )?;
-            if counts(&record.requester) {
-                let leaf = Leaf { serial, issuer: record.issuer, not_after: record.not_after };
-                found.push((leaf, record.issued, record.revocation.is_some()));
-            }
+            found.extend(scanned(serial, &record));
         }
-        let mut count = self.leaves.lock();
-        for (leaf, issued, revoked) in found {
-            count.scanned(&leaf, issued, revoked, now);
-        }
-        if more {
-            return Ok(cursor);
-        }
-        count.finish(now);
-        Ok(None)
+        self.leaves.walked(&found, !more, now);
+        Ok(cursor.filter(|_| more))
     }
 }

@@ -10,7 +10,7 @@ use crate::service::new_order::NewOrder;
 use crate::service::revoke::Asker;
 use crate::service::stand::{self, Fault, HOUR, Stand, Step};
 use crate::service::tests::sweep::{account, csr_of, issue, order, prove, terms_of};
-use crate::storage::StoreError;
+use crate::storage::{Store, StoreError};
 use crate::validation::{Failure, FailureKind, Outcome};
 
 fn names(texts: &[&str]) -> Vec<String> {
@@ -250,4 +250,56 @@ fn what_is_whose_fault() {
     assert_eq!(Error::Deactivated.cause(), Some(Cause::Policy));
     assert_eq!(Cause::of_validation(ErrorKind::Unauthorized), Some(Cause::Content));
     assert_eq!(Cause::of_validation(ErrorKind::ServerInternal), None);
+}
+
+/// One walk is enough for both; a certificate that does not read is in no fleet, and leaves no number of
+/// live ones.
+#[tokio::test]
+async fn one_walk_knows_the_fleet_and_counts() {
+    let mut stand = Stand::new().await;
+    for texts in [&["a.test"][..], &["b.test"], &["c.test"]] {
+        certify(&stand, texts).await;
+        stand.clock.advance(HOUR);
+    }
+    let live = |stand: &Stand| {
+        let rotation = stand.service.rotations().remove(0);
+        rotation.facts.signing.live.map(|live| live.count)
+    };
+    let walk = async |stand: &Stand| {
+        let mut cursor = FleetCursor::counting(stand.service.begin_count());
+        assert_eq!(live(stand), None);
+        while stand.service.read_fleet(&mut cursor).await.unwrap() {}
+        cursor
+    };
+    stand.restart();
+    assert_eq!(walk(&stand).await.uncounted(), None);
+    assert_eq!((live(&stand), stand.service.fleet().summary().identities()), (Some(3), 3));
+    let rows = stand.store.scan(Table::Certificates, &[], None, 100).await.unwrap();
+    let mut leaves = rows.iter().filter(|(_, row)| {
+        let record = CertificateRecord::decode(&row.value).unwrap();
+        matches!(record.requester, Requester::Acme { .. })
+    });
+    let (key, good) = leaves.nth(1).cloned().unwrap();
+    let put = async |stand: &Stand, value: Vec<u8>| {
+        let batch = Batch::new().put(Table::Certificates, key.clone(), value);
+        let _ = stand.store.commit(batch).await.unwrap();
+    };
+    put(&stand, vec![0xff]).await;
+    stand.restart();
+    let cursor = walk(&stand).await;
+    let left = cursor.uncounted().expect("cut off").to_vec();
+    assert_eq!((live(&stand), stand.service.fleet().summary().identities()), (None, 2));
+    assert!(stand.service.fleet().is_complete());
+    assert!(stand.service.count_leaves(&left).await.is_err());
+    assert_eq!(live(&stand), None);
+    // Mended.
+    put(&stand, good.value).await;
+    assert_eq!(stand.service.count_leaves(&left).await.unwrap(), None);
+    assert_eq!(live(&stand), Some(3));
+    // One that had expired before the count began is nobody's business.
+    stand.clock.advance(30 * HOUR);
+    put(&stand, vec![0xff]).await;
+    stand.restart();
+    assert_eq!(walk(&stand).await.uncounted(), None);
+    assert_eq!(live(&stand), Some(0));
 }
