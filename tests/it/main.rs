@@ -17,6 +17,7 @@ mod conformance;
 mod crash;
 mod eab;
 mod ecosystems;
+mod fleet;
 mod flows;
 mod interop;
 mod keys;
