@@ -80,8 +80,7 @@ impl Entry {
                 issuance.not_before,
             );
             self.window_end = secs(window.end);
-            self.failures = [0; Cause::COUNT];
-            self.failed = 0;
+            self.give_up();
         } else if issuance.serial == self.serial {
             self.revoked |= issuance.revoked;
         }
@@ -124,12 +123,12 @@ impl Entry {
         if self.revoked || (self.retired != 0 && self.retired >= self.issued()) {
             return Some((State::Retired, gone));
         }
+        // That the CA does not renew it any more is no failure of anybody's, unless it tried and failed.
+        let by_itself = self.automatic && self.failed == 0;
         if minute >= self.end() {
-            // That the CA does not renew it any more is no failure of anybody's.
-            let state = if self.automatic { State::Retired } else { State::Expired };
-            return Some((state, gone));
+            return Some((if by_itself { State::Retired } else { State::Expired }, gone));
         }
-        if self.automatic {
+        if by_itself {
             return Some((State::Healthy, self.end()));
         }
         let Deadlines { due, overdue, .. } = self.deadlines();
@@ -163,6 +162,12 @@ impl Entry {
             self.failed = at;
             self.last_cause = cause;
         }
+    }
+
+    /// Takes in that nothing is tried any more, and so what has failed means nothing.
+    pub(super) fn give_up(&mut self) {
+        self.failures = [0; Cause::COUNT];
+        self.failed = 0;
     }
 
     /// The cause of the latest failure since the latest issuance.

@@ -175,7 +175,7 @@ impl World {
         match event {
             Event::Renew => self.renew(now, n),
             Event::Fail(cause) => {
-                self.fleet.failed(&id, cause, at(now));
+                self.fleet.failed(&id, cause, at(now), &mut |_| ());
                 self.plan(now + HOUR / 2, n, Event::Fail(cause));
             }
             Event::Retire => {
@@ -198,7 +198,7 @@ impl World {
             Fate::Fails(when, cause) if now >= when => return self.happen(now, n, Event::Fail(cause)),
             Fate::Recovers(when) if now >= when => {
                 for minutes in 0..3 {
-                    self.fleet.failed(&self.hosts[n].id, Cause::Dns, at(now + 60 * minutes));
+                    self.fleet.failed(&self.hosts[n].id, Cause::Dns, at(now + 60 * minutes), &mut |_| ());
                 }
                 self.hosts[n].fate = Fate::Stays;
                 return self.plan(now + 200, n, Event::Renew);
@@ -442,7 +442,13 @@ mod measured {
         let begun = std::time::Instant::now();
         let summary = fleet.summary();
         let asked = begun.elapsed();
-        println!("{bytes} bytes each, learned in {learned:?}, summary in {asked:?}: {summary:?}");
+        let begun = std::time::Instant::now();
+        let spans: Vec<u32> = (1..=720).map(|hours| hours * 60).collect();
+        assert_eq!(fleet.expiring(&spans).1, summary.identities());
+        let spread = begun.elapsed();
+        println!(
+            "{bytes} bytes each, learned in {learned:?}, summary in {asked:?}, expiries in {spread:?}: {summary:?}"
+        );
         assert!(bytes < 200, "{bytes}");
     }
 }

@@ -80,12 +80,12 @@ fn retirement_and_revocation_do_not_alarm_and_a_new_certificate_ends_them() {
 fn failures_are_counted_by_cause_until_the_next_certificate() {
     let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
     fleet.advance(START, &mut |_| ());
-    fleet.failed(&web, Cause::Dns, START);
+    fleet.failed(&web, Cause::Dns, START, &mut |_| ());
     fleet.learn(&issuance(web, START, 1), &mut |_| ());
     for minutes in 0..300 {
-        fleet.failed(&web, Cause::Dns, START + Duration::from_secs(60 * minutes));
+        fleet.failed(&web, Cause::Dns, START + Duration::from_secs(60 * minutes), &mut |_| ());
     }
-    fleet.failed(&web, Cause::Policy, START + 6 * HOUR);
+    fleet.failed(&web, Cause::Policy, START + 6 * HOUR, &mut |_| ());
     let shown = fleet.identity(&web).unwrap();
     assert_eq!((shown.failures[Cause::Dns as usize], shown.failures[Cause::Policy as usize]), (255, 1));
     assert_eq!(shown.last_failure, Some((START + 6 * HOUR, Cause::Policy)));
@@ -104,4 +104,39 @@ fn what_the_ca_renews_by_itself_is_never_late() {
     assert_eq!(state(&fleet, &web), Some(State::Healthy));
     fleet.advance(START + 24 * HOUR, &mut |_| ());
     assert_eq!(state(&fleet, &web), Some(State::Retired));
+}
+
+/// Its own failures are told of like anybody's, unless nobody wants the certificate any more.
+#[test]
+fn what_the_ca_fails_to_renew_by_itself_is_late() {
+    let rows: [(u64, bool, [State; 3]); 3] = [
+        (2, false, [State::Healthy, State::Overdue, State::Expired]),
+        (22, false, [State::Healthy, State::Overdue, State::Expired]),
+        (2, true, [State::Healthy, State::Healthy, State::Retired]),
+    ];
+    for (hours, ended, want) in rows {
+        let (mut fleet, web) = (Fleet::default(), id(&["a.test"]));
+        let mut told = Vec::new();
+        let mut note = |change: Change| told.push(change.to.unwrap());
+        fleet.advance(START, &mut note);
+        fleet.learn(&Issuance { automatic: true, ..issuance(web, START, 1) }, &mut note);
+        let failed = START + hours as u32 * HOUR;
+        let mut found = Vec::new();
+        for (from, to) in [(1, 3), (3, 23), (23, 24)] {
+            for hour in from..=to {
+                let now = START + hour * HOUR;
+                fleet.advance(now, &mut note);
+                if now == failed {
+                    fleet.failed(&web, Cause::Policy, now, &mut note);
+                }
+            }
+            if ended && to == 3 {
+                fleet.ended(&web, &mut note);
+            }
+            found.push(state(&fleet, &web).unwrap());
+        }
+        assert_eq!(found, want, "failed after {hours} hours, {ended}");
+        assert_eq!(*told.last().unwrap(), want[2]);
+        assert_eq!(fleet.summary().failing.iter().sum::<u64>(), u64::from(!ended));
+    }
 }

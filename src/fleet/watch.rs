@@ -81,9 +81,22 @@ impl Fleet {
     }
 
     /// Takes a failed attempt in; one of an identity that never had a certificate is none of these.
-    pub fn failed(&mut self, identity: &IdentityId, cause: Cause, at: Timestamp) {
+    pub fn failed(
+        &mut self,
+        identity: &IdentityId,
+        cause: Cause,
+        at: Timestamp,
+        changed: &mut dyn FnMut(Change),
+    ) {
         if let Some(slot) = self.slot(identity) {
-            self.change(slot, &mut |_| (), |entry| entry.fail(cause, at));
+            self.change(slot, changed, |entry| entry.fail(cause, at));
+        }
+    }
+
+    /// Takes in that this CA does not renew an identity by itself any more, as was agreed or asked.
+    pub fn ended(&mut self, identity: &IdentityId, changed: &mut dyn FnMut(Change)) {
+        if let Some(slot) = self.slot(identity) {
+            self.change(slot, changed, Entry::give_up);
         }
     }
 

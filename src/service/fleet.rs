@@ -114,7 +114,14 @@ impl Watch {
         at: Timestamp,
     ) {
         if let Some(id) = IdentityId::of(names) {
-            self.with(|fleet, _| fleet.failed(&id, cause, at));
+            self.with(|fleet, changed| fleet.failed(&id, cause, at, changed));
+        }
+    }
+
+    /// Takes in that these names are not renewed automatically any more.
+    pub(super) fn ended<'a>(&self, names: impl Iterator<Item = &'a Identifier>) {
+        if let Some(id) = IdentityId::of(names) {
+            self.with(|fleet, changed| fleet.ended(&id, changed));
         }
     }
 

@@ -251,7 +251,9 @@ impl Service {
         let mut ended = loaded.clone();
         let last = state.current.as_ref().map(|current| current.not_after);
         ended.order.expires = last.map_or(now, |last| last.max(now)).whole_seconds();
-        self.store_renewal(&ended, state, due, audited(Batch::new(), now, event)).await
+        let stored = self.store_renewal(&ended, state, due, audited(Batch::new(), now, event)).await?;
+        self.fleet.ended(stored.order.identifiers());
+        Ok(stored)
     }
 
     /// The certificate of an order of the account's, or, without a signature, of one that allows that

@@ -13,6 +13,7 @@ use crate::acme::error::{ErrorKind, Refusal, StoredProblem};
 use crate::acme::order::{Finish, Order, Slot};
 use crate::acme::star::{AutoRenewal, Move, Period, Renewing};
 use crate::audit::Event;
+use crate::fleet::Cause;
 use crate::id::OrderId;
 use crate::storage::codec::order_row;
 use crate::storage::{Batch, CommitOutcome, Expect, StoreError, Table, Version};
@@ -329,6 +330,8 @@ impl Service {
                     identifier: None,
                 };
                 let event = Event::AutoRenewalRefused { account, order: id, error: problem.kind };
+                let cause = Cause::of_refusal(problem.kind).unwrap_or(Cause::Other);
+                self.fleet.failed(loaded.order.identifiers(), cause, now);
                 let known = state.refused.as_ref() == Some(&problem);
                 let batch = if known { Batch::new() } else { audited(Batch::new(), now, event) };
                 let state = Renewing { failures, refused: Some(problem), ..state.clone() };
@@ -350,6 +353,8 @@ impl Service {
                 | Error::Internal(_)),
             ) => {
                 tracing::error!(order = %id, %account, %error, failures, next = %due, "a renewal failed");
+                // Nobody else tries: our own faults are all that there can be.
+                self.fleet.failed(loaded.order.identifiers(), Cause::Other, now);
                 let state = Renewing { failures, ..state.clone() };
                 self.store_renewal(loaded, state, due, Batch::new()).await.map(drop)
             }

@@ -23,6 +23,7 @@ use crate::acme::renewal::CertId;
 use crate::acme::star::{Ask, KEPT_AFTER_END, Offer, Renewing};
 use crate::audit::Event;
 use crate::authority::certificate::{CertificateRecord, Replacement};
+use crate::fleet::{Cause, State};
 use crate::id::OrderId;
 use crate::limits::Source;
 use crate::provisioner::Requester;
@@ -544,12 +545,18 @@ async fn the_configuration_of_today_decides() {
         let read = || stand.service.star_certificate(&before, asker, order.id);
         assert_eq!(refused(read().await), want, "{what}: the last one has ended");
         assert_eq!(state_of(&stand, order.id).await.canceled, None, "{what}");
+        let fleet = stand.service.fleet();
+        fleet.advance(stand.service.now());
+        let summary = fleet.summary();
+        assert_eq!((summary.of(State::Expired), summary.failing[Cause::Policy as usize]), (1, 1), "{what}");
         stand.reload(|terms| *terms = (*before).clone());
         stand.clock.advance(10 * MINUTE);
         renew(&stand, &mut cursor).await;
         assert!(matches!(read().await, Ok(StarCertificate::Here { .. })), "{what}: allowed again");
         let state = state_of(&stand, order.id).await;
         assert_eq!((state.failures, state.refused), (0, None), "{what}");
+        let summary = fleet.summary();
+        assert_eq!((summary.of(State::Healthy), summary.failing), (1, [0; Cause::COUNT]), "{what}");
         rows_are_right(&stand).await;
     }
 }
@@ -576,6 +583,7 @@ async fn a_signer_that_is_away_is_asked_again_and_the_old_certificate_serves_on(
     }
     let failures = state_of(&stand, order.id).await.failures;
     assert!((8..=20).contains(&failures), "{failures} in 50 minutes");
+    assert_eq!(stand.service.fleet().summary().failing[Cause::Other as usize], 1);
     // Nine hours after its beginning the certificate has ended: now there is none, by our fault.
     stand.clock.set(START + 9 * HOUR);
     assert!(matches!(fetch(&stand, order.id).await, Err(Error::Busy(_))));
