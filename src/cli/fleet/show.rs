@@ -58,7 +58,7 @@ pub(super) fn row(identity: &Identity, now: &str) -> String {
         None => "-".to_owned(),
         Some(last) => {
             let all: u32 = identity.failures.values().map(|count| u32::from(*count)).sum();
-            format!("{} times: {}", all, last.cause)
+            format!("{all}x {}", last.cause)
         }
     };
     let names = if names.is_empty() { format!("id {id}") } else { names.join(",") };
@@ -176,4 +176,58 @@ fn told(found: &Identity) -> String {
         ("user agent", found.user_agent.clone()),
     ];
     lines.into_iter().filter_map(|(name, value)| Some(format!("{name:<12} {}\n", value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::admin::Failed;
+
+    #[test]
+    fn rows_stand_under_their_header() {
+        let mut identity = Identity {
+            id: "ab".repeat(12),
+            state: "overdue".into(),
+            names: vec!["a.test".into(), "b.test".into()],
+            serial: "ab".repeat(19),
+            issued: "2030-01-01T00:00:00Z".into(),
+            not_after: "2030-01-02T00:00:00Z".into(),
+            due: "2030-01-01T16:00:00Z".into(),
+            overdue: "2030-01-01T20:00:00Z".into(),
+            failures: Cause::ALL.iter().map(|cause| (cause.name().to_owned(), 255)).collect(),
+            last_failure: Some(Failed { at: "2030-01-01T20:00:00Z".into(), cause: "connection".into() }),
+            door: Some("acme".into()),
+            provisioner: Some("acme".into()),
+            account: Some("A".repeat(22)),
+            eab_key: None,
+            profile: None,
+            client_address: None,
+            user_agent: None,
+        };
+        let line = row(&identity, "2030-01-01T21:00:00Z");
+        let under = |column: &str, text: &str| line[HEADER.find(column).unwrap()..].starts_with(text);
+        for (column, text) in [
+            ("STATE", "overdue  "),
+            ("ENDS", "2030-01-02T00:00:00Z  "),
+            ("IN ", "3 h 00 m  "),
+            ("FAILED", "2040x connection  "),
+            ("ACCOUNT", "AAAAAAAAAAAAAAAAAAAAAA  "),
+            ("NAMES", "a.test,b.test\n"),
+        ] {
+            assert!(under(column, text), "{column}:\n{HEADER}\n{line}");
+        }
+        let text = told(&identity);
+        assert!(
+            text.contains("failures     dns 255, connection 255, ")
+                && text.contains("names        a.test, b.test\n"),
+            "{text}"
+        );
+        // Swept, and late.
+        (identity.names, identity.account, identity.last_failure) = (Vec::new(), None, None);
+        let line = row(&identity, "2030-01-03T00:30:00Z");
+        assert!(
+            line.contains("  -1 d 00 h  ") && line.ends_with(&format!("  id {}\n", identity.id)),
+            "{line}"
+        );
+    }
 }
