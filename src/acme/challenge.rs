@@ -81,6 +81,23 @@ impl ChallengeKind {
     }
 }
 
+/// How much of a token is taken for one: quotes are cut off somewhere.
+const TELLING: usize = 6;
+
+/// A text without the token, wherever and however much of its beginning it has.
+pub fn without_token(text: &str, token: &str) -> String {
+    let Some(head) = token.get(..TELLING) else { return text.to_owned() };
+    let mut parts = text.split(head);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let same = part.bytes().zip(token.bytes().skip(TELLING)).take_while(|(a, b)| a == b).count();
+        out += "TOKEN";
+        // Tokens are ASCII, so what equals a part of one ends at a character's end.
+        out += part.get(same..).unwrap_or_default();
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +126,24 @@ mod tests {
             let kinds = [Http01, Dns01, TlsAlpn01, DnsAccount01, DnsPersist01, DeviceAttest01];
             assert_eq!(kinds.map(|c| c.can_prove(&id)), want, "{value}");
         }
+    }
+
+    #[test]
+    fn a_text_without_its_token() {
+        let token = "p9eBCXSr9-QGDdrlByzkqA";
+        for (text, want) in [
+            (
+                "http://a.test/x/p9eBCXSr9-QGDdrlByzkqA has \"p9eBCXSr9-QGDdrlByzkqA.1EUK\"",
+                "http://a.test/x/TOKEN has \"TOKEN.1EUK\"",
+            ),
+            ("p9eBCXSr9-QGDdrl...", "TOKEN..."),
+            ("p9eBCX", "TOKEN"),
+            ("p9eBCXp9eBCXSr\u{e9}", "TOKENTOKEN\u{e9}"),
+            ("p9eB", "p9eB"),
+            ("", ""),
+        ] {
+            assert_eq!(without_token(text, token), want, "{text}");
+        }
+        assert_eq!(without_token("abc", ""), "abc");
     }
 }

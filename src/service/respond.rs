@@ -15,7 +15,7 @@ use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::reach::Subject;
 use super::slots::Seat;
 use super::{Claim, Error, Provisioner, Service, audited, metered};
-use crate::acme::challenge::ChallengeKind;
+use crate::acme::challenge::{ChallengeKind, without_token};
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
 use crate::acme::subdomain::asked_as;
@@ -304,6 +304,7 @@ impl Service {
         }
         let identifier = after.identifier.clone();
         let mut batch = Batch::new();
+        let token = after.challenge(kind).map(|challenge| base64url(&challenge.token)).unwrap_or_default();
         match after.challenge(kind).map(|challenge| &challenge.state) {
             Some(ChallengeState::Valid(_)) => {
                 let subdomains = loaded.order.details.counts_below(index);
@@ -314,7 +315,9 @@ impl Service {
             }
             Some(ChallengeState::Invalid(problem)) => {
                 let error = problem.kind;
-                tracing::info!(%order, %identifier, by = kind.name(), detail = problem.detail, "validation failed");
+                // The client may see its token, in the URL that was asked or in what a target sent; a log not.
+                let detail = without_token(&problem.detail, &token);
+                tracing::info!(%order, %identifier, by = kind.name(), detail, "validation failed");
                 let event = Event::AuthorizationInvalid { account, order, identifier, by: kind, error };
                 batch = audited(batch, now, event);
             }
