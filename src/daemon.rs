@@ -6,6 +6,7 @@ pub mod dumps;
 pub mod issuer;
 mod reach;
 mod reconfigure;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,6 +101,9 @@ pub enum DaemonError {
     /// Its certificate.
     #[error("{0}")]
     OwnCertificate(#[from] OwnCertificateError),
+    /// What `[traces]` names.
+    #[error("{0}")]
+    Traces(String),
     /// Anything of the operating system.
     #[error("{0}")]
     System(String),
@@ -152,6 +156,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         }
         None => None,
     };
+    let exporter = traces::start(&settings)?;
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
     // After the store: a second process on this directory hears of that.
     let admin = AdminSocket::bind(&settings.admin.socket)?;
@@ -212,6 +217,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     };
     drop(background);
     store.close().await;
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
+    }
     tracing::info!("stopped");
     outcome
 }

@@ -81,6 +81,7 @@ fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Re
         network_connections: _,
         log,
         metrics,
+        traces,
     } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
@@ -161,6 +162,10 @@ fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Re
     let page = metrics.address.map_or(here, |address| format!("http://{address}/metrics"));
     let who = if metrics.allow.is_empty() { String::new() } else { format!(" and {}", list(&metrics.allow)) };
     row("metrics", format!("{page}, for this machine{who}"))?;
+    if let Some(traces) = traces {
+        let share = f64::from(traces.sample) / 10_000.0;
+        row("traces", format!("{share} % of them to {}", traces.url))?;
+    }
     Ok(())
 }
 

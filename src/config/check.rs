@@ -13,7 +13,7 @@ use super::authority::Checked;
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
 use super::settings::{Admin, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation};
-use super::{authority, limits, provisioner};
+use super::{authority, limits, provisioner, traces};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::names::parse_network;
@@ -47,6 +47,7 @@ pub(super) fn settings(
     let server = check_server(&server, &authorities, findings);
     let admin = section("admin", findings);
     let metrics = section("metrics", findings);
+    let traces = section("traces", findings);
     let store = check_store(&store, base, findings);
     Settings {
         provisioners: provisioner::all(
@@ -65,6 +66,7 @@ pub(super) fn settings(
         network_connections: limits::network_connections(&limits, findings),
         log: check_log(&log, findings),
         metrics: check_metrics(&metrics, findings),
+        traces: traces::check(&traces, base, findings),
     }
 }
 
@@ -452,6 +454,17 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
         let value = section.get_ref().get(key).unwrap_or(section);
         Some(source.line(value.span().start))
     };
+    let traces = settings.traces.as_ref();
+    let named = [
+        ("ca", traces.and_then(|traces| traces.ca.as_ref())),
+        ("headers_file", traces.and_then(|traces| traces.headers_file.as_ref())),
+    ];
+    for (key, path) in named {
+        if let Some(path) = path.filter(|path| !path.is_file()) {
+            let message = format!("{} is not there, or is not a file", path.display());
+            findings.error(line("traces", key), &format!("traces.{key}"), message);
+        }
+    }
     let db = &settings.store.path;
     if settings.store.engine != Engine::Memory && db.exists() && !db.is_dir() {
         findings.error(line("store", "path"), "store.path", format!("{} is not a directory", db.display()));

@@ -139,6 +139,21 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("log", &["level", "format"]),
     ("admin", &["socket"]),
     ("metrics", &["address", "allow", "vault_aliases"]),
+    (
+        "traces",
+        &[
+            "otlp_endpoint",
+            "ca",
+            "headers_file",
+            "sample",
+            "service_name",
+            "trust",
+            "queue",
+            "batch",
+            "interval",
+            "timeout",
+        ],
+    ),
 ];
 
 /// Sections inside others, and their keys. They stand nowhere else.
@@ -329,6 +344,11 @@ impl<'a> Section<'a> {
     /// Whether the file has it as a section; what else stands in its place was reported, and has no keys.
     pub(super) fn is_section(&self) -> bool {
         self.table.is_some()
+    }
+
+    /// Whether the file has any key of it.
+    pub(super) fn has_keys(&self) -> bool {
+        self.table.is_some_and(|table| !table.is_empty())
     }
 
     /// The key's value; absence is an error that quotes `example`.
@@ -522,6 +542,21 @@ impl<'a> Field<'a> {
         let zero = given.bytes().next() == Some(b'0');
         let why = if zero { "zero does not switch a limit off here" } else { "is out of range" };
         self.error(findings, format!("{given}: {why}; give {least} to {most}"));
+    }
+
+    /// A number from 0 to 1, in millionths.
+    pub(super) fn share(&self, findings: &mut Findings) -> Option<u32> {
+        let number = self.value.as_float().map(|float| float.as_str());
+        let number = number.or_else(|| self.value.as_integer().map(|integer| integer.as_str()));
+        let Some(number) = number.and_then(|text| text.parse::<f64>().ok()) else {
+            self.wrong_type("a number from 0 to 1, without quotes", findings);
+            return None;
+        };
+        if !(0.0..=1.0).contains(&number) {
+            self.error(findings, format!("{number}: is out of range; give 0 to 1"));
+            return None;
+        }
+        Some((number * 1e6).round() as u32)
     }
 
     /// A whole number.

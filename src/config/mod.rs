@@ -17,6 +17,7 @@ mod proofs;
 mod provisioner;
 pub mod settings;
 mod texts;
+mod traces;
 pub mod units;
 
 #[cfg(test)]

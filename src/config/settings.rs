@@ -35,6 +35,8 @@ pub struct Settings {
     pub log: Log,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where traces go; `None` is nowhere.
+    pub traces: Option<Traces>,
 }
 
 impl Settings {
@@ -201,6 +203,31 @@ pub struct Metrics {
     pub allow: Vec<IpNet>,
     /// Whether to show what Vault has too under its names.
     pub vault_aliases: bool,
+}
+
+/// `[traces]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Where spans are sent to, OTLP's own path included.
+    pub url: String,
+    /// The collector's CA certificates, PEM; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// Headers to send along, a secret file of `NAME: VALUE` lines.
+    pub headers_file: Option<PathBuf>,
+    /// How many of a million traces are recorded.
+    pub sample: u32,
+    /// What the spans say that this process is.
+    pub service_name: String,
+    /// Networks whose callers decide whether their traces are recorded.
+    pub trust: Vec<IpNet>,
+    /// Most spans that wait; never zero.
+    pub queue: usize,
+    /// Most spans sent together; never zero.
+    pub batch: usize,
+    /// How long a span waits for others.
+    pub interval: Duration,
+    /// How long the collector has for its answer.
+    pub timeout: Duration,
 }
 
 /// Log levels.

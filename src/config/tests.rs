@@ -80,6 +80,42 @@ fn external_account_binding_and_the_admin_socket() {
 }
 
 #[test]
+fn traces_go_where_the_endpoint_says() {
+    assert_eq!(good(MINIMAL).traces, None);
+    let with = |lines: &str| format!("{MINIMAL}[traces]\n{lines}\n");
+    let traces = |lines: &str| good(&with(lines)).traces.unwrap();
+    for (endpoint, url) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
+        ("https://o.test/tenant/7", "https://o.test/tenant/7/v1/traces"),
+        ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
+    ] {
+        let found = traces(&format!("otlp_endpoint = \"{endpoint}\""));
+        assert_eq!((found.url.as_str(), found.sample), (url, 1_000_000));
+    }
+    let on = "otlp_endpoint = \"http://127.0.0.1:4318\"\n";
+    for (sample, want) in [("0", 0), ("1", 1_000_000), ("0.25", 250_000), ("0.000001", 1), ("1e-2", 10_000)] {
+        assert_eq!(traces(&format!("{on}sample = {sample}")).sample, want);
+    }
+    let files = traces(&format!("{on}ca = \"ca.crt\"\nheaders_file = \"/run/headers\""));
+    assert_eq!(files.ca.as_deref(), Some(Path::new("/etc/mayfly/ca.crt")));
+    assert_eq!(files.headers_file.as_deref(), Some(Path::new("/run/headers")));
+
+    // No secret goes to another machine in clear, and no other span unnoticed.
+    let elsewhere = "otlp_endpoint = \"http://otel.test:4318\"\n";
+    let found = errors(&with(&format!("{elsewhere}headers_file = \"h\"")));
+    assert!(found[0].key == "traces.headers_file" && found[0].message.contains("https"), "{found:#?}");
+    let notes = |lines: &str| parse(&with(lines), Path::new("/etc/mayfly")).notes;
+    assert!(notes(elsewhere)[0].message.contains("in clear"));
+    assert!(notes(on).is_empty());
+    assert!(notes("sample = 0.1")[0].message.contains("no traces are exported"));
+    assert!(notes(&format!("{on}trust = [\"0.0.0.0/0\"]"))[0].message.contains("everybody"));
+    // What stands where a URL belongs may be a password.
+    let found = errors(&with("otlp_endpoint = \"http://u:hush@h:1\""));
+    assert!(!found[0].to_string().contains("hush"), "{found:#?}");
+}
+
+#[test]
 fn automatic_renewal_is_offered_within_bounds_or_not_at_all() {
     let [Provisioner::Acme(none)] = good(MINIMAL).provisioners.try_into().unwrap();
     assert_eq!(none.auto_renewal, None);
@@ -247,6 +283,21 @@ const BAD_LINES: &[(&str, &str, &str, &str)] = &[
     ("[limits]", "exempt = [\"10.0.0.1/8\"]", "limits.exempt[0]", "write \"10.0.0.0/8\""),
     ("[limits]", "account_order = \"off\"", "limits.account_order", "did you mean `account_orders`?"),
     ("[log]", "level = \"warning\"", "log.level", "did you mean \"warn\"?"),
+    ("[traces]", "otlp_endpoint = \"127.0.0.1:4318\"", "traces.otlp_endpoint", "write http"),
+    ("[traces]", "otlp_endpoint = \"grpc://127.0.0.1:4317\"", "traces.otlp_endpoint", "no collector's URL"),
+    ("[traces]", "otlp_endpoint = \"http://h:1/v1/traces\"", "traces.otlp_endpoint", "leave that out"),
+    ("[traces]", "otlp_endpoint = \"http://u:hush@h:1\"", "traces.otlp_endpoint", "no collector's URL"),
+    ("[traces]", "otlp_endpoint = 4318", "traces.otlp_endpoint", "a string"),
+    ("[traces]", "sample = 1.5", "traces.sample", "give 0 to 1"),
+    ("[traces]", "sample = -0.1", "traces.sample", "give 0 to 1"),
+    ("[traces]", "sample = nan", "traces.sample", "give 0 to 1"),
+    ("[traces]", "sample = \"10%\"", "traces.sample", "a number from 0 to 1"),
+    ("[traces]", "queue = 0", "traces.queue", "zero does not"),
+    ("[traces]", "batch = 10001", "traces.batch", "give 1 to 10000"),
+    ("[traces]", "interval = \"0s\"", "traces.interval", "zero does not"),
+    ("[traces]", "timeout = 10", "traces.timeout", "no unit"),
+    ("[traces]", "trust = [\"10.0.0.1/8\"]", "traces.trust[0]", "write \"10.0.0.0/8\""),
+    ("[traces]", "headers = \"x\"", "traces.headers", "did you mean `headers_file`?"),
     ("[log]", "format = \"xml\"", "log.format", "write one of \"text\", \"json\""),
     ("[[provisioner]]", "pre_authorization = 1", "provisioner[0].pre_authorization", "true or false"),
     (
@@ -820,6 +871,9 @@ fn nothing_like_zero_switches_a_limit_off() {
         "description",
         "policy",
         "policy_audit",
+        "ca",
+        "headers_file",
+        "service_name",
     ];
     accepted.retain(|line| !files.iter().any(|file| line.starts_with(&format!("{file} = "))));
     let want = [
@@ -855,6 +909,11 @@ fn nothing_like_zero_switches_a_limit_off() {
         "exempt = []",
         "allow = []",
         "vault_aliases = false",
+        // Nothing is recorded then, or nobody else decides what is.
+        "sample = 0",
+        "sample = -0",
+        "sample = 0.0",
+        "trust = []",
     ];
     assert_eq!(accepted, want);
 }

@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::service::fleet::FleetCursor;
 use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
+use crate::telemetry::trace::Span;
 use crate::time::Timestamp;
 
 /// Between a panic and the next start: a task that panics at once shall not spin.
@@ -149,7 +150,14 @@ async fn renew_own(
 async fn sweep(service: Arc<Service>, retention: Duration) {
     let mut cursors = Cursors::default();
     loop {
-        let pause = match service.sweep(&mut cursors, retention).await {
+        let span = Span::of_background("sweep");
+        let swept = span.work().within(service.sweep(&mut cursors, retention)).await;
+        match &swept {
+            Ok(swept) if swept.deleted == 0 => span.forget(),
+            Ok(swept) => span.number("mayfly.rows", swept.deleted as u64),
+            Err(_) => span.fail(),
+        }
+        let pause = match swept {
             Ok(swept) if swept.more => BUSY,
             Ok(_) => IDLE,
             Err(error) => {

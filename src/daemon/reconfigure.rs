@@ -159,6 +159,7 @@ fn changed(settings: &Settings, running: &Settings) -> Vec<String> {
         ("[log]", settings.log == running.log),
         ("[admin]", settings.admin == running.admin),
         ("[metrics]", settings.metrics == running.metrics),
+        ("[traces]", settings.traces == running.traces),
     ];
     fixed.iter().filter(|(_, same)| !same).map(|(section, _)| (*section).to_owned()).collect()
 }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::problem::{self, Failure};
 use super::{App, Peer, Response, only_get, reply, tagged};
 use crate::telemetry::metrics::page::{self, Format};
+use crate::telemetry::trace::{Span, Work};
 
 /// The path.
 pub(super) const PATH: &str = "/metrics";
@@ -148,13 +149,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, app: Arc<App>) {
 
 /// On the listener of its own there is nothing else.
 fn alone<B>(app: &App, peer: IpAddr, request: &Request<B>) -> Response {
-    let id = app.request_id();
+    let id: Arc<str> = app.request_id().into();
+    Work::of_request(id.clone(), &Span::none()).around(|| alone_as(app, peer, request, &id))
+}
+
+fn alone_as<B>(app: &App, peer: IpAddr, request: &Request<B>, id: &str) -> Response {
     let from = app.service.limits().source(peer);
     let answered = app.admit(request, from).and_then(|()| match request.uri().path() {
         PATH => answer(app, peer, request),
         _ => Err(Failure::NoSuchResource),
     });
-    tagged(answered.unwrap_or_else(|failure| problem::render(&failure, &id)), &id)
+    tagged(answered.unwrap_or_else(|failure| problem::render(&failure, id)), id)
 }
 
 #[cfg(test)]

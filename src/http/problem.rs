@@ -306,15 +306,15 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
             refusal: None,
         },
         service::Error::Busy(_) => {
-            tracing::info!(request = request_id, %error, "busy");
+            tracing::info!(%error, "busy");
             busy("the server is busy; try again", request_id)
         }
         service::Error::IssuerNotValid(_) => {
-            tracing::error!(request = request_id, %error, "a request failed: put another issuer in");
+            tracing::error!(%error, "a request failed: put another issuer in");
             busy("this authority cannot issue now", request_id)
         }
         service::Error::Limited(refused) => {
-            tracing::info!(request = request_id, limit = refused.limit, "a client asked for too much");
+            tracing::info!(limit = refused.limit, "a client asked for too much");
             Parts {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 kind: ErrorKind::RateLimited,
@@ -323,12 +323,12 @@ fn of_service<'a>(error: &'a service::Error, request_id: &str) -> Parts<'a> {
             }
         }
         service::Error::Store(StoreError::Busy | StoreError::NoSpace(_)) => {
-            tracing::warn!(request = request_id, %error, "the store takes no writes now");
+            tracing::warn!(%error, "the store takes no writes now");
             busy("the server is busy; try again", request_id)
         }
         service::Error::Store(StoreError::TooLarge(_) | StoreError::Failed(_) | StoreError::Corrupt(_))
         | service::Error::Internal(_) => {
-            tracing::error!(request = request_id, %error, "a request failed through a fault of ours");
+            tracing::error!(%error, "a request failed through a fault of ours");
             Parts {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 kind: ErrorKind::ServerInternal,

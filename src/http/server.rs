@@ -27,9 +27,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::problem::{self, Failure};
 use super::workers::Workers;
-use super::{App, Peer, Response, host, tagged};
+use super::{App, Peer, Response, host, known_method, metrics, peer_of, status, tagged};
 use crate::limits::keyed::Key;
 use crate::service;
+use crate::telemetry::trace::{self, Span, Work};
 
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -386,33 +387,60 @@ async fn answer(
     _under_way: UnderWay,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let id = app.request_id();
+    let id: Arc<str> = app.request_id().into();
+    let span = span_of(&app, &request);
+    span.note("mayfly.request", &id);
+    let work = Work::of_request(id.clone(), &span);
+    Ok(work.within(answer_as(app, limit, request, id, span)).await)
+}
+
+/// Not of probes and scrapes: they would be most of what is recorded.
+fn span_of(app: &App, request: &Request<Incoming>) -> Span {
+    let path = request.uri().path();
+    if status::is_probe(path) || (path == metrics::PATH && app.metrics.is_here()) {
+        return Span::none();
+    }
+    let parent = || Some(request.headers().get("traceparent")?.as_bytes());
+    let span = Span::of_request(Some(peer_of(request)), parent);
+    span.note("http.request.method", known_method(request.method()));
+    span.note("client.address", peer_of(request));
+    span
+}
+
+async fn answer_as(
+    app: Arc<App>,
+    limit: Duration,
+    request: Request<Incoming>,
+    id: Arc<str>,
+    span: Span,
+) -> Response {
     let version = request.version();
     if !host::is_named_once(version, request.uri(), request.headers()) {
-        return Ok(tagged(problem::render_unrouted(&Failure::Host, &id), &id));
+        return tagged(problem::render_unrouted(&Failure::Host, &id), &id);
     }
     let Ok(permit) = app.under_way.clone().try_acquire_owned() else {
         let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
-        return Ok(tagged(problem::render_unrouted(&failure, &id), &id));
+        return tagged(problem::render_unrouted(&failure, &id), &id);
     };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
     // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
-    let work = tokio::spawn(Box::pin({
+    let work = tokio::spawn(trace::carried(Box::pin({
         let id = id.clone();
         async move {
             let response = app.answer(request, &id).await;
             drop(permit);
+            span.ended(response.status());
             response
         }
-    }));
+    })));
     // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {
-        Ok(Ok(response)) => return Ok(response),
+        Ok(Ok(response)) => return response,
         Ok(Err(error)) => Failure::Service(service::Error::Internal(error.to_string())),
         Err(_) => {
-            tracing::warn!(request = id, "a request took too long");
+            tracing::warn!("a request took too long");
             Failure::Timeout
         }
     };
@@ -420,5 +448,5 @@ async fn answer(
     if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }

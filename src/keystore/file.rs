@@ -493,6 +493,12 @@ pub(super) fn read_secret(path: &Path, audience: Audience) -> Result<Zeroizing<V
     read_whole(file, &meta).map_err(failed)
 }
 
+/// A secret that is neither key nor password, such as the headers for a collector: a small file that only
+/// its owner may read.
+pub fn secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    read_secret(path, Audience::Owner)
+}
+
 /// Reads a small file of any mode, whose content is somebody else's to guard.
 pub(super) fn read_small(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let (file, meta) = open_small(path)?;

@@ -14,6 +14,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{Authorization, ChallengeState, Order, OrderStatus, ProvedBy, Slot};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
+use crate::telemetry::trace::{self, Kind, Span};
 use crate::validation::{CaaAsk, Consent};
 
 /// By which challenge an authorization was proved, if by any.
@@ -58,10 +59,13 @@ impl Service {
             let identities = terms.caa_identities.clone();
             let ask = CaaAsk { identifier, method, account_url: account_url.clone(), identities };
             let prover = reach.prover.clone();
-            lookups.spawn(async move {
+            let span = Span::part("caa", Kind::Client);
+            span.note("mayfly.identifier", &ask.identifier);
+            lookups.spawn(trace::carried(async move {
                 let consent = prover.consent(&ask).await;
+                drop(span);
                 (place, ask.identifier, consent)
-            });
+            }));
         }
         let mut found = Vec::new();
         while let Some(ended) = lookups.join_next().await {

@@ -31,6 +31,7 @@ use crate::provisioner::acme::Terms;
 use crate::provisioner::profile::Restraints;
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
+use crate::telemetry::trace;
 use crate::time::Timestamp;
 use crate::x509::csr::{Csr, CsrError};
 use crate::x509::serial::Serial;
@@ -364,12 +365,12 @@ impl Service {
     ) -> Option<tokio::task::JoinHandle<()>> {
         let claim = self.finishing.claim(id, ())?;
         let service = self.clone();
-        Some(tokio::spawn(async move {
+        Some(tokio::spawn(trace::carried(async move {
             if let Err(error) = service.finish_processing(id, client).await {
                 tracing::warn!(order = %id, %error, "an accepted order could not be finished yet");
             }
             drop(claim);
-        }))
+        })))
     }
 
     /// Without the order's lock, which others would wait for as long as the signer takes: the claim

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::Error;
 use crate::authority::issuer::Issuer;
+use crate::telemetry::trace;
 use crate::x509::key_hash::KeyHash;
 
 /// Signatures of one key at once. A token has eight sessions: as many again wait for one, so that none
@@ -75,11 +76,11 @@ impl Lane {
             return Err(Error::Busy("the signing key has more to do than it can, or does not answer"));
         };
         let lane = self.clone();
-        let working = tokio::task::spawn_blocking(move || {
+        let working = tokio::task::spawn_blocking(trace::carried_over(move || {
             let done = work();
             drop((place, lane));
             done
-        });
+        }));
         match tokio::time::timeout(self.work, working).await {
             Ok(done) => done.map_err(|error| Error::Internal(format!("the signing task failed: {error}"))),
             Err(_) => Err(Error::Busy("the signing key does not answer")),

@@ -28,6 +28,7 @@ use crate::provisioner::acme::Terms;
 use crate::storage::codec::{HeldAuthorization, Record, held_row};
 use crate::storage::{Batch, CommitOutcome, Expect, Table};
 use crate::telemetry::metrics::vocabulary::Stage;
+use crate::telemetry::trace::{self, Kind, Span};
 use crate::validation::{Ask, Failure, FailureKind, Outcome};
 
 /// How long a response waits for the result.
@@ -105,11 +106,11 @@ impl Service {
         kind: ChallengeKind,
     ) {
         let (service, terms) = (self.clone(), terms.clone());
-        tokio::spawn(async move {
+        tokio::spawn(trace::carried(async move {
             if let Err(error) = service.take_up(&terms, (account, order, index, kind)).await {
                 tracing::warn!(%order, %error, "a validation could not be taken up again yet");
             }
-        });
+        }));
     }
 
     /// Takes a place of those for work that no request asks for.
@@ -164,10 +165,15 @@ impl Service {
         let known = (loaded.order.slots.len() == 1).then_some(loaded);
         let (report, first) = oneshot::channel();
         let (service, terms) = (self.clone(), terms.clone());
+        let span = Span::part("validation", Kind::Internal);
+        span.note("mayfly.challenge", kind.name());
+        span.note("mayfly.identifier", &ask.identifier);
+        let work = span.work();
         // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
-        tokio::spawn(Box::pin(async move {
+        tokio::spawn(work.within(Box::pin(async move {
             service.validate(&terms, target, ask, known, (claim, seat), report).await;
-        }));
+            drop(span);
+        })));
         Ok(Some(first))
     }
 
@@ -222,7 +228,13 @@ impl Service {
             let Ok(Some(turn)) = tokio::time::timeout(LINE, seat.turn()).await else {
                 break;
             };
-            let outcome = Stage::Validate.follow(reach.prover.prove(ask)).await;
+            let span = Span::part(Stage::Validate.name(), Kind::Client);
+            span.note("mayfly.challenge", ask.challenge.name());
+            span.note("mayfly.identifier", &ask.identifier);
+            span.number("mayfly.attempt", attempt as u64 + 1);
+            let outcome = Stage::Validate.timed(reach.prover.prove(ask)).await;
+            span.note("mayfly.outcome", outcome.name());
+            drop(span);
             // Not held in the pause: others may use it.
             drop(turn);
             match outcome {

@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use self::cells::{Count, Histogram, Level, SECONDS, SIZES};
 use self::doors::Door;
-use self::vocabulary::{CommitEnd, Operation, Reason, Stage, SweptTable};
+use self::vocabulary::{CommitEnd, Operation, Reason, SpanLoss, Stage, SweptTable};
 use crate::limits::Limit;
+use crate::telemetry::trace::{Kind, Span};
 
 /// The process's metrics.
 pub fn metrics() -> &'static Metrics {
@@ -45,6 +46,8 @@ pub struct Metrics {
     pub store: Store,
     /// Of the sweeper.
     pub sweeper: Sweeper,
+    /// Of the export of traces.
+    pub traces: Traces,
     /// Signatures waited for or under way.
     pub signer_queue: Level,
     /// Signatures made, and those that the signer did not make.
@@ -73,6 +76,14 @@ pub struct Sweeper {
     pub behind: Level,
 }
 
+/// What the export of traces counts.
+#[derive(Debug, Default)]
+pub struct Traces {
+    /// Spans that a collector has taken.
+    pub exported: Count,
+    lost: [Count; SpanLoss::ALL.len()],
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -86,6 +97,7 @@ impl Default for Metrics {
                 sync: Histogram::new(SECONDS),
             },
             sweeper: Sweeper::default(),
+            traces: Traces::default(),
             signer_queue: Level::default(),
             signatures: Default::default(),
             nonces: Default::default(),
@@ -150,16 +162,26 @@ impl Metrics {
 pub(crate) const NONE: &str = "none";
 
 impl Stage {
-    /// Does a step and notes how long it took.
+    /// Does a step and notes how long it took; in a traced request it is a span.
     pub fn run<T>(self, step: impl FnOnce() -> T) -> T {
+        let span = Span::part(self.name(), Kind::Internal);
         let begun = Instant::now();
         let done = step();
+        drop(span);
         metrics().took(self, begun.elapsed());
         done
     }
 
     /// The same for a step that waits.
     pub async fn follow<F: Future>(self, step: F) -> F::Output {
+        let span = Span::part(self.name(), Kind::Internal);
+        let done = self.timed(step).await;
+        drop(span);
+        done
+    }
+
+    /// The same for a step whose span is the caller's.
+    pub async fn timed<F: Future>(self, step: F) -> F::Output {
         let begun = Instant::now();
         let done = step.await;
         metrics().took(self, begun.elapsed());
@@ -171,6 +193,13 @@ impl Store {
     /// A transaction has been answered.
     pub fn committed(&self, end: CommitEnd) {
         self.commits[end as usize].add(1);
+    }
+}
+
+impl Traces {
+    /// So many spans were not exported.
+    pub fn lost(&self, why: SpanLoss, spans: u64) {
+        self.lost[why as usize].add(spans);
     }
 }
 

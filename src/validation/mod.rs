@@ -119,6 +119,32 @@ pub enum Outcome {
     Inconclusive(Failure),
 }
 
+impl Outcome {
+    /// What a trace says of it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Proved | Self::ProvedUntil(_) => "proved",
+            Self::Failed(failure) => failure.kind.name(),
+            Self::Inconclusive(_) => "inconclusive",
+        }
+    }
+}
+
+impl FailureKind {
+    /// What a trace says of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connection => "connection",
+            Self::Tls => "tls",
+            Self::Unauthorized => "unauthorized",
+            Self::IncorrectResponse => "incorrectResponse",
+            Self::Forbidden => "forbidden",
+            Self::Caa => "caa",
+        }
+    }
+}
+
 /// The settings of this room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {

@@ -58,7 +58,7 @@ const ROOMS: &[Room] = &[
     Room { name: "fleet", may_use: &[&["acme"], FORMATS, FLOOR] },
     Room { name: "x509", may_use: &[FORMATS, FLOOR] },
     Room { name: "jose", may_use: &[FORMATS, FLOOR] },
-    Room { name: "telemetry", may_use: &[&["acme", "limits"], FLOOR] },
+    Room { name: "telemetry", may_use: &[&["acme", "limits", "x509"], FLOOR] },
     Room { name: "id", may_use: &[FLOOR] },
     Room { name: "time", may_use: &[] },
     Room { name: "entropy", may_use: &[] },

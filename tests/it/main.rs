@@ -36,4 +36,5 @@ mod star;
 mod support;
 mod tokens;
 mod tpm;
+mod traces;
 mod vault;

@@ -21,6 +21,7 @@ use crate::service;
 use crate::service::account::KnownAccount;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::Stage;
+use crate::telemetry::trace;
 
 /// A request whose signature, nonce and url were verified.
 pub(super) struct Verified {
@@ -113,6 +114,7 @@ where
             limits
                 .take(Limit::AccountRequests, known.account.id.as_bytes(), &from, now)
                 .map_err(service::Error::Limited)?;
+            trace::note("mayfly.account", known.account.id);
             match known.account.status {
                 AccountStatus::Valid => {
                     Ok(Verified { signer: Signer::Account(known), payload, from, client })

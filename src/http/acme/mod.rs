@@ -39,6 +39,7 @@ use super::problem::{self, Failure};
 use super::{App, Response, reply};
 use crate::service;
 use crate::telemetry::metrics::metrics;
+use crate::telemetry::trace;
 use links::Links;
 use routes::Resource;
 
@@ -69,6 +70,7 @@ where
     let mut response = match found {
         None => problem::render_unrouted(&Failure::NoSuchResource, id),
         Some((terms, resource)) => {
+            noted(&method, &terms.name, resource);
             let links = Links::new(&app.base_url, &terms.name);
             let outcome = match (&method, &resource) {
                 (&Method::GET | &Method::HEAD, Resource::Directory) => Ok(objects::directory(&links, &terms)),
@@ -92,6 +94,9 @@ where
             };
             if method != Method::OPTIONS {
                 let refused = outcome.as_ref().err().map(problem::reason);
+                if let Some(reason) = refused {
+                    trace::note("error.type", reason.name());
+                }
                 let door = metrics().acme(&terms.name);
                 metrics().answered(&door, resource.operation(), refused, begun.elapsed());
             }
@@ -114,6 +119,15 @@ where
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Tells the request's span what it is for.
+fn noted(method: &Method, provisioner: &str, resource: Resource) {
+    let route = resource.route();
+    trace::name(|| format!("{} /acme/{{provisioner}}/{route}", super::known_method(method)));
+    trace::note("http.route", format_args!("/acme/{{provisioner}}/{route}"));
+    trace::note("mayfly.provisioner", provisioner);
+    resource.noted();
 }
 
 /// Where a provisioner's directory is.

@@ -4,6 +4,7 @@ use crate::acme::challenge::ChallengeKind;
 use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
 use crate::telemetry::metrics::vocabulary::Operation;
+use crate::telemetry::trace;
 use crate::x509::serial::Serial;
 
 /// What a path names.
@@ -52,6 +53,57 @@ impl Resource {
             Self::Certificate(_) | Self::AlternateChain(_, _) => Operation::Certificate,
             Self::RenewalInfo(_) => Operation::RenewalInfo,
             Self::StarCertificate(_) => Operation::StarCertificate,
+        }
+    }
+
+    /// What a trace calls its path below `/acme/NAME/`.
+    pub(super) fn route(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::NewNonce => "new-nonce",
+            Self::NewAccount => "new-account",
+            Self::NewOrder => "new-order",
+            Self::NewAuthz => "new-authz",
+            Self::RevokeCert => "revoke-cert",
+            Self::KeyChange => "key-change",
+            Self::Account(_) => "account/{account}",
+            Self::AccountOrders(_, _) => "account/{account}/orders",
+            Self::Order(_) => "order/{order}",
+            Self::Finalize(_) => "order/{order}/finalize",
+            Self::Authorization(_, _) => "authz/{order}/{index}",
+            Self::Challenge(_, _, _) => "chall/{order}/{index}/{kind}",
+            Self::Certificate(_) => "cert/{serial}",
+            Self::AlternateChain(_, _) => "cert/{serial}/{chain}",
+            Self::RenewalInfo(_) => "renewal-info/{id}",
+            Self::StarCertificate(_) => "star/{order}",
+        }
+    }
+
+    /// Tells the current span what the path names.
+    pub(super) fn noted(self) {
+        match self {
+            Self::Order(order)
+            | Self::Finalize(order)
+            | Self::StarCertificate(order)
+            | Self::Authorization(order, _) => trace::note("mayfly.order", order),
+            Self::Challenge(order, _, kind) => {
+                trace::note("mayfly.order", order);
+                trace::note("mayfly.challenge", kind.name());
+            }
+            Self::Certificate(serial) | Self::AlternateChain(serial, _) => {
+                trace::note("mayfly.serial", serial);
+            }
+            Self::RenewalInfo(Ok(id)) => trace::note("mayfly.serial", id.serial),
+            Self::Directory
+            | Self::NewNonce
+            | Self::NewAccount
+            | Self::NewOrder
+            | Self::NewAuthz
+            | Self::RevokeCert
+            | Self::KeyChange
+            | Self::Account(_)
+            | Self::AccountOrders(_, _)
+            | Self::RenewalInfo(Err(_)) => {}
         }
     }
 

@@ -29,6 +29,7 @@ use super::{App, Response, reply, tagged};
 use crate::acme::error::ErrorKind;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::{Operation, Reason};
+use crate::telemetry::trace;
 
 /// What is here, for people and their tools.
 const OPEN_API: &str = include_str!("openapi.json");
@@ -55,7 +56,7 @@ where
         _ => None,
     };
     metrics().answered(&metrics().admin(), Operation::Command, refused, begun.elapsed());
-    tracing::debug!(request = id, %method, path, status = response.status().as_u16(), "admin request");
+    tracing::debug!(%method, path, status = response.status().as_u16(), "admin request");
     private(tagged(response, id))
 }
 
@@ -72,6 +73,7 @@ where
 {
     let (head, body) = request.into_parts();
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
+    noted(&head.method, head.uri.path());
     let query = head.uri.query();
     if query.is_some() && !(resource.takes_query() && head.method == Method::GET) {
         return Err(Failure::Malformed("query: this resource takes none".into()));
@@ -117,6 +119,13 @@ where
             _,
         ) => Err(Failure::Method("GET")),
     }
+}
+
+/// Tells the request's span what it is for: the collection that a path, known as a resource's, is of.
+fn noted(method: &Method, path: &str) {
+    let collection = path.match_indices('/').nth(2).map_or(path, |(end, _)| &path[..end]);
+    trace::name(|| format!("{} {collection}", super::known_method(method)));
+    trace::note("http.route", collection);
 }
 
 /// Reads a JSON body, which must have arrived within the connection's time.

@@ -111,13 +111,13 @@ fn of_service(error: &service::Error, request_id: &str) -> (StatusCode, String) 
         }
         service::Error::Limited(refused) => (StatusCode::TOO_MANY_REQUESTS, refused.to_string()),
         service::Error::Busy(_) | service::Error::Store(StoreError::Busy | StoreError::NoSpace(_)) => {
-            tracing::warn!(request = request_id, %error, "busy");
+            tracing::warn!(%error, "busy");
             (StatusCode::SERVICE_UNAVAILABLE, format!("the server is busy; try again (request {request_id})"))
         }
         service::Error::IssuerNotValid(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         service::Error::Store(StoreError::TooLarge(_) | StoreError::Failed(_) | StoreError::Corrupt(_))
         | service::Error::Internal(_) => {
-            tracing::error!(request = request_id, %error, "an admin request failed through a fault of ours");
+            tracing::error!(%error, "an admin request failed through a fault of ours");
             let detail = format!("an internal error; the server's log has it under {request_id}");
             (StatusCode::INTERNAL_SERVER_ERROR, detail)
         }

@@ -23,8 +23,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::problem::{self, Failure};
-use crate::http::{App, Response};
+use crate::http::{App, Response, known_method};
 use crate::service;
+use crate::telemetry::trace::{self, Span, Work};
 
 /// Connections at once: commands are people's and their scripts'.
 const CONNECTIONS: u32 = 32;
@@ -223,30 +224,46 @@ async fn connection(stream: UnixStream, peer: Peer, app: Arc<App>, mut stop: wat
 }
 
 async fn answer(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let id = app.request_id();
+    let id: Arc<str> = app.request_id().into();
     if !peer.admitted {
-        tracing::warn!(
-            request = id,
-            uid = peer.uid,
-            "another user came through the admin socket and was refused"
-        );
+        Work::of_request(id.clone(), &Span::none()).around(|| {
+            tracing::warn!(uid = peer.uid, "another user came through the admin socket and was refused");
+        });
         return Ok(super::refuse(&id));
     }
+    let span = Span::of_request(None, || Some(request.headers().get("traceparent")?.as_bytes()));
+    span.note("mayfly.request", &id);
+    span.note("http.request.method", known_method(request.method()));
+    let work = Work::of_request(id.clone(), &span);
+    Ok(work.within(command(app, peer, request, id, span)).await)
+}
+
+async fn command(
+    app: Arc<App>,
+    peer: Peer,
+    request: Request<Incoming>,
+    id: Arc<str>,
+    span: Span,
+) -> Response {
     if request.method() != Method::GET {
         // Who it was, beside what the audit log says of what was done.
-        tracing::info!(request = id, uid = peer.uid, method = %request.method(), path = request.uri().path(), "admin command");
+        tracing::info!(uid = peer.uid, method = %request.method(), path = request.uri().path(), "admin command");
     }
     // In a task of its own: a command that is interrupted does not stop a change half way.
-    let work = tokio::spawn({
+    let work = tokio::spawn(trace::carried({
         let id = id.clone();
-        async move { super::answer(&app, request, &id).await }
-    });
+        async move {
+            let response = super::answer(&app, request, &id).await;
+            span.ended(response.status());
+            response
+        }
+    }));
     let failure = match tokio::time::timeout(TIMES.0, work).await {
-        Ok(Ok(response)) => return Ok(response),
+        Ok(Ok(response)) => return response,
         Ok(Err(error)) => Failure::Service(service::Error::Internal(error.to_string())),
         Err(_) => Failure::Timeout,
     };
-    Ok(problem::render(&failure, &id))
+    problem::render(&failure, &id)
 }
 
 #[cfg(test)]

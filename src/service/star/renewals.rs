@@ -17,6 +17,7 @@ use crate::fleet::Cause;
 use crate::id::OrderId;
 use crate::storage::codec::order_row;
 use crate::storage::{Batch, CommitOutcome, Expect, StoreError, Table, Version};
+use crate::telemetry::trace::Span;
 use crate::time::Timestamp;
 
 /// Rows looked at in one step.
@@ -204,8 +205,24 @@ impl Service {
         let Some(claim) = self.finishing.claim(loaded.id, ()) else {
             return Err(Error::Busy("the next certificate is being issued"));
         };
+        let span = Span::of_background("automatic renewal");
+        span.note("mayfly.order", loaded.id);
+        span.note("mayfly.account", loaded.order.account);
+        span.note("mayfly.provisioner", &loaded.order.provisioner);
+        let work = span.work();
+        let done = work.within(Box::pin(self.move_on(loaded, agreed, state))).await;
+        drop(claim);
+        done
+    }
+
+    async fn move_on(
+        &self,
+        loaded: &LoadedOrder,
+        agreed: &AutoRenewal,
+        state: &Renewing,
+    ) -> Result<(), Error> {
         let now = self.now();
-        let done = match state.next_move(agreed, now) {
+        match state.next_move(agreed, now) {
             Move::Issue(period) => match self.issue_counted(loaded, state, period, now).await {
                 Ok(_) => Ok(()),
                 Err(why) => self.note_not_issued(loaded, agreed, state, why, now).await,
@@ -215,9 +232,7 @@ impl Service {
                 let due = state.due(agreed, now);
                 self.store_renewal(loaded, state.clone(), due, Batch::new()).await.map(drop)
             }
-        };
-        drop(claim);
-        done
+        }
     }
 
     async fn issue_counted(

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use super::cells::{Count, Read};
 use super::doors::{Door, Issuances, Profile, REVOCATIONS};
 use super::fleet::{self, Fleet};
-use super::vocabulary::{CommitEnd, Operation, Reason, Result, Stage, SweptTable};
+use super::vocabulary::{CommitEnd, Operation, Reason, Result, SpanLoss, Stage, SweptTable};
 use super::{Metrics, NONE, metrics, process, vault};
 use crate::acme::challenge::ChallengeKind;
 use crate::limits::Limit;
@@ -439,6 +439,17 @@ fn authorities(writer: &mut Writer<'_>, metrics: &Metrics, now: &Now) -> fmt::Re
             let labels = [("authority", one.authority.as_str()), ("key_id", &one.issuer), ("role", one.role)];
             (labels.to_vec(), one.count as f64)
         }),
+    )?;
+    writer.counts(
+        "mayfly_trace_spans_exported",
+        "Spans that the collector has taken",
+        [(Vec::new(), metrics.traces.exported.get())],
+    )?;
+    let lost = SpanLoss::ALL.iter().zip(&metrics.traces.lost);
+    writer.counts(
+        "mayfly_trace_spans_dropped",
+        "Spans that were not exported, by where they were lost",
+        lost.map(|(why, count)| (vec![("reason", why.name())], count.get())),
     )?;
     let build = [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)];
     writer.levels("mayfly_build_info", "The version that runs", build)

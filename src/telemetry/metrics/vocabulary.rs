@@ -122,6 +122,20 @@ vocabulary! {
     }
 }
 
+vocabulary! {
+    /// Where a span is lost that was to be exported.
+    SpanLoss {
+        /// The queue was full.
+        Queue = "queue",
+        /// The collector did not answer, or refused the batch.
+        Export = "export",
+        /// The collector took its batch without it.
+        Rejected = "rejected",
+        /// It ended when the server had stopped.
+        Stopped = "stopped",
+    }
+}
+
 /// Why something was refused or failed: the kinds of ACME's errors (RFC 8555 §6.7), and what of
 /// `serverInternal` is worth telling apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

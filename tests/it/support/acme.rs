@@ -217,6 +217,8 @@ pub struct Client {
     pub directory: Value,
     pub key: Key,
     pub kid: Option<String>,
+    /// Every request and its reply, for those who ask for it.
+    pub record: Option<Vec<(Vec<u8>, Reply)>>,
     nonce: Option<String>,
 }
 
@@ -230,7 +232,7 @@ impl Client {
     pub fn at(server: &Server, directory: &str) -> Self {
         let mut https = server.https();
         let directory = https.get(directory).unwrap().json();
-        Self { https, directory, key: Key::generate(), kid: None, nonce: None }
+        Self { https, directory, key: Key::generate(), kid: None, record: None, nonce: None }
     }
 
     /// A client with an account.
@@ -247,6 +249,7 @@ impl Client {
             directory: self.directory.clone(),
             key: self.key.clone(),
             kid: self.kid.clone(),
+            record: None,
             nonce: None,
         }
     }
@@ -281,6 +284,9 @@ impl Client {
     pub fn send(&mut self, url: &str, body: &[u8]) -> io::Result<Reply> {
         let reply = self.https.send("POST", url, &[("Content-Type", JOSE)], Some(body))?;
         self.nonce = reply.header("replay-nonce").map(str::to_owned);
+        if let Some(record) = &mut self.record {
+            record.push((body.to_owned(), reply.clone()));
+        }
         Ok(reply)
     }
 

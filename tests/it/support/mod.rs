@@ -6,6 +6,7 @@ pub mod dns;
 pub mod https;
 pub mod named;
 pub mod openssl;
+pub mod otlp;
 pub mod ports;
 pub mod process;
 pub mod server;
