@@ -31,6 +31,7 @@ mod operation;
 mod policy;
 mod profiles;
 mod race;
+mod redaction;
 mod rotation;
 mod star;
 mod support;
