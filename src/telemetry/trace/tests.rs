@@ -80,7 +80,7 @@ async fn work_goes_along_into_tasks_and_threads() {
         let task = tokio::spawn(async move { request() });
         assert_eq!(task.await.unwrap(), None, "a task is its own");
         assert_eq!(tokio::spawn(carried(async move { request() })).await.unwrap().as_deref(), Some("r-1"));
-        let thread = tokio::task::spawn_blocking(carried_over(move || request()));
+        let thread = tokio::task::spawn_blocking(carried_over(request));
         assert_eq!(thread.await.unwrap().as_deref(), Some("r-1"));
     })
     .await;
