@@ -88,22 +88,38 @@ impl fmt::Display for CertId {
     }
 }
 
-/// That another issuer signs in the place of a certificate's own: since when, and over how long the
-/// certificates before it are to be replaced.
+/// That certificates are called over before their time, because another issuer signs or because the
+/// operator wants it: since when, and over how long they are to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handover {
+pub struct Call {
     /// Since when.
     pub since: Timestamp,
     /// Over how long, evenly.
     pub over: Duration,
 }
 
-impl Handover {
-    /// When the window of a certificate begins that would otherwise begin at `usual`: never later.
-    fn begin(self, serial: &Serial, usual: Timestamp) -> Timestamp {
+/// A called window is this part of what the call takes, one over this, if it is not narrower anyway: or
+/// the last ones would end long after.
+const CALLED_WIDTH: u32 = 20;
+
+impl Call {
+    /// When the window of a certificate begins, if it would not begin earlier anyway.
+    pub fn begin(self, serial: &Serial) -> Timestamp {
         let millis = u64::try_from(self.over.as_millis()).unwrap_or(u64::MAX);
-        usual.min(self.since + Duration::from_millis(place(serial, millis)))
+        self.since + Duration::from_millis(place(serial, millis))
     }
+
+    fn width(self, usual: Duration) -> Duration {
+        Duration::from_secs((self.over / CALLED_WIDTH).as_secs().max(1)).min(usual)
+    }
+}
+
+/// Whether a text is an http or https URL that clients may be shown (RFC 9773 §4.2, RFC 8555 §7.1.1).
+pub fn is_explanation(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let clean =
+        text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+    clean && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
 }
 
 /// When to renew, and when to ask again (RFC 9773 §4.2, §4.3).
@@ -119,30 +135,29 @@ pub struct Renewal {
     pub revoked: bool,
 }
 
-/// The renewal information of a certificate at `now`. `revoked` is when it was revoked, `handover` that
-/// its issuer signs no more.
+/// The renewal information of a certificate at `now`. `revoked` is when it was revoked, `call` that it is
+/// called over, which makes its window begin no later than it would have.
 pub fn renewal(
     not_before: Timestamp,
     not_after: Timestamp,
     serial: &Serial,
     revoked: Option<Timestamp>,
-    handover: Option<Handover>,
+    call: Option<Call>,
     now: Timestamp,
 ) -> Renewal {
     let life = not_after.since(not_before);
     let millis = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
     let width = Duration::from_secs((millis / WIDTH / 1000).max(1));
-    let start = match revoked {
+    let usual = begin(not_before, not_after, serial);
+    let (start, width) = match (revoked, call.filter(|call| call.begin(serial) < usual)) {
         // In the past altogether, whatever the clock did since: RFC 9773 has clients renew at once.
-        Some(at) => (at.min(now) - width).whole_seconds(),
-        None => {
-            let first = Duration::from_millis(millis / 10 * FIRST);
-            let usual = not_before + first + Duration::from_millis(place(serial, millis / SPREAD));
-            handover.map_or(usual, |handover| handover.begin(serial, usual)).whole_seconds()
-        }
+        (Some(at), _) => (at.min(now) - width, width),
+        (None, Some(call)) => (call.begin(serial), call.width(width)),
+        (None, None) => (usual, width),
     };
+    let start = start.whole_seconds();
     let end = start + width;
-    let longest = (life / PAUSE).clamp(Duration::from_secs(1), LONGEST_PAUSE);
+    let longest = longest_pause(life);
     // So short only where it leads into the window all the same.
     let shortest = (width / 2).clamp(Duration::from_secs(1), Duration::from_secs(60)).min(longest);
     let until_next = match (now < start, now < end) {
@@ -157,6 +172,18 @@ pub fn renewal(
         ask_again: Duration::from_secs(ask_again.as_millis().div_ceil(1000) as u64),
         revoked: revoked.is_some(),
     }
+}
+
+/// When the window of a certificate begins that nobody calls over.
+pub fn begin(not_before: Timestamp, not_after: Timestamp, serial: &Serial) -> Timestamp {
+    let millis = u64::try_from(not_after.since(not_before).as_millis()).unwrap_or(u64::MAX);
+    let first = Duration::from_millis(millis / 10 * FIRST);
+    not_before + first + Duration::from_millis(place(serial, millis / SPREAD))
+}
+
+/// After how long a client asks again that keeps to what it was told, while its window is far.
+pub fn longest_pause(life: Duration) -> Duration {
+    (life / PAUSE).clamp(Duration::from_secs(1), LONGEST_PAUSE)
 }
 
 /// A number below `range`, each as likely as the others, always the same for one serial number. Hashed, so

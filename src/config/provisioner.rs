@@ -17,6 +17,7 @@ use super::{attestation, policy, proofs};
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::acme::order::Lifetimes;
+use crate::acme::renewal::is_explanation;
 use crate::acme::star::{Offer, effective_lifetime};
 use crate::provisioner::acme::{NameRule, Terms};
 use crate::provisioner::eab::EabMode;
@@ -334,10 +335,7 @@ fn rules(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> V
 
 fn link(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     let text = field.string(findings)?;
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let clean =
-        text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
-    if clean && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+    if is_explanation(text) {
         return Some(text.to_owned());
     }
     field.error(findings, format!("{:?} is not an http or https URL", shorten(text)));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use super::{Error, Provisioner, Service, audited};
-use crate::acme::renewal::Handover;
+use crate::acme::renewal::Call;
 use crate::audit::Event;
 use crate::authority::authorities::Authority;
 use crate::authority::certificate::CertificateRecord;
@@ -143,7 +143,7 @@ impl Service {
     /// its own. Not so if another authority signed it, before the provisioner moved: then it is no
     /// predecessor's, and is renewed when its time comes. Of an issuer that no configuration names any more,
     /// those that are younger than that change cannot be a predecessor's.
-    pub(super) fn handover(&self, terms: &Provisioner, record: &CertificateRecord) -> Option<Handover> {
+    pub(super) fn handover(&self, terms: &Provisioner, record: &CertificateRecord) -> Option<Call> {
         let live = self.live();
         let named = live.authorities.of_issuer(&record.issuer).map(|authority| authority.name());
         if named.is_some_and(|name| *name != terms.authority) {
@@ -153,6 +153,6 @@ impl Service {
         let known = known.get(&terms.authority).filter(|known| known.issuer != record.issuer)?;
         // One that was begun before the change may be signed just behind it.
         let since = known.since.filter(|since| named.is_some() || record.issued <= *since)?;
-        Some(Handover { since, over: terms.issues_under().rotation().handover })
+        Some(Call { since, over: terms.issues_under().rotation().handover })
     }
 }

@@ -161,14 +161,14 @@ fn another_issuer_pulls_the_fleet_over() {
     let (life, since, over) = (90 * DAY, T0 + DAY, 10 * DAY);
     let mut days = [0_u64; 10];
     for n in 0..FLEET {
-        let at = |handover| renewal(T0, T0 + life, &serial(n), None, handover, T0 + DAY);
-        let moved = at(Some(Handover { since, over }));
+        let at = |call| renewal(T0, T0 + life, &serial(n), None, call, T0 + DAY);
+        let moved = at(Some(Call { since, over }));
         let usual = at(None);
         assert!(moved.start >= since && moved.start < usual.start && moved.end < T0 + life);
-        assert!(!moved.revoked);
+        assert!(!moved.revoked && moved.end <= since + over + over / 20, "{moved:?}");
         days[usize::try_from(moved.start.since(since).as_secs() / DAY.as_secs()).unwrap()] += 1;
         // Changed late in its life, nothing moves.
-        let late = Handover { since: T0 + life / 10 * 8, over };
+        let late = Call { since: T0 + life / 10 * 8, over };
         assert_eq!(at(Some(late)), usual);
     }
     assert!(days.iter().all(|day| (850..1150).contains(day)), "{days:?}");
@@ -182,9 +182,9 @@ proptest! {
         since in prop::option::of((0u64..1 << 44, 0u64..1 << 40))
     ) {
         let at = Timestamp::from_millis;
-        let handover = since.map(|(since, over)| Handover { since: at(since), over: Duration::from_millis(over) });
+        let call = since.map(|(since, over)| Call { since: at(since), over: Duration::from_millis(over) });
         let info =
-            renewal(at(not_before), at(not_before + life), &serial(n), revoked.map(at), handover, at(now));
+            renewal(at(not_before), at(not_before + life), &serial(n), revoked.map(at), call, at(now));
         prop_assert!(info.start < info.end);
         prop_assert_eq!((info.start.as_millis() % 1000, info.end.as_millis() % 1000), (0, 0));
         prop_assert!((1..=21_600).contains(&info.ask_again.as_secs()));
