@@ -16,7 +16,7 @@
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
-//! | [`fleet`] | rotation health: who should have renewed; pure | acme, x509 |
+//! | [`fleet`] | rotation health: who should have renewed, who is called over, and who comes; pure | acme, x509 |
 //! | [`acme`] [`authority`] [`provisioner`] [`policy`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
 //! | [`attestation`] | what devices' attestation statements prove; pure | x509 |
 //! | [`x509`] [`jose`] | formats | id, time, entropy |

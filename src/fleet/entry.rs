@@ -1,7 +1,7 @@
 //! What is kept in mind of one identity: small, since there may be millions.
 
 use super::horizon::minute_of;
-use super::rules::{self, Deadlines, KEPT, RECENT};
+use super::rules::{self, Deadlines, Held, KEPT, RECENT};
 use super::{Cause, Identity, IdentityId, Issuance, State};
 use crate::acme::renewal::renewal;
 use crate::time::Timestamp;
@@ -12,7 +12,7 @@ pub(super) fn secs(at: Timestamp) -> u32 {
     u32::try_from(at.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn time(secs: u32) -> Timestamp {
+pub(super) fn time(secs: u32) -> Timestamp {
     Timestamp::from_secs(u64::from(secs))
 }
 
@@ -22,8 +22,8 @@ pub(super) struct Entry {
     pub(super) id: IdentityId,
     /// Of the latest issuance.
     pub(super) serial: Serial,
-    /// The latest issuances, their beginning and end, earliest first; zeros in front.
-    recent: [(u32, u32); RECENT],
+    /// The latest issuances, earliest first; zeros in front.
+    recent: [Held; RECENT],
     /// The end of the renewal window of the latest.
     window_end: u32,
     /// When the operator retired it; zero: never.
@@ -34,6 +34,12 @@ pub(super) struct Entry {
     last_cause: Cause,
     revoked: bool,
     automatic: bool,
+    /// When it last asked for its latest certificate's renewal information; zero: never, as far as known.
+    pub(super) asked: u32,
+    /// The campaigns that call it, and it has not come.
+    pub(super) calls: u32,
+    /// The campaigns that called it, and it has come, or need not.
+    pub(super) answered: u32,
     /// The state that the lists and counts have it under.
     pub(super) state: State,
     /// The minute that it is to be looked at again.
@@ -45,7 +51,7 @@ impl Entry {
         let mut new = Self {
             id: first.identity,
             serial: first.serial,
-            recent: [(0, 0); RECENT],
+            recent: [Held::default(); RECENT],
             window_end: 0,
             retired: 0,
             failed: 0,
@@ -53,6 +59,9 @@ impl Entry {
             last_cause: Cause::Other,
             revoked: false,
             automatic: false,
+            asked: 0,
+            calls: 0,
+            answered: 0,
             state: State::Healthy,
             next: 0,
         };
@@ -63,9 +72,9 @@ impl Entry {
     /// Takes an issuance in, be it old or known. What follows depends on which issuances were taken in,
     /// not on their order.
     pub(super) fn learn(&mut self, issuance: &Issuance) {
-        let pair = (secs(issuance.issued), secs(issuance.not_after));
+        let held = Held { issued: secs(issuance.issued), expired: secs(issuance.not_after), called: 0 };
         let latest = (self.issued(), self.serial);
-        let new = self.is_blank() || (pair.0, issuance.serial) > latest;
+        let new = self.is_blank() || (held.issued, issuance.serial) > latest;
         if new {
             self.serial = issuance.serial;
             self.revoked = issuance.revoked;
@@ -81,31 +90,33 @@ impl Entry {
             );
             self.window_end = secs(window.end);
             self.give_up();
+            self.asked = 0;
         } else if issuance.serial == self.serial {
             self.revoked |= issuance.revoked;
         }
-        if !self.recent.contains(&pair) && pair > self.recent[0] {
-            self.recent[0] = pair;
+        let is = |known: &Held| (known.issued, known.expired) == (held.issued, held.expired);
+        if !self.recent.iter().any(is) && held > self.recent[0] {
+            self.recent[0] = held;
             self.recent.sort_unstable();
         }
     }
 
     fn is_blank(&self) -> bool {
-        self.recent[RECENT - 1] == (0, 0)
+        self.recent[RECENT - 1] == Held::default()
     }
 
     fn issued(&self) -> u32 {
-        self.recent[RECENT - 1].0
+        self.recent[RECENT - 1].issued
     }
 
     fn deadlines(&self) -> Deadlines {
-        let known = self.recent.iter().position(|pair| *pair != (0, 0)).unwrap_or(RECENT - 1);
+        let known = self.recent.iter().position(|held| *held != Held::default()).unwrap_or(RECENT - 1);
         rules::deadlines(&self.recent[known..], self.window_end)
     }
 
     /// The minute in which the certificate ends.
     pub(super) fn end(&self) -> u32 {
-        minute_of(self.recent[RECENT - 1].1)
+        minute_of(self.recent[RECENT - 1].expired)
     }
 
     /// The minute from which nothing is kept of it.
@@ -145,6 +156,19 @@ impl Entry {
     /// Takes in that it was retired; not undone by an earlier word.
     pub(super) fn retire(&mut self, at: Timestamp) {
         self.retired = self.retired.max(secs(at));
+    }
+
+    /// Takes in that its certificate of `issued` was called over from `start` on.
+    pub(super) fn called(&mut self, issued: Timestamp, start: Timestamp) {
+        let (issued, start) = (secs(issued), secs(start));
+        for held in self.recent.iter_mut().filter(|held| held.issued == issued && issued != 0) {
+            held.called = if held.called == 0 { start } else { held.called.min(start) };
+        }
+    }
+
+    /// When the first certificate after one of `issued` was signed, of those that are kept in mind.
+    pub(super) fn first_after(&self, issued: Timestamp) -> Option<Timestamp> {
+        self.recent.iter().map(|held| held.issued).find(|other| *other > secs(issued)).map(time)
     }
 
     pub(super) fn revoke(&mut self) {

@@ -10,7 +10,9 @@
 //! alone, not on the order in which it hears of them: it is the same after a restart, when it is read back
 //! from the inventory.
 
+pub mod campaign;
 mod entry;
+mod follow;
 mod horizon;
 pub mod rules;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+pub use self::follow::{Followed, Member, Point, Unanswered};
 pub use self::horizon::Horizon;
 pub use self::watch::{Fleet, Retired};
 use crate::acme::error::ErrorKind;

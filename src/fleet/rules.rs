@@ -7,6 +7,10 @@
 //! - It is late a sixth of a life after that, with a habit a twelfth, and in any case an eighth of a life
 //!   before the end, so that there is time to do something.
 //!
+//! A campaign ([`super::campaign`]) changes none of this: who is called over and does not come is late when
+//! it would have been anyway. Whoever does come renews early because it was asked to, and that makes no
+//! habit.
+//!
 //! A habit takes two renewals. One within the first twentieth of a life is none (a second host, or a
 //! client that tries again), nor is one in the last tenth or later (an accident). Habits are learned from
 //! certificates that live up to 60 hours, for those that do as well: that far the inventory, which is
@@ -23,6 +27,17 @@ pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How many issuances are kept in mind of each identity: one more than renewals.
 pub const RECENT: usize = 4;
 
+/// An issuance that is kept in mind, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// When it was signed.
+    pub issued: u32,
+    /// When it ends.
+    pub expired: u32,
+    /// Since when it is called over before its time; zero: it is not.
+    pub called: u32,
+}
+
 /// When the moments of one certificate come, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
@@ -34,10 +49,10 @@ pub struct Deadlines {
     pub expired: u32,
 }
 
-/// The deadlines of the last of `recent`, pairs of issuance and end, earliest first. `window_end` is the
+/// The deadlines of the last of `recent`, earliest first. `window_end` is the
 /// end of the window that renewal information gives for it.
-pub fn deadlines(recent: &[(u32, u32)], window_end: u32) -> Deadlines {
-    let Some((issued, expired)) = recent.last().copied() else {
+pub fn deadlines(recent: &[Held], window_end: u32) -> Deadlines {
+    let Some(Held { issued, expired, .. }) = recent.last().copied() else {
         return Deadlines { due: 0, overdue: 0, expired: 0 };
     };
     let life = u64::from(expired.saturating_sub(issued));
@@ -57,14 +72,15 @@ pub fn deadlines(recent: &[(u32, u32)], window_end: u32) -> Deadlines {
 }
 
 /// The latest point of life at which it renewed, as seconds of seconds.
-fn habit(recent: &[(u32, u32)]) -> Option<(u32, u32)> {
-    if recent.last().is_none_or(|(issued, expired)| expired.saturating_sub(*issued) > LEARNED) {
+fn habit(recent: &[Held]) -> Option<(u32, u32)> {
+    if recent.last().is_none_or(|held| held.expired.saturating_sub(held.issued) > LEARNED) {
         return None;
     }
     let renewals = recent.windows(2).filter_map(|pair| {
-        let [(issued, expired), (next, _)] = pair else { return None };
+        let [Held { issued, expired, called }, Held { issued: next, .. }] = pair else { return None };
         let (after, life) = (next - issued, expired.saturating_sub(*issued));
-        let counts = life <= LEARNED
+        let counts = (*called == 0 || next < called)
+            && life <= LEARNED
             && u64::from(after) * 20 >= u64::from(life)
             && u64::from(after) * 10 <= u64::from(life) * 9;
         counts.then_some((after, life))
@@ -86,16 +102,20 @@ mod tests {
     const HOUR: u32 = 3600;
 
     /// Hours since the last issuance.
-    fn hours(recent: &[(u32, u32)], window_end: u32) -> (f64, f64) {
+    fn hours(recent: &[Held], window_end: u32) -> (f64, f64) {
         let found = deadlines(recent, window_end);
-        let issued = recent.last().unwrap().0;
+        let issued = recent.last().unwrap().issued;
         let since = |at: u32| f64::from(at - issued) / f64::from(HOUR);
         (since(found.due), since(found.overdue))
     }
 
     /// Issuances of a life of a day at these hours.
-    fn at(hours: &[u32]) -> Vec<(u32, u32)> {
-        hours.iter().map(|hour| (1_000_000 + hour * HOUR, 1_000_000 + hour * HOUR + DAY)).collect()
+    fn at(hours: &[u32]) -> Vec<Held> {
+        hours.iter().map(|hour| held(1_000_000 + hour * HOUR, DAY)).collect()
+    }
+
+    fn held(issued: u32, life: u32) -> Held {
+        Held { issued, expired: issued + life, called: 0 }
     }
 
     #[test]
@@ -119,7 +139,7 @@ mod tests {
         ];
         for (issued, window, (due, overdue)) in rows {
             let recent = at(issued);
-            let end = recent.last().unwrap().0 + window * HOUR;
+            let end = recent.last().unwrap().issued + window * HOUR;
             let (found_due, found_overdue) = hours(&recent, end);
             assert!(
                 (found_due - due).abs() < 0.01 && (found_overdue - overdue).abs() < 0.01,
@@ -128,11 +148,28 @@ mod tests {
         }
     }
 
+    /// Three campaigns in a row: nobody's habit is to renew within hours.
+    #[test]
+    fn who_comes_since_it_was_called_makes_no_habit() {
+        let mut recent = at(&[0, 2, 4, 6]);
+        let (due, _) = hours(&recent, 0);
+        assert!(due < 4.0, "as a habit: {due}");
+        for held in &mut recent {
+            held.called = held.issued + HOUR;
+        }
+        assert_eq!(hours(&recent, 0), (16.0, 20.0));
+        // It came before it was called.
+        for held in &mut recent {
+            held.called = held.issued + 3 * HOUR;
+        }
+        assert_eq!(hours(&recent, 0).0, due);
+    }
+
     #[test]
     fn however_short_or_long_the_order_of_moments_holds() {
         for life in [1, 30, 60, 61, 120, 300, 3600, DAY, 90 * DAY, 20 * 365 * DAY] {
             for window in [0, life / 2, life, u32::MAX] {
-                let found = deadlines(&[(1000, 1000 + life)], window);
+                let found = deadlines(&[held(1000, life)], window);
                 assert!(found.due <= found.overdue && found.overdue <= found.expired, "{life}: {found:?}");
                 assert!(found.due >= 1000);
             }

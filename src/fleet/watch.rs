@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashTable;
 
+use super::campaign::MOST_IN_FORCE;
 use super::entry::{Entry, secs};
+use super::follow::Followed;
 use super::horizon::Ends;
 use super::{Cause, Change, Identity, IdentityId, Issuance, State, Summary};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
 /// Which entry.
-type Slot = u32;
+pub(super) type Slot = u32;
 
 /// Whether an identity was retired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub enum Retired {
 /// Rotation health of every identity. See the module's doc.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     /// Slots of entries that were forgotten.
     free: Vec<Slot>,
     by_id: HashTable<Slot>,
@@ -38,6 +40,8 @@ pub struct Fleet {
     failing: [u64; Cause::COUNT],
     /// The minute up to which time has passed.
     now: u32,
+    /// A campaign's place is its bit in each entry.
+    pub(super) followed: [Option<Followed>; MOST_IN_FORCE],
 }
 
 fn hash(id: &IdentityId) -> u64 {
@@ -69,7 +73,13 @@ impl Fleet {
     /// Takes an issuance in: a new identity, a renewal, or, while the inventory is read, one of long ago.
     pub fn learn(&mut self, issuance: &Issuance, changed: &mut dyn FnMut(Change)) {
         match self.slot(&issuance.identity) {
-            Some(slot) => self.change(slot, changed, |entry| entry.learn(issuance)),
+            Some(slot) => {
+                let Entry { serial, calls, asked, .. } = self.entries[slot as usize];
+                self.change(slot, changed, |entry| entry.learn(issuance));
+                if calls != 0 && self.entries[slot as usize].serial != serial {
+                    self.answered(slot, (calls, asked), issuance.issued);
+                }
+            }
             None => {
                 let mut entry = Entry::new(issuance);
                 let Some((state, next)) = entry.at(self.now) else { return };
@@ -106,6 +116,7 @@ impl Fleet {
             && self.entries[slot as usize].serial == *serial
         {
             self.change(slot, changed, Entry::revoke);
+            self.excuse(slot);
         }
     }
 
@@ -119,6 +130,7 @@ impl Fleet {
         match self.slot(identity) {
             Some(slot) => {
                 self.change(slot, changed, |entry| entry.retire(at));
+                self.excuse(slot);
                 Retired::Now
             }
             None => Retired::Unknown,
@@ -170,7 +182,7 @@ impl Fleet {
             .collect()
     }
 
-    fn slot(&self, id: &IdentityId) -> Option<Slot> {
+    pub(super) fn slot(&self, id: &IdentityId) -> Option<Slot> {
         self.by_id.find(hash(id), |slot| self.entries[*slot as usize].id == *id).copied()
     }
 
@@ -196,7 +208,12 @@ impl Fleet {
     }
 
     /// Changes an entry and puts it where it belongs then.
-    fn change(&mut self, slot: Slot, changed: &mut dyn FnMut(Change), how: impl FnOnce(&mut Entry)) {
+    pub(super) fn change(
+        &mut self,
+        slot: Slot,
+        changed: &mut dyn FnMut(Change),
+        how: impl FnOnce(&mut Entry),
+    ) {
         self.leave(slot);
         let (scheduled, now) = (self.entries[slot as usize].next, self.now);
         let entry = &mut self.entries[slot as usize];

@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+use super::*;
+use crate::acme::identifier::Identifier;
+use crate::fleet::Issuance;
+use crate::fleet::campaign::MOST_IN_FORCE;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const START: Timestamp = Timestamp::from_secs(1_793_318_400);
+
+fn id(n: u32) -> IdentityId {
+    IdentityId::of([Identifier::parse_dns(&format!("h{n}.test")).unwrap()].iter()).unwrap()
+}
+
+fn issuance(n: u32, issued: Timestamp, random: u8) -> Issuance {
+    let not_after = issued + 24 * HOUR;
+    let mut bytes = [random; 16];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    Issuance {
+        identity: id(n),
+        serial: Serial::new(not_after, bytes),
+        issued,
+        not_before: issued,
+        not_after,
+        revoked: false,
+        automatic: false,
+    }
+}
+
+fn member(issuance: &Issuance, begin: Timestamp) -> Member {
+    Member { identity: issuance.identity, serial: issuance.serial, issued: issuance.issued, begin }
+}
+
+fn learn(fleet: &mut Fleet, issuance: &Issuance) {
+    fleet.learn(issuance, &mut |_| ());
+}
+
+/// Of four hosts that are called one asks and renews, one renews unasked, one asks only, one is silent; a
+/// fifth is retired.
+fn called() -> (Fleet, Vec<Issuance>) {
+    let mut fleet = Fleet::default();
+    fleet.advance(START, &mut |_| ());
+    let all: Vec<Issuance> = (0..5).map(|n| issuance(n, START, 1)).collect();
+    all.iter().for_each(|issuance| learn(&mut fleet, issuance));
+    let begun = START + HOUR;
+    assert!(fleet.follow(Followed::new(7, begun, begun)));
+    for (n, one) in all.iter().enumerate() {
+        fleet.enrol(7, &member(one, begun + HOUR / 4 * n as u32), &mut |_| ());
+    }
+    fleet.enrolled(7);
+    (fleet, all)
+}
+
+#[test]
+fn the_reaction_is_counted_once_each() {
+    let (mut fleet, all) = called();
+    let at = |minutes: u64| START + HOUR + Duration::from_secs(60 * minutes);
+    for minutes in [3, 5] {
+        fleet.asked(&all[0].identity, &all[0].serial, at(minutes));
+        fleet.asked(&all[2].identity, &all[2].serial, at(minutes + 1));
+    }
+    let renewals = [issuance(0, at(10), 2), issuance(1, at(20), 2)];
+    for renewal in renewals.iter().chain(&renewals) {
+        learn(&mut fleet, renewal);
+    }
+    fleet.retire(&all[4].identity, at(30), &mut |_| ());
+    // Again, as after a restart: nothing is counted twice.
+    for one in all.iter().chain(&renewals) {
+        fleet.enrol(7, &member(one, at(0)), &mut |_| ());
+    }
+    let reaction = fleet.reaction(7).unwrap();
+    let Followed { members, asked, renewed, unasked, excused, complete, .. } = *reaction;
+    assert_eq!((members, asked, renewed, unasked, excused, complete), (5, 2, 2, 1, 1, true));
+    assert_eq!(reaction.missing(), 2);
+    let (width, points) = reaction.curve();
+    let sum = |of: fn(&Point) -> u32| points.iter().map(of).sum::<u32>();
+    assert_eq!((sum(|p| p.called), sum(|p| p.asked), sum(|p| p.renewed)), (5, 2, 2));
+    let place = |minutes: u64| usize::try_from(minutes * 60 / width).unwrap();
+    assert_eq!((points[place(3)].asked, points[place(10)].renewed, points[place(45)].called), (1, 1, 1));
+
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let (page, next) = fleet.unanswered(7, after, 1);
+        found.extend(page.iter().map(|one| (one.identity.id, one.asked)));
+        match next {
+            Some(_) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(found, [(id(2), Some(at(6))), (id(3), None)]);
+    // What comes later is no news to anybody else's campaign, and then to none.
+    fleet.unfollow(7);
+    assert_eq!((fleet.reaction(7), fleet.unanswered(7, None, 9).0.len()), (None, 0));
+    assert!(fleet.entries.iter().all(|entry| entry.calls | entry.answered == 0));
+}
+
+/// What is read back from the inventory is what was known, but for who asked.
+#[test]
+fn after_a_restart_all_is_known_but_who_asked() {
+    let begun = START + HOUR;
+    let (first, renewed) = (issuance(0, START, 1), issuance(0, begun + HOUR, 2));
+    // Renewed before it began: its older certificate is none of the campaign's.
+    let (older, newer) = (issuance(1, START, 1), issuance(1, START + HOUR / 2, 2));
+    let silent = issuance(2, START, 1);
+    let all = [first, older, newer, renewed, silent];
+    let mut fleet = Fleet::default();
+    fleet.advance(begun + 2 * HOUR, &mut |_| ());
+    all.iter().for_each(|issuance| learn(&mut fleet, issuance));
+    assert!(fleet.follow(Followed::new(1, begun, begun)));
+    for one in [first, older, newer, silent] {
+        fleet.enrol(1, &member(&one, begun), &mut |_| ());
+    }
+    let Followed { members, asked, renewed, unasked, .. } = *fleet.reaction(1).unwrap();
+    assert_eq!((members, asked, renewed, unasked), (3, 0, 1, 1));
+    let (page, _) = fleet.unanswered(1, None, 9);
+    let page: Vec<_> = page.iter().map(|one| one.identity.id).collect();
+    assert_eq!(page, [id(1), id(2)]);
+}
+
+#[test]
+fn a_curve_and_the_number_of_campaigns_are_bounded() {
+    let mut followed = Followed::new(1, START, START);
+    for minutes in 0..100_000_u64 {
+        followed.renewed(START + Duration::from_secs(60 * minutes), 0);
+    }
+    let (width, points) = followed.curve();
+    assert!(points.len() <= POINTS && width >= 100_000 * 60 / POINTS as u64);
+    assert_eq!(points.iter().map(|point| point.renewed).sum::<u32>(), 100_000);
+    let mut fleet = Fleet::default();
+    for n in 0..MOST_IN_FORCE as u64 {
+        assert!(fleet.follow(Followed::new(n, START, START)));
+    }
+    assert!(!fleet.follow(Followed::new(99, START, START)));
+    assert!(fleet.follow(Followed::new(5, START, START)), "that one is followed already");
+    fleet.unfollow(5);
+    assert!(fleet.follow(Followed::new(99, START, START)));
+}
