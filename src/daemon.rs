@@ -163,6 +163,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let root_fingerprint = first_root(&authorities);
     let live = live(&settings, authorities, address)?;
     let service = Arc::new(Service::new(store.clone(), clock, entropy.clone(), live));
+    // Before anybody can ask when to renew.
+    let loaded = service.load_campaigns().await;
+    loaded.map_err(|error| DaemonError::System(format!("the campaigns' records: {error}")))?;
     let names = settings.server.dns_names.clone();
     let (own, renew_at) = OwnCertificate::issue(&service, &names).await?;
     let own = Arc::new(own);

@@ -92,4 +92,8 @@ pub enum Event {
     IssuerChanged { authority: String, before: [u8; 20], now: [u8; 20] },
     /// The operator retired a set of names: it is not expected to renew.
     IdentityRetired { identifiers: Vec<Identifier> },
+    /// The operator calls certificates over before their time; the campaign is kept under that number.
+    CampaignBegun { campaign: u64, reason: String, drill: bool },
+    /// The operator ended that early.
+    CampaignCancelled { campaign: u64 },
 }

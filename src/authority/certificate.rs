@@ -10,9 +10,11 @@ use super::lint::identifier_of;
 use crate::acme::identifier::Identifier;
 use crate::id::{AccountId, EabKid, OrderId};
 use crate::provisioner::Requester;
+use crate::provisioner::profile::KeyType;
 use crate::time::Timestamp;
 use crate::x509::key_hash::KeyHash;
 use crate::x509::serial::Serial;
+use crate::x509::spki::PublicKey;
 
 /// A certificate in the inventory. Its names, serial and the rest are in the DER; here is what is
 /// not.
@@ -99,6 +101,8 @@ pub struct Content {
     pub identifiers: Vec<Identifier>,
     /// The SHA-256 of its SubjectPublicKeyInfo.
     pub key_hash: KeyHash,
+    /// The type of its key; `None` of one that is not certified any more.
+    pub key_type: Option<KeyType>,
 }
 
 impl CertificateRecord {
@@ -112,7 +116,8 @@ impl CertificateRecord {
             |name: &&GeneralName<'_>| !matches!(name, GeneralName::URI(_) | GeneralName::RFC822Name(_));
         let identifiers = names.iter().filter(ordered).map(identifier_of).collect::<Option<Vec<_>>>()?;
         let key_hash = KeyHash::of(parsed.public_key().raw);
-        Some(Content { not_before: Timestamp::from_secs(not_before), identifiers, key_hash })
+        let key_type = PublicKey::of(parsed.public_key()).ok().map(|key| KeyType::of(&key));
+        Some(Content { not_before: Timestamp::from_secs(not_before), identifiers, key_hash, key_type })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::authority::authorities::{Expiring, Kind};
 use crate::config::settings::Store;
 use crate::http::tls::OwnCertificate;
 use crate::service::Service;
+use crate::service::campaigns::EnrolCursor;
 use crate::service::fleet::FleetCursor;
 use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
@@ -59,6 +60,8 @@ pub(super) fn start(
     tasks.spawn(supervised("change of issuers", PAUSE, move || note_issuers(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("fleet", PAUSE, move || watch_fleet(it.clone())));
+    let it = service.clone();
+    tasks.spawn(supervised("campaigns", PAUSE, move || follow_campaigns(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
@@ -269,6 +272,24 @@ async fn watch_fleet(service: Arc<Service>) {
         if let Err(error) = service.tell_changes().await {
             tracing::warn!(%error, "retired identities that are gone could not be forgotten");
         }
+    }
+}
+
+/// Finds out whom campaigns call, so slowly that requests go first.
+async fn follow_campaigns(service: Arc<Service>) {
+    const IDLE: Duration = Duration::from_secs(1);
+    const FAILED: Duration = Duration::from_secs(10);
+    let mut cursor = EnrolCursor::default();
+    loop {
+        let pause = match service.follow_campaigns(&mut cursor).await {
+            Ok(true) => Duration::from_millis(2),
+            Ok(false) => IDLE,
+            Err(error) => {
+                tracing::warn!(%error, "a campaign could not be followed; trying on");
+                FAILED
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

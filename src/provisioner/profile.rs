@@ -67,6 +67,11 @@ impl KeyType {
         }
     }
 
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        Self::TABLE.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| *name)
+    }
+
     const fn bit(self) -> u8 {
         1 << self as u8
     }

@@ -58,7 +58,7 @@ impl Watch {
 
     /// Does something with the fleet. Changes that come of it are for [`Watch::take_changes`], once the
     /// inventory has been read: until then they are none.
-    fn with<T>(&self, what: impl FnOnce(&mut Fleet, &mut dyn FnMut(Change)) -> T) -> T {
+    pub(super) fn with<T>(&self, what: impl FnOnce(&mut Fleet, &mut dyn FnMut(Change)) -> T) -> T {
         let complete = self.is_complete();
         let Inner { fleet, changes } = &mut *self.lock();
         what(fleet, &mut |change| {
@@ -122,6 +122,13 @@ impl Watch {
     pub(super) fn ended<'a>(&self, names: impl Iterator<Item = &'a Identifier>) {
         if let Some(id) = IdentityId::of(names) {
             self.with(|fleet, changed| fleet.ended(&id, changed));
+        }
+    }
+
+    /// Takes in that somebody asked when a certificate is to be renewed.
+    pub(super) fn asked(&self, serial: &Serial, content: &Content, at: Timestamp) {
+        if let Some(id) = IdentityId::of(content.identifiers.iter()) {
+            self.with(|fleet, _| fleet.asked(&id, serial, at));
         }
     }
 
@@ -253,7 +260,13 @@ impl Service {
             if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), &record)
                 && let Some(issuance) = issuance_of(serial, record)
             {
-                self.fleet.with(|fleet, changed| fleet.learn(&issuance, changed));
+                let called = self.called_since(&serial, record);
+                self.fleet.with(|fleet, changed| {
+                    fleet.learn(&issuance, changed);
+                    if let Some(start) = called {
+                        fleet.called(&issuance.identity, issuance.issued, start, changed);
+                    }
+                });
             }
             cursor.came_by(&key, record.as_ref(), &mut found);
         }

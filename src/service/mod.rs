@@ -8,6 +8,7 @@ pub mod account;
 pub mod account_orders;
 pub mod attest;
 mod caa;
+pub mod campaigns;
 pub mod ceremony;
 pub mod configuration;
 pub mod eab;
@@ -148,6 +149,9 @@ pub struct Service {
     issuing: handover::Issuing,
     leaves: leaves::LiveLeaves,
     fleet: fleet::Watch,
+    campaigns: campaigns::Campaigns,
+    /// When this process began.
+    started: Timestamp,
 }
 
 impl Service {
@@ -155,6 +159,7 @@ impl Service {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, live: Live) -> Self {
         let nonces = Nonces::new(entropy.bytes());
         metered::announce(&live);
+        let started = clock.now();
         Self {
             store,
             clock,
@@ -178,6 +183,8 @@ impl Service {
             issuing: handover::Issuing::default(),
             leaves: leaves::LiveLeaves::default(),
             fleet: fleet::Watch::default(),
+            campaigns: campaigns::Campaigns::default(),
+            started,
         }
     }
 

@@ -11,7 +11,7 @@ use super::{Error, Provisioner, Service};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::OrderStatus;
-use crate::acme::renewal::{CertId, Handover, Renewal, renewal};
+use crate::acme::renewal::{self, Call, CertId, Renewal, renewal};
 use crate::authority::certificate::{CertificateRecord, Content, Replacement};
 use crate::id::{AccountId, OrderId};
 use crate::provisioner::Requester;
@@ -51,11 +51,20 @@ pub(super) fn renewal_of(
     record: &CertificateRecord,
     serial: &Serial,
     content: &Content,
-    handover: Option<Handover>,
+    call: Option<Call>,
     now: Timestamp,
 ) -> Renewal {
     let revoked = record.revocation.as_ref().map(|revocation| revocation.at);
-    renewal(content.not_before, record.not_after, serial, revoked, handover, now)
+    renewal(content.not_before, record.not_after, serial, revoked, call, now)
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// When to renew.
+    pub renewal: Renewal,
+    /// A page that tells why, if the window was moved.
+    pub explanation: Option<String>,
 }
 
 fn already_replaced(detail: &'static str) -> Error {
@@ -64,10 +73,24 @@ fn already_replaced(detail: &'static str) -> Error {
 
 impl Service {
     /// When a certificate of this provisioner's is to be renewed (RFC 9773 §4.2): one read.
-    pub async fn renewal_info(&self, terms: &Provisioner, id: CertId) -> Result<Renewal, Error> {
-        let found = self.issued_here(terms, id).await?.ok_or(Error::NotFound)?;
-        let handover = self.handover(terms, &found.record);
-        Ok(renewal_of(&found.record, &id.serial, &content(&found.record)?, handover, self.now()))
+    pub async fn renewal_info(&self, terms: &Provisioner, id: CertId) -> Result<Suggestion, Error> {
+        let Predecessor { serial, record, .. } = self.issued_here(terms, id).await?.ok_or(Error::NotFound)?;
+        let (content, now) = (content(&record)?, self.now());
+        self.fleet.asked(&serial, &content, now);
+        let campaign = self.called_over(&serial, &record, &content, now);
+        let called = campaign.as_ref().map(|campaign| campaign.call());
+        let handover = self.handover(terms, &record);
+        let call = called.into_iter().chain(handover).min_by_key(|call| call.begin(&serial));
+        let renewal = renewal_of(&record, &serial, &content, call, now);
+        let usual = renewal::begin(content.not_before, record.not_after, &serial);
+        let explanation = match campaign {
+            _ if renewal.revoked => terms.renewal_explanation.clone(),
+            Some(campaign) if call == called && campaign.call().begin(&serial) < usual => {
+                campaign.explanation
+            }
+            Some(_) | None => None,
+        };
+        Ok(Suggestion { renewal, explanation })
     }
 
     /// The certificate of that identifier, if an account of this provisioner has got it.

@@ -129,7 +129,10 @@ impl Service {
         };
         let replaced = record.details.replaced_by.is_some_and(|mark| mark.serial.is_some());
         // Another issuer's is not found here: the issuer is part of the row's name.
-        let fresh = renewal_of(&record, &serial, &content(&record)?, None, now).start > now;
+        let content = content(&record)?;
+        // Who is called over is to have another one.
+        let call = self.called_over(&serial, &record, &content, now).map(|campaign| campaign.call());
+        let fresh = renewal_of(&record, &serial, &content, call, now).start > now;
         let good = own && record.revocation.is_none() && !replaced && fresh;
         Ok(good.then_some((serial, row.version)))
     }

@@ -17,6 +17,7 @@ use crate::audit::configuration::ConfigurationVersion;
 use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
+use crate::fleet::campaign::Campaign;
 use crate::id::{AccountId, OrderId};
 use crate::limits::gcra::Bucket;
 use crate::provisioner::eab::EabKey;
@@ -200,6 +201,11 @@ pub struct RetiredIdentity {
 
 impl Record for RetiredIdentity {
     const KIND: &'static str = "retired identity";
+    const VERSION: u8 = 1;
+}
+
+impl Record for Campaign {
+    const KIND: &'static str = "campaign";
     const VERSION: u8 = 1;
 }
 

@@ -92,6 +92,8 @@ tables! {
     Configurations = "configurations",
     /// Identity (12 bytes of a digest over a set of names) → that the operator retired it.
     Retired = "retired",
+    /// Number (8 bytes, big-endian, from 1) → campaign; the last [`crate::fleet::campaign::MOST_KEPT`].
+    Campaigns = "campaigns",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

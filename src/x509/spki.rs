@@ -134,6 +134,11 @@ fn default_verification(key: &PublicKey) -> &'static dyn VerificationAlgorithm {
 }
 
 impl PublicKey {
+    /// Of a SubjectPublicKeyInfo that was parsed; whether the key is valid is not looked at.
+    pub fn of(info: &SubjectPublicKeyInfo<'_>) -> Result<Self, SpkiError> {
+        read(info)
+    }
+
     /// How people call it: `P-256`, `RSA-2048`, …
     pub fn label(&self) -> String {
         match self {

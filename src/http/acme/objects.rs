@@ -14,7 +14,6 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{
     Authorization, AuthorizationStatus, Challenge, ChallengeState, Finish, OrderStatus, name_of,
 };
-use crate::acme::renewal::Renewal;
 use crate::id::OrderId;
 use crate::jose::base64url;
 use crate::provisioner::acme::Terms;
@@ -22,6 +21,7 @@ use crate::provisioner::eab::EabMode;
 use crate::service::Service;
 use crate::service::account::KnownAccount;
 use crate::service::objects::{LoadedAuthorization, LoadedOrder};
+use crate::service::renewal::Suggestion;
 use crate::time::Timestamp;
 use crate::wire::acme as wire;
 
@@ -139,10 +139,10 @@ pub(super) fn order(links: &Links, loaded: &LoadedOrder, created: bool, now: Tim
 }
 
 /// RFC 9773 §4.2. A cache may keep it for a minute: a revocation has to be heard of soon.
-pub(super) fn renewal_info(terms: &Terms, renewal: &Renewal) -> Response {
+pub(super) fn renewal_info(Suggestion { renewal, explanation }: &Suggestion) -> Response {
     let body = wire::RenewalInfo {
         suggested_window: wire::Window { start: renewal.start.to_rfc3339(), end: renewal.end.to_rfc3339() },
-        explanation_url: terms.renewal_explanation.as_deref().filter(|_| renewal.revoked),
+        explanation_url: explanation.as_deref(),
     };
     let mut response = json(StatusCode::OK, &body);
     let pause = renewal.ask_again.as_secs();

@@ -257,8 +257,7 @@ pub(super) async fn renewal_info(
             return Err(Refusal::malformed(format!("the certificate's identifier: {error}")).into());
         }
     };
-    let renewal = app.service.renewal_info(terms, id).await?;
-    Ok(objects::renewal_info(terms, &renewal))
+    Ok(objects::renewal_info(&app.service.renewal_info(terms, id).await?))
 }
 
 async fn order(

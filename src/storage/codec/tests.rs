@@ -25,6 +25,7 @@ use crate::audit::Event;
 use crate::audit::configuration::How;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
+use crate::fleet::campaign::Selector;
 use crate::id::EabKid;
 use crate::policy::{Cause, Context, Differing, Field, Reason, Who};
 use crate::provisioner::Requester;
@@ -205,6 +206,34 @@ fn configuration(how: How) -> ConfigurationVersion {
     ConfigurationVersion { at: T0, how, text: "[server]\n".into(), files }
 }
 
+fn campaign(selector: Selector) -> Campaign {
+    Campaign {
+        selector,
+        created: T0,
+        start: Timestamp::from_secs(1_793_322_000),
+        over: std::time::Duration::from_secs(7200),
+        reason: "a “new” root".into(),
+        explanation: None,
+        drill: false,
+        cancelled: None,
+    }
+}
+
+fn selector() -> Selector {
+    Selector {
+        authority: Some("default".into()),
+        issuer: Some([0xe5; 20]),
+        account: Some(account_id()),
+        provisioner: Some("acme".into()),
+        profile: Some("short".into()),
+        suffix: Some(crate::acme::identifier::DnsName::parse("a.test").unwrap()),
+        name: Some(id("dns", "*.a.test")),
+        key_type: Some("ec-p256".into()),
+        serial: Some(serial()),
+        issued_before: Some(T0),
+    }
+}
+
 fn acme() -> Requester {
     Requester::Acme { provisioner: "acme".into(), account: account_id(), order: order_id() }
 }
@@ -353,6 +382,16 @@ fn samples() -> Vec<Sample> {
         ),
         sample("some", EabUses(300)),
         sample("any", RetiredIdentity { at: T0, names: vec![id("dns", "*.a.test"), id("ip", "10.0.0.1")] }),
+        sample("all", campaign(Selector::default())),
+        sample(
+            "selecting",
+            Campaign {
+                cancelled: Some(T0),
+                drill: true,
+                explanation: Some("https://wiki.test/".into()),
+                ..campaign(selector())
+            },
+        ),
         sample("first", IssuingSince { issuer: [7; 20], since: None }),
         sample("changed", IssuingSince { issuer: [7; 20], since: Some(T0) }),
         sample("two", Published(vec![([7; 20], None), ([8; 20], Some(T0))])),
@@ -477,6 +516,11 @@ fn samples() -> Vec<Sample> {
             "identity-retired",
             Event::IdentityRetired { identifiers: vec![id("dns", "*.a.test"), id("ip", "10.0.0.1")] },
         ),
+        (
+            "campaign-begun",
+            Event::CampaignBegun { campaign: 300, reason: "a “new” root".into(), drill: true },
+        ),
+        ("campaign-cancelled", Event::CampaignCancelled { campaign: 300 }),
     ];
     let context = Context {
         authority: Some("prod".into()),
