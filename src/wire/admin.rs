@@ -1,10 +1,15 @@
 //! The admin socket's objects, as the server writes them and the commands read them. Times are RFC 3339.
 
+mod campaign;
 mod fleet;
 mod rotation;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::campaign::{
+    AskForPreview, Campaign, CampaignPreview, CampaignSelector, Campaigns, CurvePoint, NewCampaign, Reaction,
+    Unanswered, UnansweredPage,
+};
 pub use self::fleet::{Failed, Fleet, Horizon, Identities, Identity, Moment, Retire};
 pub use self::rotation::{Rotation, RotationIssuer, RotationStep, Rotations};
 

@@ -4,6 +4,7 @@
 //! is a variant of `routes::Resource`, a row of `routes::parse`, an arm of `answer` and a path of
 //! `openapi.json`; its objects are in [`crate::wire::admin`], and what it does is a verb of the service.
 
+mod campaigns;
 mod certificates;
 mod configuration;
 mod eab;
@@ -99,6 +100,7 @@ where
         (Resource::Configurations, _) => Err(Failure::Method("GET, POST")),
         (Resource::Configuration(number), &Method::GET) => configuration::show(app, number).await,
         (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
+        (Resource::Campaigns(which), _) => campaigns::answer(app, which, &head, body).await,
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
         (Resource::Rotations, &Method::GET) => rotations::list(app),
         (Resource::Rotations, &Method::POST) => rotations::ask(app, &read(&head.headers, body).await?),

@@ -36,8 +36,25 @@ pub(super) enum Resource {
     Identity(IdentityId),
     /// That one is not to renew any more.
     Retirement,
+    /// Campaigns.
+    Campaigns(Campaigns),
     /// The description of all this.
     OpenApi,
+}
+
+/// What a path below campaigns names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Campaigns {
+    /// All of them.
+    All,
+    /// What one would come to.
+    Preview,
+    /// One of them.
+    One(u64),
+    /// The end of one.
+    Cancellation(u64),
+    /// Who has not come.
+    Unanswered(u64),
 }
 
 impl Resource {
@@ -52,6 +69,10 @@ impl Resource {
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
             Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
             Self::Fleet | Self::Identity(_) | Self::Retirement => false,
+            Self::Campaigns(which) => match which {
+                Campaigns::Unanswered(_) => true,
+                Campaigns::All | Campaigns::Preview | Campaigns::One(_) | Campaigns::Cancellation(_) => false,
+            },
         }
     }
 }
@@ -61,7 +82,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
     if path == "/openapi.json" {
         return Some(Resource::OpenApi);
     }
-    let parts: Vec<&str> = path.strip_prefix("/v1/")?.split('/').take(4).collect();
+    let parts: Vec<&str> = path.strip_prefix("/v1/")?.split('/').take(5).collect();
     Some(match parts.as_slice() {
         ["eab-keys"] => Resource::EabKeys,
         ["eab-keys", kid, "revoke"] => Resource::EabRevocation(EabKid::parse(kid)?),
@@ -77,6 +98,15 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["fleet", "identities"] => Resource::Identities,
         ["fleet", "identities", id] => Resource::Identity(IdentityId::parse(id)?),
         ["fleet", "retire"] => Resource::Retirement,
+        ["fleet", "campaigns"] => Resource::Campaigns(Campaigns::All),
+        ["fleet", "campaigns", "preview"] => Resource::Campaigns(Campaigns::Preview),
+        ["fleet", "campaigns", number] => Resource::Campaigns(Campaigns::One(positive(number)?)),
+        ["fleet", "campaigns", number, "cancel"] => {
+            Resource::Campaigns(Campaigns::Cancellation(positive(number)?))
+        }
+        ["fleet", "campaigns", number, "unanswered"] => {
+            Resource::Campaigns(Campaigns::Unanswered(positive(number)?))
+        }
         ["certificates", serial] => Resource::Certificate(Serial::parse(serial)?),
         _ => return None,
     })
@@ -110,6 +140,11 @@ mod tests {
         assert_eq!(parse(&format!("/v1/fleet/identities/{id}0")), None);
         assert_eq!(parse("/v1/configurations/current"), Some(Resource::Configuration(0)));
         assert_eq!(parse("/v1/configurations/17"), Some(Resource::Configuration(17)));
+        let cancellation = Some(Resource::Campaigns(Campaigns::Cancellation(17)));
+        assert_eq!(parse("/v1/fleet/campaigns/17/cancel"), cancellation);
+        for bad in ["17/cancel/x", "17/cancel/", "0", "01/cancel", "x/unanswered"] {
+            assert_eq!(parse(&format!("/v1/fleet/campaigns/{bad}")), None, "{bad}");
+        }
         for bad in ["0", "01", "+1", "-1", "", "x", "99999999999999999999"] {
             assert_eq!(parse(&format!("/v1/configurations/{bad}")), None, "{bad}");
         }
@@ -139,6 +174,13 @@ mod tests {
             Resource::Identities => "/v1/fleet/identities",
             Resource::Identity(_) => "/v1/fleet/identities/{id}",
             Resource::Retirement => "/v1/fleet/retire",
+            Resource::Campaigns(which) => match which {
+                Campaigns::All => "/v1/fleet/campaigns",
+                Campaigns::Preview => "/v1/fleet/campaigns/preview",
+                Campaigns::One(_) => "/v1/fleet/campaigns/{campaign}",
+                Campaigns::Cancellation(_) => "/v1/fleet/campaigns/{campaign}/cancel",
+                Campaigns::Unanswered(_) => "/v1/fleet/campaigns/{campaign}/unanswered",
+            },
             Resource::OpenApi => "/openapi.json",
         }
     }
@@ -154,10 +196,11 @@ mod tests {
                 .replace("{key}", &"ab".repeat(32))
                 .replace("{version}", "7")
                 .replace("{id}", &"ab".repeat(12))
+                .replace("{campaign}", "7")
                 .replace("{serial}", &"ab".repeat(19));
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 15, "one for each resource");
+        assert_eq!(paths.len(), 20, "one for each resource");
     }
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod attest;
+mod campaigns;
 mod client;
 mod complete;
 mod eab;
