@@ -11,6 +11,7 @@ mod abuse;
 mod architecture;
 mod bench;
 mod blocked_keys;
+mod campaign;
 mod cli;
 mod configuration;
 mod conformance;

@@ -30,6 +30,20 @@ pub enum FleetError {
         /// Names of certificates that have some of them.
         alike: Vec<Vec<String>>,
     },
+    /// What was given as an issuer is neither a key identifier nor an authority's name.
+    #[error("--issuer {issuer}: neither a key identifier nor the name of an authority")]
+    NoIssuer {
+        /// What was given.
+        issuer: String,
+        /// The authorities.
+        known: Vec<String>,
+    },
+    /// An argument is missing that the command needs.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// No certificate meets the conditions.
+    #[error("no certificate meets these conditions; nothing was begun")]
+    NobodyToCall,
 }
 
 impl FleetError {
@@ -38,6 +52,13 @@ impl FleetError {
         match self {
             Self::Name { .. } => {
                 "give DNS names, wildcards, addresses, or permanent-identifier:ID for a device".to_owned()
+            }
+            Self::NoIssuer { known, .. } => {
+                format!("give 40 lower-case hexadecimal digits, or one of: {}", known.join(", "))
+            }
+            Self::Missing(argument) => format!("give {argument}; --help has examples"),
+            Self::NobodyToCall => {
+                "`mayfly certs list` takes the same conditions and shows what there is".to_owned()
             }
             Self::NoIdentity { alike, .. } if alike.is_empty() => {
                 "give all names of one certificate; `mayfly certs search NAME` finds it".to_owned()

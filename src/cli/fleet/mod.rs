@@ -1,6 +1,9 @@
 //! `mayfly fleet`
 
+mod campaign;
+mod drill;
 mod error;
+mod renew;
 mod retire;
 mod show;
 mod status;
@@ -8,7 +11,9 @@ mod status;
 use std::io::Write;
 
 use super::CliError;
+pub use drill::Drill;
 pub use error::FleetError;
+pub use renew::Renew;
 pub use retire::Retire;
 pub(super) use retire::retire;
 pub use show::{List, Show};
@@ -30,7 +35,9 @@ Examples:
   mayfly fleet --config /etc/mayfly/mayfly.toml
   mayfly fleet list --state overdue
   mayfly fleet show db1.example.internal
-  mayfly certs retire db1.example.internal";
+  mayfly certs retire db1.example.internal
+  mayfly fleet renew --suffix web.example.internal --over 2h --reason 'new root' --dry-run
+  mayfly fleet drill --suffix web.example.internal --over 30m";
 
 /// Arguments of `mayfly fleet`.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,6 +60,10 @@ pub enum Command {
     List(List),
     /// Show one identity whole
     Show(Show),
+    /// Call certificates over before their time, evenly, by renewal information (ARI)
+    Renew(Box<Renew>),
+    /// See who reacts to that, and who ignores it
+    Drill(Box<Drill>),
 }
 
 /// Runs a command against a running CA.
@@ -62,6 +73,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         Some(Command::Status(args)) => status::run(args, out),
         Some(Command::List(args)) => show::list(args, out),
         Some(Command::Show(args)) => show::show(args, out),
+        Some(Command::Renew(args)) => renew::run(args, out),
+        Some(Command::Drill(args)) => drill::run(args, out),
     }
 }
 

@@ -8,17 +8,6 @@ use crate::support::acme::*;
 use crate::support::server::{Server, provisioner};
 use crate::support::web::Web;
 
-/// The identifier of RFC 9773 §4.1, made of the certificate alone.
-fn id_of(pem: &str) -> String {
-    let der = leaf(pem);
-    let (_, certificate) = parse_x509_certificate(&der).unwrap();
-    let key = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|key| key.0.to_vec()),
-        _ => None,
-    });
-    format!("{}.{}", b64(key.unwrap()), b64(certificate.raw_serial()))
-}
-
 fn open(client: &mut Client, payload: &Value) -> Result<Order, Failure> {
     let reply = client.post(&client.endpoint("newOrder"), &payload.to_string())?;
     Ok(Order { url: reply.header("location").unwrap().to_owned(), object: reply.json() })

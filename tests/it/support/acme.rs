@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, ParsedExtension, parse_x509_certificate};
 use x509_parser::public_key::RSAPublicKey;
 
 use super::https::{Https, Reply};
@@ -451,4 +451,15 @@ pub fn leaf(pem: &str) -> Vec<u8> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate").to_vec()
+}
+
+/// The identifier of RFC 9773 §4.1, made of the certificate alone.
+pub fn id_of(pem: &str) -> String {
+    let der = leaf(pem);
+    let (_, certificate) = parse_x509_certificate(&der).unwrap();
+    let key = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|key| key.0.to_vec()),
+        _ => None,
+    });
+    format!("{}.{}", b64(key.unwrap()), b64(certificate.raw_serial()))
 }
