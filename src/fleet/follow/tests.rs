@@ -136,3 +136,42 @@ fn a_curve_and_the_number_of_campaigns_are_bounded() {
     fleet.unfollow(5);
     assert!(fleet.follow(Followed::new(99, START, START)));
 }
+
+#[test]
+#[ignore = "measures time: cargo test --release --lib -- --ignored a_million_that_are_called --nocapture"]
+fn a_million_that_are_called() {
+    let mut fleet = Fleet::default();
+    fleet.advance(START, &mut |_| ());
+    let all: Vec<Issuance> = (0..1_000_000).map(|n| issuance(n, START, 1)).collect();
+    all.iter().for_each(|issuance| learn(&mut fleet, issuance));
+    let begun = std::time::Instant::now();
+    assert!(fleet.follow(Followed::new(1, START, START)));
+    for (n, one) in all.iter().enumerate() {
+        fleet.enrol(1, &member(one, START + Duration::from_millis(n as u64 * 7)), &mut |_| ());
+    }
+    let enrolled = begun.elapsed();
+    let begun = std::time::Instant::now();
+    all.iter().for_each(|one| fleet.asked(&one.identity, &one.serial, START + HOUR));
+    let asked = begun.elapsed();
+    for one in all.iter().skip(100) {
+        let renewed =
+            Issuance { issued: START + HOUR, serial: Serial::new(one.not_after + HOUR, [9; 16]), ..*one };
+        learn(&mut fleet, &renewed);
+    }
+    let (begun, mut found, mut pages, mut after) = (std::time::Instant::now(), 0, 0, None);
+    loop {
+        let (page, next) = fleet.unanswered(1, after, 500);
+        (found, pages, after) = (found + page.len(), pages + 1, next);
+        if next.is_none() {
+            break;
+        }
+    }
+    let listed = begun.elapsed();
+    let begun = std::time::Instant::now();
+    fleet.unfollow(1);
+    println!(
+        "enrolled in {enrolled:?}, asked in {asked:?}, {found} of {pages} pages in {listed:?}, left in {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(found, 100);
+}
