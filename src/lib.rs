@@ -15,7 +15,8 @@
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
-//! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core |
+//! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core; keystore: outbound |
+//! | [`outbound`] | HTTP to whom the operator named | nothing |
 //! | [`fleet`] | rotation health: who should have renewed, who is called over, and who comes; pure | acme, x509 |
 //! | [`acme`] [`authority`] [`provisioner`] [`policy`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
 //! | [`attestation`] | what devices' attestation statements prove; pure | x509 |
@@ -43,6 +44,7 @@ pub mod id;
 pub mod jose;
 pub mod keystore;
 pub mod limits;
+pub mod outbound;
 pub mod policy;
 pub mod provisioner;
 pub mod service;

@@ -89,7 +89,8 @@ impl Password {
         })
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// What it is.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

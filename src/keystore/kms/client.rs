@@ -6,20 +6,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, StatusCode};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::KmsError;
 use super::credentials::{self, Credentials};
-use super::names::Names;
 use super::roles::{self, Endpoint, Role, Said};
 use super::sigv4::{self, Scope};
 use crate::authority::key_source::KmsUri;
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::outbound::{self, Roots, reason};
 use crate::time::{Clock, SystemClock};
 
 /// For one attempt.
@@ -33,7 +29,7 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// One key's way to its service.
 pub(super) struct Client {
-    http: Http<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
+    http: outbound::Client,
     uri: KmsUri,
     host: String,
 }
@@ -50,31 +46,10 @@ fn runtime() -> Result<&'static Runtime, KmsError> {
 
 impl Client {
     pub(super) fn new(uri: &KmsUri) -> Result<Self, KmsError> {
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if usable == 0 && uri.base().starts_with("https://") {
-            return Err(KmsError::System(
-                "this system has no CA certificates to know the KMS by: install ca-certificates, or name a \
-                 PEM file with SSL_CERT_FILE (mount one into a container, read-only)"
-                    .to_owned(),
-            ));
-        }
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| KmsError::System(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut sockets = HttpConnector::new_with_resolver(Names::default());
-        sockets.enforce_http(false);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(config)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(sockets);
+        let https = uri.base().starts_with("https://");
+        let http = outbound::client(Roots::System, https, ATTEMPT).map_err(KmsError::System)?;
         let base = uri.base();
         let host = base.split_once("://").map_or("", |(_, host)| host).to_owned();
-        let http = Http::builder(TokioExecutor::new()).build(connector);
         Ok(Self { http, uri: uri.clone(), host })
     }
 
@@ -192,12 +167,6 @@ impl Client {
 fn jittered(pause: Duration, entropy: &dyn Entropy) -> Duration {
     let part = f64::from(u32::from_be_bytes(entropy.bytes())) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + part / 2.0)
-}
-
-/// With what lies under it: "client error (Connect)" tells nobody anything.
-fn reason(error: &dyn std::error::Error) -> String {
-    let below = std::iter::successors(error.source(), |error| error.source());
-    below.fold(error.to_string(), |text, error| format!("{text}: {error}"))
 }
 
 /// An answer's JSON, or the error that it names: `__type` is a name, perhaps behind a namespace.

@@ -3,7 +3,6 @@
 
 mod client;
 mod credentials;
-mod names;
 mod roles;
 mod sigv4;
 

@@ -1,5 +1,5 @@
-//! The addresses of a KMS, by our own resolver: the system's look-ups want plug-ins that a static binary
-//! cannot load. `/etc/hosts` comes first, as everywhere.
+//! Addresses by our own resolver: the system's look-ups want plug-ins that a static binary cannot load.
+//! `/etc/hosts` comes first, as everywhere.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,7 @@ use tower_service::Service;
 
 /// Looks names up; begins with the first one, on the runtime that asks.
 #[derive(Clone, Default)]
-pub(super) struct Names(Arc<OnceLock<Result<TokioResolver, String>>>);
+pub struct Names(Arc<OnceLock<Result<TokioResolver, String>>>);
 
 async fn addresses(names: Names, name: Name) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     let resolver = names.0.get_or_init(|| {
