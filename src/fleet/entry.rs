@@ -1,8 +1,8 @@
 //! What is kept in mind of one identity: small, since there may be millions.
 
 use super::horizon::minute_of;
-use super::rules::{self, Deadlines, Held, KEPT, RECENT};
-use super::{Cause, Identity, IdentityId, Issuance, State};
+use super::rules::{self, Deadlines, Held, KEPT, PERSISTENT, RECENT};
+use super::{Cause, Group, Identity, IdentityId, Issuance, State, Trouble};
 use crate::acme::renewal::renewal;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -40,6 +40,7 @@ pub(super) struct Entry {
     pub(super) calls: u32,
     /// The campaigns that called it, and it has come, or need not.
     pub(super) answered: u32,
+    provisioner: u16,
     /// The state that the lists and counts have it under.
     pub(super) state: State,
     /// The minute that it is to be looked at again.
@@ -62,6 +63,7 @@ impl Entry {
             asked: 0,
             calls: 0,
             answered: 0,
+            provisioner: 0,
             state: State::Healthy,
             next: 0,
         };
@@ -79,6 +81,7 @@ impl Entry {
             self.serial = issuance.serial;
             self.revoked = issuance.revoked;
             self.automatic = issuance.automatic;
+            self.provisioner = issuance.provisioner;
             // What it gave when it was issued, whatever became of it.
             let window = renewal(
                 issuance.not_before,
@@ -199,6 +202,18 @@ impl Entry {
         (self.failed != 0).then_some(self.last_cause)
     }
 
+    /// What somebody should be told of. One attempt that fails is nothing: the next one comes.
+    pub(super) fn trouble(&self) -> Option<Group> {
+        let failures: u32 = self.failures.iter().copied().map(u32::from).sum();
+        let trouble = match self.state {
+            State::Overdue => Trouble::Overdue,
+            State::Expired => Trouble::Expired,
+            State::Healthy | State::Due if failures >= PERSISTENT => Trouble::Failing,
+            State::Healthy | State::Due | State::Retired => return None,
+        };
+        Some(Group { trouble, cause: self.failing(), provisioner: self.provisioner })
+    }
+
     pub(super) fn shown(&self) -> Identity {
         let deadlines = self.deadlines();
         Identity {
@@ -211,6 +226,7 @@ impl Entry {
             overdue: time(deadlines.overdue),
             failures: self.failures,
             last_failure: self.failing().map(|cause| (time(self.failed), cause)),
+            trouble: self.trouble(),
         }
     }
 }

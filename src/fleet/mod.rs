@@ -14,6 +14,7 @@ pub mod campaign;
 mod entry;
 mod follow;
 mod horizon;
+pub mod notices;
 pub mod rules;
 #[cfg(test)]
 mod simulation;
@@ -85,7 +86,8 @@ impl fmt::Debug for IdentityId {
 macro_rules! named {
     ($(#[$top:meta])* $enum:ident { $($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)? }) => {
         $(#[$top])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        // In records by their place: new ones go to the end.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $enum { $($(#[$doc])* $name),+ }
 
         impl $enum {
@@ -118,6 +120,29 @@ named! {
         /// that renewed it automatically has ended.
         Retired = "retired",
     }
+}
+
+named! {
+    /// What somebody should be told of.
+    Trouble {
+        /// Attempts to renew keep failing, and it is not late yet.
+        Failing = "failing",
+        /// It should have renewed, and has not.
+        Overdue = "overdue",
+        /// Its certificate has expired.
+        Expired = "expired",
+    }
+}
+
+/// Those in the same trouble for the same reason: when a pipeline dies, it takes all of them along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// The trouble.
+    pub trouble: Trouble,
+    /// Why its latest attempt failed; `None` if it has made none.
+    pub cause: Option<Cause>,
+    /// The provisioner of its latest certificate, as whoever feeds the fleet numbers them.
+    pub provisioner: u16,
 }
 
 named! {
@@ -205,6 +230,8 @@ pub struct Issuance {
     pub revoked: bool,
     /// Whether this CA renews it by itself (RFC 8739).
     pub automatic: bool,
+    /// The provisioner, as whoever feeds the fleet numbers them.
+    pub provisioner: u16,
 }
 
 /// That an identity's state is another one.
@@ -241,6 +268,8 @@ pub struct Identity {
     pub failures: [u8; Cause::COUNT],
     /// The latest of them: when and why.
     pub last_failure: Option<(Timestamp, Cause)>,
+    /// What somebody should be told of, and whom it is told with.
+    pub trouble: Option<Group>,
 }
 
 /// The fleet at a glance.

@@ -24,6 +24,9 @@ pub const LEARNED: u32 = 60 * 3600;
 /// For how long an identity is kept in mind after its certificate has expired.
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
+/// From how many failed attempts on, since the latest issuance, somebody should be told.
+pub const PERSISTENT: u32 = 3;
+
 /// How many issuances are kept in mind of each identity: one more than renewals.
 pub const RECENT: usize = 4;
 

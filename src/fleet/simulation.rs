@@ -215,6 +215,7 @@ impl World {
             not_after,
             revoked: false,
             automatic: false,
+            provisioner: 0,
         };
         let told = &mut self.told;
         self.fleet.learn(&issuance, &mut |change| note(told, change));
@@ -434,6 +435,7 @@ mod measured {
                 not_after,
                 revoked: false,
                 automatic: false,
+                provisioner: 0,
             };
             fleet.learn(&issuance, &mut |_| ());
         }

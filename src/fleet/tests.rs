@@ -21,6 +21,7 @@ fn issuance(identity: IdentityId, issued: Timestamp, random: u8) -> Issuance {
         not_after,
         revoked: false,
         automatic: false,
+        provisioner: 0,
     }
 }
 

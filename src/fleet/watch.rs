@@ -8,7 +8,7 @@ use super::campaign::MOST_IN_FORCE;
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
-use super::{Cause, Change, Identity, IdentityId, Issuance, State, Summary};
+use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -35,6 +35,8 @@ pub struct Fleet {
     queue: BTreeMap<u32, Vec<Slot>>,
     /// All but the healthy, by state and end.
     listed: BTreeSet<(State, u32, Slot)>,
+    /// Those in trouble, by group and end.
+    troubled: BTreeMap<Group, BTreeSet<(u32, Slot)>>,
     ends: Ends,
     states: [u64; State::COUNT],
     failing: [u64; Cause::COUNT],
@@ -182,6 +184,14 @@ impl Fleet {
             .collect()
     }
 
+    /// The groups of those in trouble, each with how many they are and who, what expires first in front.
+    pub fn troubled(&self) -> impl Iterator<Item = (Group, usize, impl Iterator<Item = Identity>)> {
+        self.troubled.iter().map(move |(group, members)| {
+            let shown = members.iter().map(|(_, slot)| self.entries[*slot as usize].shown());
+            (*group, members.len(), shown)
+        })
+    }
+
     pub(super) fn slot(&self, id: &IdentityId) -> Option<Slot> {
         self.by_id.find(hash(id), |slot| self.entries[*slot as usize].id == *id).copied()
     }
@@ -262,6 +272,9 @@ impl Fleet {
         if is_listed(state) {
             self.listed.insert((state, end, slot));
         }
+        if let Some(group) = entry.trouble() {
+            self.troubled.entry(group).or_default().insert((end, slot));
+        }
     }
 
     fn leave(&mut self, slot: Slot) {
@@ -276,6 +289,14 @@ impl Fleet {
         }
         if is_listed(state) {
             self.listed.remove(&(state, end, slot));
+        }
+        if let Some(group) = entry.trouble()
+            && let Some(members) = self.troubled.get_mut(&group)
+        {
+            members.remove(&(end, slot));
+            if members.is_empty() {
+                self.troubled.remove(&group);
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Watch {
 struct Inner {
     fleet: Fleet,
     changes: VecDeque<Change>,
+    /// The provisioners' names, by the number that the fleet has for each.
+    provisioners: Vec<String>,
 }
 
 impl Watch {
@@ -60,7 +62,7 @@ impl Watch {
     /// inventory has been read: until then they are none.
     pub(super) fn with<T>(&self, what: impl FnOnce(&mut Fleet, &mut dyn FnMut(Change)) -> T) -> T {
         let complete = self.is_complete();
-        let Inner { fleet, changes } = &mut *self.lock();
+        let Inner { fleet, changes, .. } = &mut *self.lock();
         what(fleet, &mut |change| {
             if complete {
                 if changes.len() == CHANGES {
@@ -106,6 +108,24 @@ impl Watch {
         self.lock().changes.drain(..).collect()
     }
 
+    /// Looks at the fleet, and at the names of its provisioners.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Fleet, &dyn Fn(u16) -> String) -> T) -> T {
+        let Inner { fleet, provisioners, .. } = &*self.lock();
+        look(fleet, &|number| provisioners.get(usize::from(number)).cloned().unwrap_or_default())
+    }
+
+    /// The number of a provisioner; names are those that the configuration has, or once had.
+    fn number(&self, provisioner: &str) -> u16 {
+        let provisioners = &mut self.lock().provisioners;
+        let place = provisioners.iter().position(|known| known == provisioner).unwrap_or_else(|| {
+            if provisioners.len() < usize::from(u16::MAX) {
+                provisioners.push(provisioner.to_owned());
+            }
+            provisioners.len() - 1
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+
     /// Takes in an attempt that failed.
     pub(super) fn failed<'a>(
         &self,
@@ -136,7 +156,8 @@ impl Watch {
     pub(super) fn issued(&self, issued: &Issued, now: Timestamp) {
         let grant = issued.grant();
         let Purpose::Leaf(names) = grant.purpose() else { return };
-        let (Some(identity), Some(automatic)) = (IdentityId::of(names.iter()), renews(grant.requester()))
+        let (Some(identity), Some((automatic, provisioner))) =
+            (IdentityId::of(names.iter()), renews(grant.requester()))
         else {
             return;
         };
@@ -148,6 +169,7 @@ impl Watch {
             not_after: issued.not_after,
             revoked: false,
             automatic,
+            provisioner: self.number(provisioner),
         };
         self.with(|fleet, changed| fleet.learn(&issuance, changed));
     }
@@ -160,18 +182,19 @@ impl Watch {
     }
 }
 
-/// Whether a requester's certificates are renewed by this server itself; `None` if they are of no fleet.
-fn renews(requester: &Requester) -> Option<bool> {
+/// Whether a requester's certificates are renewed by this server itself, and through which provisioner;
+/// `None` if they are of no fleet.
+fn renews(requester: &Requester) -> Option<(bool, &str)> {
     match requester {
-        Requester::Acme { .. } => Some(false),
-        Requester::AutoRenewal { .. } => Some(true),
+        Requester::Acme { provisioner, .. } => Some((false, provisioner)),
+        Requester::AutoRenewal { provisioner, .. } => Some((true, provisioner)),
         // The listener's own is renewed by the process that serves it, or is not needed.
         Requester::Own | Requester::Ceremony => None,
     }
 }
 
-fn issuance_of(serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
-    let automatic = renews(&record.requester)?;
+fn issuance_of(watch: &Watch, serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
+    let (automatic, provisioner) = renews(&record.requester)?;
     let content = record.content()?;
     Some(Issuance {
         identity: IdentityId::of(content.identifiers.iter())?,
@@ -181,6 +204,7 @@ fn issuance_of(serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
         not_after: record.not_after,
         revoked: record.revocation.is_some(),
         automatic,
+        provisioner: watch.number(provisioner),
     })
 }
 
@@ -258,7 +282,7 @@ impl Service {
         for (key, row) in rows {
             let record = CertificateRecord::decode(&row.value).ok();
             if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), &record)
-                && let Some(issuance) = issuance_of(serial, record)
+                && let Some(issuance) = issuance_of(&self.fleet, serial, record)
             {
                 let called = self.called_since(&serial, record);
                 self.fleet.with(|fleet, changed| {

@@ -18,6 +18,7 @@ use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
 use crate::fleet::campaign::Campaign;
+use crate::fleet::notices::Alert;
 use crate::id::{AccountId, OrderId};
 use crate::limits::gcra::Bucket;
 use crate::provisioner::eab::EabKey;
@@ -206,6 +207,11 @@ impl Record for RetiredIdentity {
 
 impl Record for Campaign {
     const KIND: &'static str = "campaign";
+    const VERSION: u8 = 1;
+}
+
+impl Record for Alert {
+    const KIND: &'static str = "alert";
     const VERSION: u8 = 1;
 }
 

@@ -94,6 +94,9 @@ tables! {
     Retired = "retired",
     /// Number (8 bytes, big-endian, from 1) → campaign; the last [`crate::fleet::campaign::MOST_KEPT`].
     Campaigns = "campaigns",
+    /// Receiver (8 bytes) and what the alert is recognized by, as text → the alert, and what that receiver
+    /// was told of it. There as long as it goes on, or its end is to be told.
+    Notices = "notices",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -26,6 +26,8 @@ use crate::audit::configuration::How;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::fleet::campaign::Selector;
+use crate::fleet::notices::{self, End, Key};
+use crate::fleet::{self, IdentityId, Trouble};
 use crate::id::EabKid;
 use crate::policy::{Cause, Context, Differing, Field, Reason, Who};
 use crate::provisioner::Requester;
@@ -390,6 +392,49 @@ fn samples() -> Vec<Sample> {
                 drill: true,
                 explanation: Some("https://wiki.test/".into()),
                 ..campaign(selector())
+            },
+        ),
+        sample(
+            "identity",
+            Alert {
+                key: Key::Identity(Trouble::Failing, IdentityId::from_key(&[0xf9; 12]).unwrap()),
+                cause: Some(fleet::Cause::Dns),
+                provisioner: "acme".into(),
+                since: T0,
+                serial: Some(serial()),
+                identities: 1,
+                samples: vec![notices::Sample {
+                    id: IdentityId::from_key(&[0xf9; 12]).unwrap(),
+                    names: vec!["*.a.test".into()],
+                    names_total: 1,
+                    account: Some(account_id()),
+                    serial: serial(),
+                    not_after: T0,
+                    due: T0,
+                    failures: vec![(fleet::Cause::Dns, 3), (fleet::Cause::Other, 255)],
+                }],
+                told: 300,
+                acknowledged: Some(T0),
+                told_identities: 1,
+                attempted: true,
+                ended: Some((T0, End::Renewed)),
+            },
+        ),
+        sample(
+            "group",
+            Alert {
+                key: Key::Group(Trouble::Overdue, None, "acme".into()),
+                cause: None,
+                provisioner: "acme".into(),
+                since: T0,
+                serial: None,
+                identities: 300,
+                samples: vec![],
+                told: 0,
+                acknowledged: None,
+                told_identities: 0,
+                attempted: false,
+                ended: None,
             },
         ),
         sample("first", IssuingSince { issuer: [7; 20], since: None }),
