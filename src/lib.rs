@@ -16,6 +16,7 @@
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |
 //! | [`storage`] [`validation`] [`keystore`] | adapters to the outside | the core; keystore: outbound |
+//! | [`notify`] | tells receivers what is wrong in the fleet | keystore, outbound, the core |
 //! | [`outbound`] | HTTP to whom the operator named | nothing |
 //! | [`fleet`] | rotation health: who should have renewed, who is called over, and who comes; pure | acme, x509 |
 //! | [`acme`] [`authority`] [`provisioner`] [`policy`] [`audit`] [`limits`] | the pure core | attestation, x509, jose |
@@ -44,6 +45,7 @@ pub mod id;
 pub mod jose;
 pub mod keystore;
 pub mod limits;
+pub mod notify;
 pub mod outbound;
 pub mod policy;
 pub mod provisioner;

@@ -12,7 +12,7 @@ const FORMATS: &[&str] = &["x509", "jose"];
 /// `attestation` is a part of the core that knows nothing of the others.
 const CORE: &[&str] =
     &["acme", "attestation", "authority", "provisioner", "policy", "audit", "limits", "fleet"];
-const ADAPTERS: &[&str] = &["storage", "validation", "keystore"];
+const ADAPTERS: &[&str] = &["storage", "validation", "keystore", "notify"];
 
 /// A room and what it may use besides itself.
 struct Room {
@@ -47,6 +47,8 @@ const ROOMS: &[Room] = &[
     Room { name: "storage", may_use: &[&["telemetry"], CORE, FORMATS, FLOOR] },
     Room { name: "validation", may_use: &[CORE, FORMATS, FLOOR] },
     Room { name: "keystore", may_use: &[&["outbound"], CORE, FORMATS, FLOOR] },
+    // Its credentials are read as passwords are.
+    Room { name: "notify", may_use: &[&["keystore", "outbound"], CORE, FORMATS, FLOOR] },
     Room { name: "outbound", may_use: &[] },
     Room { name: "acme", may_use: &[CORE, FORMATS, FLOOR] },
     Room { name: "attestation", may_use: &[&["x509"], FLOOR] },
