@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use self::reach::live;
+pub use self::reach::receivers;
 use self::reconfigure::Reconfigurer;
 pub use self::reconfigure::Reload;
 use crate::audit::configuration::How;

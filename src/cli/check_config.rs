@@ -7,10 +7,10 @@ use super::CliError;
 use crate::acme::star::Offer;
 use crate::attestation::Policy;
 use crate::authority::authorities::Authorities;
-use crate::config::settings::{Engine, Provisioner, Settings};
+use crate::config::settings::{Engine, NotifyType, Provisioner, Settings};
 use crate::config::units::format_duration;
 use crate::config::{self, Problem};
-use crate::daemon::{dumps, issuer};
+use crate::daemon::{dumps, issuer, receivers};
 use crate::limits::Limit;
 use crate::provisioner::acme::Terms;
 use crate::provisioner::eab::EabMode;
@@ -45,6 +45,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Err(problem) => Err(vec![problem]),
             Ok(authorities) => Ok((settings, authorities)),
         });
+    let settings = settings.and_then(|(settings, authorities)| match receivers(&settings) {
+        Err(problem) => Err(vec![problem]),
+        Ok(_) => Ok((settings, authorities)),
+    });
     match settings {
         Ok((settings, authorities)) => {
             writeln!(out, "{}: ok", file.display())?;
@@ -82,6 +86,7 @@ fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Re
         log,
         metrics,
         traces,
+        notify,
     } = settings;
     let mut row = |name: &str, text: String| writeln!(out, "  {name:<12} {text}");
     row("serves", format!("{} on {}", server.base_url, server.address))?;
@@ -165,6 +170,13 @@ fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Re
     if let Some(traces) = traces {
         let share = f64::from(traces.sample) / 10_000.0;
         row("traces", format!("{share} % of them to {}", traces.url))?;
+    }
+    for one in notify {
+        let kind = match one.kind {
+            NotifyType::Webhook => "webhook",
+            NotifyType::Alertmanager => "Alertmanager",
+        };
+        row("tells", format!("{}, {kind}, again every {}", one.name, format_duration(one.repeat)))?;
     }
     Ok(())
 }

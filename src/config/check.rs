@@ -13,7 +13,7 @@ use super::authority::Checked;
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
 use super::settings::{Admin, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation};
-use super::{authority, limits, provisioner, traces};
+use super::{authority, limits, notify, provisioner, traces};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::names::parse_network;
@@ -67,6 +67,7 @@ pub(super) fn settings(
         log: check_log(&log, findings),
         metrics: check_metrics(&metrics, findings),
         traces: traces::check(&traces, base, findings),
+        notify: notify::all(source, root.get("notify"), base, findings),
     }
 }
 
@@ -449,6 +450,7 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &Settings,
             findings.error(line, &format!("{}.{key}", settings.path_of(place)), problem);
         }
     }
+    notify::files(root, source, &settings.notify, findings);
     let line = |section: &str, key: &str| {
         let section: &Spanned<DeValue<'_>> = root.get(section)?;
         let value = section.get_ref().get(key).unwrap_or(section);

@@ -154,6 +154,21 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "timeout",
         ],
     ),
+    (
+        "notify",
+        &[
+            "name",
+            "type",
+            "url",
+            "ca",
+            "token_file",
+            "secret_file",
+            "timeout",
+            "repeat",
+            "send_resolved",
+            "individual",
+        ],
+    ),
 ];
 
 /// Sections inside others, and their keys. They stand nowhere else.

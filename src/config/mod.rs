@@ -10,6 +10,7 @@ pub mod edit;
 mod file;
 mod keys;
 mod limits;
+mod notify;
 pub mod policy;
 mod problem;
 mod profiles;

@@ -37,6 +37,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Where traces go; `None` is nowhere.
     pub traces: Option<Traces>,
+    /// Who is told what is wrong in the fleet; names are unique.
+    pub notify: Vec<Notify>,
 }
 
 impl Settings {
@@ -228,6 +230,46 @@ pub struct Traces {
     pub interval: Duration,
     /// How long the collector has for its answer.
     pub timeout: Duration,
+}
+
+/// What a receiver of notices speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyType {
+    /// JSON of ours.
+    Webhook,
+    /// Alertmanager's API.
+    Alertmanager,
+}
+
+/// `[[notify]]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// What it is called in the log and in metrics.
+    pub name: String,
+    /// What it speaks.
+    pub kind: NotifyType,
+    /// `http://` or `https://`; whoever knows it can perhaps write there.
+    pub url: String,
+    /// PEM certificates that it is known by; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// The file of a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// The file of the key that a webhook's bodies are signed with.
+    pub secret_file: Option<PathBuf>,
+    /// For one request, all in all.
+    pub timeout: Duration,
+    /// After which time an alert that goes on is told again.
+    pub repeat: Duration,
+    /// Whether it is told of ends.
+    pub send_resolved: bool,
+    /// How many identities in the same trouble are told one by one; at least 1.
+    pub individual: usize,
+}
+
+impl std::fmt::Debug for Notify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notify").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 /// Log levels.

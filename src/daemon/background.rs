@@ -1,14 +1,16 @@
 //! What goes on beside the requests: each task for itself, and started again if it panics.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::acme::identifier::Identifier;
 use crate::authority::authorities::{Expiring, Kind};
 use crate::config::settings::Store;
 use crate::http::tls::OwnCertificate;
+use crate::notify::{Receiver, ReceiverId};
 use crate::service::Service;
 use crate::service::campaigns::EnrolCursor;
 use crate::service::fleet::FleetCursor;
@@ -62,6 +64,8 @@ pub(super) fn start(
     tasks.spawn(supervised("fleet", PAUSE, move || watch_fleet(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("campaigns", PAUSE, move || follow_campaigns(it.clone())));
+    let it = service.clone();
+    tasks.spawn(supervised("notifications", PAUSE, move || notify(it.clone())));
     let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
@@ -290,6 +294,53 @@ async fn follow_campaigns(service: Arc<Service>) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Tells the receivers what is wrong in the fleet: each by itself, so that none waits for another.
+async fn notify(service: Arc<Service>) {
+    const STEP: Duration = Duration::from_secs(2);
+    let mut rounds: JoinSet<()> = JoinSet::new();
+    let mut telling: HashMap<ReceiverId, Id> = HashMap::new();
+    let mut kept: Option<Vec<ReceiverId>> = None;
+    loop {
+        while let Some(ended) = rounds.try_join_next_with_id() {
+            let id = match ended {
+                Ok((id, ())) => id,
+                Err(error) => {
+                    tracing::error!(%error, "a round of notifications broke off");
+                    error.id()
+                }
+            };
+            telling.retain(|_, round| *round != id);
+        }
+        let receivers = service.live().receivers.clone();
+        let ids: Vec<ReceiverId> = receivers.iter().map(|receiver| receiver.id).collect();
+        if kept.as_ref() != Some(&ids) && telling.keys().all(|id| ids.contains(id)) {
+            match service.forget_receivers().await {
+                Ok(()) => kept = Some(ids),
+                Err(error) => tracing::warn!(%error, "what former receivers were told is not removed yet"),
+            }
+        }
+        for receiver in receivers {
+            let (id, service) = (receiver.id, service.clone());
+            telling.entry(id).or_insert_with(|| rounds.spawn(tell(service, receiver)).id());
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// One receiver, until it knows all that it is to know now.
+async fn tell(service: Arc<Service>, receiver: Arc<Receiver>) {
+    loop {
+        match service.tell(&receiver).await {
+            Ok(true) => tokio::task::yield_now().await,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(receiver = receiver.name, %error, "a receiver could not be told; trying on");
+                return;
+            }
+        }
     }
 }
 

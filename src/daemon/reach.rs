@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use crate::authority::authorities::Authorities;
 use crate::config::Problem;
-use crate::config::settings::{Provisioner, Settings, Validation};
+use crate::config::settings::{Notify, NotifyType, Provisioner, Settings, Validation};
+use crate::fleet::notices;
 use crate::http::acme::account_prefixes;
+use crate::notify::{Kind, Place, Receiver};
 use crate::provisioner::outward::Outward;
 use crate::service::{Live, Prove, Reach};
 use crate::storage::BoxFuture;
@@ -33,8 +35,36 @@ pub(super) fn live(
     let reach = reach(settings, address).map_err(|error| whole("validation", error.to_string()))?;
     let terms = settings.provisioners.iter().map(|Provisioner::Acme(acme)| acme.clone());
     let rest = (settings.validation.attempts, settings.limits.clone());
-    Live::new(authorities, &settings.server.authority, terms, reach, rest)
-        .map_err(|error| whole("authority", error.to_string()))
+    let live = Live::new(authorities, &settings.server.authority, terms, reach, rest)
+        .map_err(|error| whole("authority", error.to_string()))?;
+    Ok(live.telling(receivers(settings)?))
+}
+
+/// Who is told what is wrong in the fleet; the files that `[[notify]]` names are looked at.
+pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Problem> {
+    let one = |(i, notify): (usize, &Notify)| {
+        let Notify { kind, repeat, send_resolved, individual, .. } = *notify;
+        let kind = match kind {
+            NotifyType::Webhook => Kind::Webhook,
+            NotifyType::Alertmanager => Kind::Alertmanager,
+        };
+        let place = Place {
+            name: notify.name.clone(),
+            kind,
+            url: notify.url.clone(),
+            ca: notify.ca.clone(),
+            token_file: notify.token_file.clone(),
+            secret_file: notify.secret_file.clone(),
+            timeout: notify.timeout,
+        };
+        let terms = notices::Terms { repeat, send_resolved, individual };
+        Receiver::new(&place, terms, &settings.server.base_url).map_err(|message| Problem {
+            line: None,
+            key: format!("notify[{i}]"),
+            message,
+        })
+    };
+    settings.notify.iter().enumerate().map(one).collect()
 }
 
 fn reach(settings: &Settings, address: SocketAddr) -> Result<HashMap<String, Reach>, Error> {

@@ -56,7 +56,7 @@ impl Reconfigurer {
                 }
                 tracing::info!(
                     version = applied.version,
-                    "SIGHUP: authorities, provisioners, limits and validation rules reloaded"
+                    "SIGHUP: authorities, provisioners, limits, validation rules and receivers reloaded"
                 );
             }
             Err(NotApplied::Invalid(problems)) => {

@@ -9,6 +9,7 @@ use crate::authority::authorities::{Authorities, Authority};
 use crate::authority::issuer::Issuer;
 use crate::id::AuthorityName;
 use crate::limits::Rules;
+use crate::notify::Receiver;
 use crate::provisioner::acme::Terms;
 
 /// A provisioner in force: its terms, and the authority that it issues under. A verb is handed one and
@@ -63,6 +64,8 @@ pub struct Live {
     pub attempts: u32,
     /// How much clients may ask for.
     pub limits: Rules,
+    /// Who is told what is wrong in the fleet.
+    pub receivers: Vec<Arc<Receiver>>,
 }
 
 /// A name that no authority has.
@@ -88,6 +91,12 @@ impl Live {
             let issues_under = of(&terms.authority)?;
             provisioners.insert(terms.name.clone(), Arc::new(Provisioner { terms, issues_under }));
         }
-        Ok(Self { authorities, own, provisioners, reach, attempts, limits })
+        Ok(Self { authorities, own, provisioners, reach, attempts, limits, receivers: Vec::new() })
+    }
+
+    /// The same, with these receivers.
+    #[must_use]
+    pub fn telling(self, receivers: impl IntoIterator<Item = Receiver>) -> Self {
+        Self { receivers: receivers.into_iter().map(Arc::new).collect(), ..self }
     }
 }

@@ -97,6 +97,7 @@ fn ca_certificate(authority: &str, role: Role, der: &[u8]) -> Option<CaCertifica
 
 /// Shows what can be counted of the provisioners in force, at zero: who watches a rate sees the first one.
 pub(super) fn announce(live: &Live) {
+    metrics().receivers_are(live.receivers.iter().map(|one| (one.name.as_str(), one.kind.name())));
     for terms in live.provisioners.values() {
         let door = metrics().acme(&terms.name);
         door.under(terms.authority.as_str());

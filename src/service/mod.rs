@@ -28,6 +28,7 @@ mod live;
 pub mod metered;
 pub mod new_authz;
 pub mod new_order;
+pub mod notify;
 pub mod objects;
 pub mod own_certificate;
 pub mod reach;
@@ -152,6 +153,7 @@ pub struct Service {
     campaigns: campaigns::Campaigns,
     /// When this process began.
     started: Timestamp,
+    notifier: notify::Notifier,
 }
 
 impl Service {
@@ -185,6 +187,7 @@ impl Service {
             fleet: fleet::Watch::default(),
             campaigns: campaigns::Campaigns::default(),
             started,
+            notifier: notify::Notifier::default(),
         }
     }
 

@@ -414,6 +414,12 @@ impl Stand {
         self.restart();
     }
 
+    /// Tells these from now on.
+    pub(crate) fn tells(&self, receivers: impl IntoIterator<Item = crate::notify::Receiver>) {
+        let terms = [Terms::named("acme"), self.other()];
+        self.service.reload(live(&self.script, self.authorities(), terms).telling(receivers));
+    }
+
     /// Puts other terms of `acme` into force.
     pub(crate) fn reload(&self, change: impl FnOnce(&mut Terms)) {
         let own = self.service.provisioner("acme");

@@ -13,6 +13,7 @@ pub mod doors;
 pub mod fleet;
 pub mod page;
 mod process;
+pub mod receivers;
 mod vault;
 pub mod vocabulary;
 
@@ -39,6 +40,7 @@ pub fn metrics() -> &'static Metrics {
 #[derive(Debug)]
 pub struct Metrics {
     doors: RwLock<Vec<Arc<Door>>>,
+    receivers: RwLock<Vec<Arc<receivers::Receiver>>>,
     stages: [Histogram; Stage::ALL.len()],
     requests: [Histogram; Operation::ALL.len()],
     limited: [Count; Limit::ALL.len() + 1],
@@ -88,6 +90,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             doors: RwLock::default(),
+            receivers: RwLock::default(),
             stages: std::array::from_fn(|_| Histogram::new(SECONDS)),
             requests: std::array::from_fn(|_| Histogram::new(SECONDS)),
             limited: Default::default(),

@@ -11,7 +11,7 @@ use super::cells::{Count, Read};
 use super::doors::{Door, Issuances, Profile, REVOCATIONS};
 use super::fleet::{self, Fleet};
 use super::vocabulary::{CommitEnd, Operation, Reason, Result, SpanLoss, Stage, SweptTable};
-use super::{Metrics, NONE, metrics, process, vault};
+use super::{Metrics, NONE, metrics, process, receivers, vault};
 use crate::acme::challenge::ChallengeKind;
 use crate::limits::Limit;
 use crate::time::Timestamp;
@@ -205,6 +205,7 @@ impl Collector for Page {
         guards(&mut writer, metrics, &self.now)?;
         authorities(&mut writer, metrics, &self.now)?;
         fleet::write(&mut writer, self.now.fleet.as_ref())?;
+        receivers::write(&mut writer, metrics)?;
         process::write(&mut writer)?;
         if self.aliases { vault::write(&mut writer, &doors, &self.now) } else { Ok(()) }
     }
