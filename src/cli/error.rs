@@ -76,6 +76,14 @@ pub enum CliError {
     /// No key of that kind is made there.
     #[error("{0}")]
     CannotGenerate(&'static str),
+    /// Receivers did not acknowledge a test.
+    #[error("{failed} of {of} receivers did not acknowledge the test; what each has said is above")]
+    NotDelivered {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// Core dumps could not be switched off before there was a key in memory.
     #[error("cannot forbid core dumps: {0}")]
     CoreDumps(io::Error),

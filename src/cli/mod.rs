@@ -14,6 +14,7 @@ mod founding;
 pub mod init;
 pub mod key;
 pub mod keys;
+pub mod notify;
 pub mod policy;
 pub mod profile;
 mod replace;
@@ -88,6 +89,8 @@ pub enum Command {
     Config(configuration::Args),
     /// From one issuer to the next, step by step, at a running CA
     Rotation(rotation::Args),
+    /// Receivers of notices at a running CA: how they stand, and a test
+    Notify(notify::Args),
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.
@@ -110,6 +113,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Profile(args) => profile::run(&args, out),
         Command::Config(args) => configuration::run(&args, out),
         Command::Rotation(args) => rotation::run(&args, out),
+        Command::Notify(args) => notify::run(&args, out),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod fleet;
+mod notify;
 mod rotation;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ pub use self::campaign::{
     Unanswered, UnansweredPage,
 };
 pub use self::fleet::{Failed, Fleet, Horizon, Identities, Identity, Moment, Retire};
+pub use self::notify::{Receiver, ReceiverTest, ReceiverTests, Receivers};
 pub use self::rotation::{Rotation, RotationIssuer, RotationStep, Rotations};
 
 /// `POST /v1/eab-keys`

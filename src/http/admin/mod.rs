@@ -12,6 +12,7 @@ mod fleet;
 mod keys;
 mod parameters;
 mod problem;
+mod receivers;
 mod refusals;
 mod rotations;
 mod routes;
@@ -110,6 +111,10 @@ where
         (Resource::Identity(id), &Method::GET) => fleet::show(app, &id).await,
         (Resource::Retirement, &Method::POST) => fleet::retire(app, read(&head.headers, body).await?).await,
         (Resource::Retirement, _) => Err(Failure::Method("POST")),
+        (Resource::Receivers, &Method::GET) => receivers::list(app),
+        (Resource::Receivers, _) => Err(Failure::Method("GET")),
+        (Resource::ReceiverTest, &Method::POST) => receivers::test(app).await,
+        (Resource::ReceiverTest, _) => Err(Failure::Method("POST")),
         (
             Resource::Certificates
             | Resource::Certificate(_)

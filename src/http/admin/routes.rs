@@ -38,6 +38,10 @@ pub(super) enum Resource {
     Retirement,
     /// Campaigns.
     Campaigns(Campaigns),
+    /// Receivers of notices, and how they stand.
+    Receivers,
+    /// A test of them.
+    ReceiverTest,
     /// The description of all this.
     OpenApi,
 }
@@ -73,6 +77,7 @@ impl Resource {
                 Campaigns::Unanswered(_) => true,
                 Campaigns::All | Campaigns::Preview | Campaigns::One(_) | Campaigns::Cancellation(_) => false,
             },
+            Self::Receivers | Self::ReceiverTest => false,
         }
     }
 }
@@ -90,6 +95,8 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["blocked-keys", key, "unblock"] => Resource::Unblocking(KeyHash::parse(key)?),
         ["certificates"] => Resource::Certificates,
         ["rotations"] => Resource::Rotations,
+        ["receivers"] => Resource::Receivers,
+        ["receivers", "test"] => Resource::ReceiverTest,
         ["policy-refusals"] => Resource::PolicyRefusals,
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
@@ -181,6 +188,8 @@ mod tests {
                 Campaigns::Cancellation(_) => "/v1/fleet/campaigns/{campaign}/cancel",
                 Campaigns::Unanswered(_) => "/v1/fleet/campaigns/{campaign}/unanswered",
             },
+            Resource::Receivers => "/v1/receivers",
+            Resource::ReceiverTest => "/v1/receivers/test",
             Resource::OpenApi => "/openapi.json",
         }
     }
@@ -201,6 +210,6 @@ mod tests {
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 20, "one for each resource");
+        assert_eq!(paths.len(), 22, "one for each resource");
     }
 }
