@@ -28,6 +28,7 @@ mod linters;
 mod metrics;
 mod ml_dsa;
 mod monitoring;
+mod notify;
 mod operation;
 mod policy;
 mod profiles;
