@@ -35,6 +35,7 @@ mod profiles;
 mod race;
 mod redaction;
 mod rotation;
+mod schemathesis;
 mod star;
 mod support;
 mod tokens;

@@ -77,7 +77,15 @@ where
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
     noted(&head.method, head.uri.path());
     let query = head.uri.query();
-    if query.is_some() && !(resource.takes_query() && head.method == Method::GET) {
+    // Of a method that is none of the resource's, that is said first.
+    let takes_none = match head.method {
+        Method::GET => !resource.takes_query(),
+        Method::POST => {
+            !resource.takes_query() || matches!(resource, Resource::EabKeys | Resource::BlockedKeys)
+        }
+        _ => false,
+    };
+    if query.is_some() && takes_none {
         return Err(Failure::Malformed("query: this resource takes none".into()));
     }
     match (resource, &head.method) {

@@ -168,6 +168,8 @@ async fn refusals_are_problems() {
     assert_eq!(refused(running.post::<EabKey>("/v1/eab-keys?after=x", &ask()).await).status, 400);
     let rows = [
         ("PUT /v1/eab-keys HTTP/1.1\r\nhost: x\r\n\r\n", "405", "allow: GET, POST"),
+        ("PUT /v1/eab-keys?limit=1 HTTP/1.1\r\nhost: x\r\n\r\n", "405", "allow: GET, POST"),
+        ("TRACE /v1/certificates?limit=1 HTTP/1.1\r\nhost: x\r\n\r\n", "405", "allow: GET"),
         ("POST /v1/eab-keys HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", "415", "application/json"),
         ("nonsense\r\n\r\n", "400", ""),
     ];
