@@ -29,3 +29,81 @@ impl Service {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::acme::identifier::Identifier;
+    use crate::entropy::{Entropy, SeededEntropy};
+    use crate::fleet::{IdentityId, Issuance};
+    use crate::service::stand::Stand;
+    use crate::telemetry::metrics::page::{self, Format};
+    use crate::x509::serial::Serial;
+
+    /// A server that knows so many identities, whose certificates of a day end one after the other.
+    async fn of(count: u64) -> Stand {
+        let stand = Stand::new().await;
+        let (fleet, now) = (stand.service.fleet(), stand.service.now());
+        fleet.advance(now);
+        let entropy = SeededEntropy::new(5);
+        for number in 0..count {
+            let name = Identifier::parse_dns(&format!("h{number}.fleet.test")).unwrap();
+            let issued = now - Duration::from_secs(number % 80_000);
+            let serial = Serial::new(issued, (&entropy as &dyn Entropy).bytes());
+            let identity = IdentityId::of([name].iter()).unwrap();
+            let not_after = issued + Duration::from_secs(86_400);
+            let issuance = Issuance {
+                identity,
+                serial,
+                issued,
+                not_before: issued,
+                not_after,
+                revoked: false,
+                automatic: false,
+                provisioner: 0,
+            };
+            fleet.with(|fleet, changed| fleet.learn(&issuance, changed));
+        }
+        fleet.complete.store(true, std::sync::atomic::Ordering::SeqCst);
+        stand
+    }
+
+    fn page(stand: &Stand) -> String {
+        page::write(Format::OpenMetrics, stand.service.metered(), false)
+    }
+
+    fn series(page: &str) -> Vec<&str> {
+        page.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.rsplit_once(' ').unwrap().0)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn as_many_series_for_many_identities_as_for_one() {
+        let of_fleet = |page: &str| {
+            let of_fleet = series(page).into_iter().filter(|one| one.starts_with("mayfly_fleet_"));
+            of_fleet.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let few = of_fleet(&page(&of(1).await));
+        let many = page(&of(5_000).await);
+        assert_eq!(of_fleet(&many), few);
+        assert!(many.contains("mayfly_fleet_expiring_identities{within=\"+Inf\"} 5000"), "{many}");
+        assert!((20..60).contains(&few.len()), "{few:?}");
+    }
+
+    #[tokio::test]
+    #[ignore = "measures: cargo test --lib -- --ignored --nocapture a_scrape_at_a_million"]
+    async fn a_scrape_at_a_million_identities() {
+        for count in [1, 1_000_000] {
+            let stand = of(count).await;
+            let text = page(&stand);
+            let begun = Instant::now();
+            (0..50).for_each(|_| drop(page(&stand)));
+            let each = begun.elapsed() / 50;
+            println!("{count} identities: {} series, {} bytes, {each:?}", series(&text).len(), text.len());
+            assert!(each < Duration::from_millis(250), "{each:?}");
+        }
+    }
+}
