@@ -20,10 +20,11 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::overlay::Ledger;
-use self::writer::Txn;
+use self::writer::{Reply, Txn};
 use super::engine::Engine;
 use super::{Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned, limits, record};
 use crate::telemetry::metrics::metrics;
@@ -96,7 +97,8 @@ impl<E: Engine> Inner<E> {
             queued.fetch_sub(bytes, Ordering::Relaxed);
             return Err(StoreError::Busy);
         }
-        let (reply, answer) = oneshot::channel();
+        let (caller, answer) = oneshot::channel();
+        let reply = Reply { caller, runtime: Handle::try_current().ok() };
         queue.try_send(Txn { batch, bytes, reply }).map_err(|refused| {
             queued.fetch_sub(bytes, Ordering::Relaxed);
             match refused {
@@ -159,7 +161,7 @@ fn closed() -> StoreError {
 
 /// Runs a blocking step off the async threads, where there are any.
 async fn blocking<T: Send + 'static>(step: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-    match tokio::runtime::Handle::try_current() {
+    match Handle::try_current() {
         Err(_) => Ok(step()),
         // The step cannot be cancelled short of the runtime's end.
         Ok(runtime) => runtime

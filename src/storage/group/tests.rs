@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Condvar, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
 use crate::storage::engine::{Purpose, RawRow, Space, Span, Write};
@@ -201,6 +201,46 @@ async fn a_group_sees_its_own_changes_in_order() {
     assert_eq!(script.applied(), FIRST + 1);
     assert_eq!(store.get(Table::Orders, b"a").await.unwrap().unwrap().value, [3]);
     assert_eq!(store.get(Table::Orders, b"b").await.unwrap().unwrap().value, [6]);
+}
+
+/// On which threads callers were woken.
+#[derive(Default)]
+struct Woken(Mutex<Vec<Option<String>>>);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+    }
+}
+
+/// The writer wakes a runtime, and the runtime its tasks.
+#[test]
+fn callers_of_one_runtime_are_woken_by_it() {
+    let mut theirs = tokio::runtime::Builder::new_multi_thread();
+    let runtime = theirs.worker_threads(1).thread_name("theirs").build().unwrap();
+    let script = Script::default();
+    let store = script.start();
+    script.stall();
+    let first = queue(&store, put("first", 0)).unwrap();
+    script.await_write(FIRST);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut waiting = Vec::new();
+    for n in 0..3 {
+        let _inside = runtime.enter();
+        let mut commit = store.commit(put("a", n));
+        assert!(commit.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        waiting.push(commit);
+    }
+    script.release();
+    while woken.0.lock().unwrap().len() < waiting.len() {
+        std::thread::yield_now();
+    }
+    for mut commit in waiting {
+        assert!(commit.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+    assert!(woken.0.lock().unwrap().iter().all(|thread| thread.as_deref() == Some("theirs")));
+    assert!(runtime.block_on(first).is_ok());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -38,7 +39,48 @@ pub struct Txn {
     /// Size of the batch, as counted against the queue.
     pub bytes: usize,
     /// Where the answer goes. The caller may have gone away; the batch is applied all the same.
-    pub reply: oneshot::Sender<Answer>,
+    pub reply: Reply,
+}
+
+/// Where an answer goes, and the runtime on which its caller waits, if it is on one.
+pub struct Reply {
+    /// To the caller.
+    pub caller: oneshot::Sender<Answer>,
+    /// Where the caller is.
+    pub runtime: Option<Handle>,
+}
+
+type Addressed = (oneshot::Sender<Answer>, Answer);
+
+/// Answers everyone. Waking a task from another thread is a system call, which wakes that thread's
+/// runtime: each runtime is woken once for all of its callers, and does the rest itself.
+fn answer_all(replies: Vec<Reply>, answers: Vec<Answer>) {
+    let mut there: Vec<(Handle, Vec<Addressed>)> = Vec::new();
+    for (Reply { caller, runtime }, answer) in replies.into_iter().zip(answers) {
+        let Some(runtime) = runtime else {
+            deliver([(caller, answer)]);
+            continue;
+        };
+        match there.iter_mut().find(|(known, _)| known.id() == runtime.id()) {
+            Some((_, waiting)) => waiting.push((caller, answer)),
+            None => there.push((runtime, vec![(caller, answer)])),
+        }
+    }
+    for (runtime, waiting) in there {
+        if waiting.len() == 1 {
+            deliver(waiting);
+        } else {
+            // A runtime that has ended drops this, and with it those who waited on it.
+            runtime.spawn(async move { deliver(waiting) });
+        }
+    }
+}
+
+fn deliver(waiting: impl IntoIterator<Item = Addressed>) {
+    for (caller, answer) in waiting {
+        // A caller that has gone away needs no answer.
+        let _ = caller.send(answer);
+    }
 }
 
 /// Runs until the queue is closed and empty, or the store fails.
@@ -118,18 +160,14 @@ fn commit_group<E: Engine>(
     let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().map(|txn| (txn.batch, txn.reply)).unzip();
     match try_group(shared, ledger, batches, bytes) {
         Ok(answers) => {
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                // A caller that has gone away needs no answer.
-                let _ = reply.send(answer);
-            }
+            answer_all(replies, answers);
             Ok(())
         }
         Err(error) => {
             // Failed first, answered second: whoever hears of the failure must not read afterwards.
             let error = shared.fail(error);
-            for reply in replies {
-                let _ = reply.send(Err(error.clone()));
-            }
+            let answers = vec![Err(error.clone()); replies.len()];
+            answer_all(replies, answers);
             Err(error)
         }
     }
