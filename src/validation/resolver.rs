@@ -4,21 +4,21 @@
 //! answer), search lists and `ndots` are never applied, and with resolvers of our choosing the
 //! hosts file is not consulted. Aliases are followed by the DNS client, which bounds their number.
 
+mod route;
+mod server;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::Hosts;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::server::Server;
 use super::Error;
 use super::caa::Property;
 use crate::acme::identifier::DnsName;
@@ -46,7 +46,7 @@ pub(super) enum Trouble {
 /// is followed by the next.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    servers: Vec<(String, TokioResolver)>,
+    servers: Vec<Server>,
     /// The one that answered last, asked first.
     preferred: AtomicUsize,
     /// Whether the system's hosts file comes first.
@@ -60,20 +60,11 @@ impl Lookups {
     pub(super) fn new(resolvers: &[SocketAddr], total: Duration) -> Result<Self, Error> {
         let hosts_file = resolvers.is_empty();
         let servers = if hosts_file {
-            let builder = TokioResolver::builder_tokio().map_err(|error| Error::System(error.to_string()))?;
-            vec![("the system's resolver".to_owned(), build(builder)?)]
+            vec![Server::system()?]
         } else {
             // Half of a server's share, because a query is tried twice.
             let patience = total / (2 * u32::try_from(resolvers.len()).unwrap_or(u32::MAX / 2));
-            let one = |addr: &SocketAddr| {
-                let config = ResolverConfig::from_name_servers(vec![server(*addr)]);
-                let provider = TokioRuntimeProvider::default();
-                let mut builder = TokioResolver::builder_with_config(config, provider);
-                builder.options_mut().timeout = patience.max(Duration::from_millis(1));
-                builder.options_mut().attempts = 1;
-                Ok((format!("resolver {addr}"), build(builder)?))
-            };
-            resolvers.iter().map(one).collect::<Result<_, Error>>()?
+            resolvers.iter().map(|addr| Server::at(*addr, patience)).collect::<Result<_, Error>>()?
         };
         Ok(Self { servers, preferred: AtomicUsize::new(0), hosts_file, permits: Semaphore::new(MAX_LOOKUPS) })
     }
@@ -102,11 +93,7 @@ impl Lookups {
     }
 
     /// Asks one server after the other until one has an answer, each with its share of the time.
-    async fn ask<'a, T, F>(
-        &'a self,
-        deadline: Instant,
-        query: impl Fn(&'a TokioResolver) -> F,
-    ) -> Result<T, Trouble>
+    async fn ask<'a, T, F>(&'a self, deadline: Instant, query: impl Fn(&'a Server) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
@@ -119,12 +106,12 @@ impl Lookups {
         let mut troubles = Vec::new();
         for turn in 0..count {
             let index = (first + turn) % count;
-            let (label, server) = &self.servers[index];
+            let server = &self.servers[index];
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - turn).unwrap_or(1);
             match timeout_at(Instant::now() + share, query(server)).await {
-                Ok(Err(Trouble::Unanswered(why))) => troubles.push(format!("{label}: {why}")),
-                Err(_) => troubles.push(format!("{label}: no answer in time")),
+                Ok(Err(Trouble::Unanswered(why))) => troubles.push(format!("{}: {why}", server.label)),
+                Err(_) => troubles.push(format!("{}: no answer in time", server.label)),
                 Ok(answer) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return answer;
@@ -133,31 +120,6 @@ impl Lookups {
         }
         Err(Trouble::Unanswered(troubles.join("; ")))
     }
-}
-
-fn server(addr: SocketAddr) -> NameServerConfig {
-    let with_port = |mut connection: ConnectionConfig| {
-        connection.port = addr.port();
-        connection
-    };
-    let connections = vec![with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp())];
-    NameServerConfig::new(addr.ip(), true, connections)
-}
-
-fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, Error> {
-    fresh(builder.options_mut());
-    builder.build().map_err(|error| Error::Resolver(error.to_string()))
-}
-
-fn fresh(options: &mut ResolverOpts) {
-    options.cache_size = 0;
-    options.positive_max_ttl = Some(Duration::ZERO);
-    options.negative_max_ttl = Some(Duration::ZERO);
-    // The hosts file is ours to read: the client's own view of it is taken once, and it would mix
-    // an address of one family from the file with one of the other family from the network.
-    options.use_hosts_file = ResolveHosts::Never;
-    options.try_tcp_on_error = true;
-    options.max_active_requests = 2 * MAX_LOOKUPS;
 }
 
 /// A name that no search list applies to. One that is too long for DNS does not exist.
@@ -176,7 +138,7 @@ async fn from_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
     (!found.is_empty()).then_some(found)
 }
 
-async fn addresses_from(server: &TokioResolver, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
+async fn addresses_from(server: &Server, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
     let mut v6 = std::pin::pin!(records(server, name, RecordType::AAAA, address));
     let mut v4 = std::pin::pin!(records(server, name, RecordType::A, address));
     let late = || Trouble::Unanswered("only one of A and AAAA answered".to_owned());
@@ -220,15 +182,14 @@ fn combine(
 
 /// The records of one type that belong to `name` or to what it is an alias of.
 async fn records<T>(
-    server: &TokioResolver,
+    server: &Server,
     name: &Name,
     kind: RecordType,
     read: impl Fn(&Record) -> Option<T>,
 ) -> Result<Vec<T>, Trouble> {
-    let lookup = server.lookup(name.clone(), kind).await.map_err(|error| trouble(&error))?;
-    let owner = last_alias(name, lookup.answers());
-    let found: Vec<T> =
-        lookup.answers().iter().filter(|record| record.name == *owner).filter_map(read).collect();
+    let answers = server.lookup(name, kind).await?;
+    let owner = last_alias(name, &answers);
+    let found: Vec<T> = answers.iter().filter(|record| record.name == *owner).filter_map(read).collect();
     if found.is_empty() { Err(Trouble::Empty) } else { Ok(found) }
 }
 

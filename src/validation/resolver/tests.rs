@@ -61,6 +61,24 @@ async fn answers_are_told_from_missing_answers() {
 }
 
 #[tokio::test]
+async fn an_answer_that_says_all_is_not_asked_for_twice() {
+    let texts = |owner: &str| Answer::Records(vec![(owner.to_owned(), txt(&["own"]))]);
+    let foreign = Answer::Records(vec![("a.test".to_owned(), alias("b.test"))]);
+    for (label, answer, once) in [
+        ("found", texts("a.test"), true),
+        ("no name", NX_DOMAIN, true),
+        ("no data", NO_DATA, true),
+        ("failure", SERV_FAIL, false),
+        ("of another name", texts("b.test"), false),
+        ("an alias that leads on", foreign, false),
+    ] {
+        let dns = FakeDns::start(move |_, _, _| answer.clone()).await;
+        let _ = client(&[dns.addr]).texts("a.test", soon()).await;
+        assert_eq!(dns.asked().len() == 1, once, "{label}: {:?}", dns.asked());
+    }
+}
+
+#[tokio::test]
 async fn a_silent_second_family_does_not_use_up_the_time() {
     let dns = FakeDns::start(|name, kind, _| match kind {
         A => addresses_of(name, kind, &["10.0.0.1"]),
