@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::time::Duration;
 
 use hyper::Method;
 
@@ -147,6 +148,9 @@ pub(super) fn begin(target: &Target, campaign: &NewCampaign) -> Result<Campaign,
 /// What it comes to, in words: how many, how many a minute, and whom it reaches when.
 pub(super) fn told(found: &CampaignPreview, campaign: &NewCampaign, now: Timestamp) -> String {
     let CampaignPreview { certificates, due, superseded, longest_pause: pause, .. } = *found;
+    if certificates == 0 {
+        return format!("{:<14} 0: none meets these conditions\n", "certificates");
+    }
     let (over, pause) = (campaign.over.max(1), pause.max(1));
     let start = campaign.start.as_deref().and_then(Timestamp::parse_rfc3339);
     let ahead = start.map_or(0, |start| start.since(now).as_secs()).min(pause);
@@ -179,9 +183,11 @@ pub(super) fn told(found: &CampaignPreview, campaign: &NewCampaign, now: Timesta
     } else if heard == 100 {
         "each of them asks before the last window begins".to_owned()
     } else {
+        let early = (now + Duration::from_secs(pause)).to_rfc3339();
         format!(
-            "about {heard} % of them ask in time; the others hear of it when they ask next, within {}, and renew \
-             at once then. To reach all in time, begin it so long ahead: --start",
+            "about {heard} % of them ask in time; the others hear of it when they ask next,\n{:<14} within {}, and \
+             renew at once then; to reach all in time, begin ahead: --start {early}",
+            "",
             span(pause)
         )
     };
@@ -314,13 +320,17 @@ mod tests {
             (12 * hour, 6 * hour, 0, ["83 a minute", "most 167 a minute", "before the last window begins"]),
             (hour / 2, 60, 0, ["2000 a minute", "most 2000 a minute", "before the last window begins"]),
         ] {
-            let start = (now + std::time::Duration::from_secs(ahead)).to_rfc3339();
+            let start = (now + Duration::from_secs(ahead)).to_rfc3339();
             let text = told(&found(60_000, pause), &campaign(over, (ahead > 0).then_some(&*start)), now);
             for word in words {
                 assert!(text.contains(word), "{word}: {text}");
             }
         }
         let now = Timestamp::from_secs(1_793_318_400);
+        assert_eq!(
+            told(&found(0, 0), &campaign(60, None), now),
+            "certificates   0: none meets these conditions\n"
+        );
         let some = CampaignPreview { due: 7, superseded: 3, incomplete: true, ..found(10, 21_600) };
         let text = told(&some, &campaign(7200, None), now);
         for word in ["10 (3 more were renewed", "7 of them due", "0.0 a minute", "incomplete"] {

@@ -37,7 +37,7 @@ Examples:
 #[command(after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Drill {
     /// A campaign that was begun already
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", conflicts_with = "Selection")]
     pub id: Option<u64>,
     /// Which certificates, and when
     #[command(flatten)]
@@ -212,7 +212,7 @@ fn told(report: &Report) -> String {
     };
     let Reaction { members, called, asked, renewed, renewed_unasked, excused, missing, .. } = reaction;
     let mut text = format!(
-        "\nCampaign {id} ({standing}): {members} identities, {called} called so far\n  {:<14} {asked}, since {}\n  \
+        "\nCampaign {id} ({standing}): {members} identities, {called} called so far\n  {:<14} {asked} (who asked before {} is not known)\n  \
          {:<14} {renewed}, {renewed_unasked} of them without asking\n",
         "asked", reaction.asking_known_since, "renewed"
     );
@@ -329,6 +329,27 @@ mod tests {
             reaction: Some(reaction),
         };
         Report { campaign, unanswered, cut_off: true }
+    }
+
+    #[test]
+    fn a_campaign_that_was_begun_is_not_selected_again() {
+        use clap::Parser;
+        let parses = |line: &str| crate::cli::Cli::try_parse_from(line.split(' ')).is_ok();
+        for (line, want) in [
+            ("mayfly fleet drill 3", true),
+            ("mayfly fleet drill 3 --for 10m --json", true),
+            ("mayfly fleet drill --suffix a.test --over 2h", true),
+            ("mayfly fleet drill 3 --suffix a.test", false),
+            ("mayfly fleet drill 3 --over 2h", false),
+            ("mayfly fleet renew --all --over 2h --reason x", true),
+            ("mayfly fleet renew --list --json", true),
+            ("mayfly fleet renew --list --all", false),
+            ("mayfly fleet renew --cancel 3", true),
+            ("mayfly fleet renew --cancel 3 --suffix a.test", false),
+            ("mayfly fleet renew --over soon", false),
+        ] {
+            assert_eq!(parses(line), want, "{line}");
+        }
     }
 
     #[test]

@@ -35,10 +35,10 @@ pub struct Renew {
     #[arg(long)]
     pub dry_run: bool,
     /// List campaigns instead, the latest first
-    #[arg(long, conflicts_with_all = ["cancel", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["cancel", "dry_run", "Selection"])]
     pub list: bool,
     /// End a campaign instead: windows are again what they would have been
-    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["dry_run", "Selection"])]
     pub cancel: Option<u64>,
     /// Print JSON
     #[arg(long)]
