@@ -24,6 +24,7 @@ fn issuance(n: u32, issued: Timestamp, random: u8) -> Issuance {
         not_after,
         revoked: false,
         automatic: false,
+        provisioner: 0,
     }
 }
 

@@ -128,10 +128,10 @@ fn one_identity_from_failing_to_renewed() {
     stand.issue(1, 0);
     stand.pass(15 * HOUR);
     for _ in 0..2 {
-        stand.fleet.failed(&id(1), Cause::Dns, stand.now);
+        stand.fleet.failed(&id(1), Cause::Dns, stand.now, &mut |_| ());
     }
     assert!(stand.due().is_empty(), "a failure or two are nobody's concern");
-    stand.fleet.failed(&id(1), Cause::Dns, stand.now);
+    stand.fleet.failed(&id(1), Cause::Dns, stand.now, &mut |_| ());
     assert_eq!(stand.deliver(), [alone("failing", 1, "1")]);
     // What failed is forgotten over a restart, and the alert goes on.
     stand.restart();
@@ -216,7 +216,7 @@ fn a_pipeline_that_dies_is_one_alert() {
         stand.issue(n, u16::from(n > 100));
     }
     stand.issue(250, 0);
-    stand.fleet.failed(&id(250), Cause::Caa, stand.now);
+    stand.fleet.failed(&id(250), Cause::Caa, stand.now, &mut |_| ());
     stand.pass(21 * HOUR);
     let told = stand.deliver();
     // One that fails for another reason stands by itself.
@@ -438,7 +438,7 @@ proptest! {
                 Turn::Fail(n, dns) => {
                     let cause = if dns { Cause::Dns } else { Cause::Policy };
                     for _ in 0..3 {
-                        stand.fleet.failed(&id(n), cause, stand.now);
+                        stand.fleet.failed(&id(n), cause, stand.now, &mut |_| ());
                     }
                 }
                 Turn::Round(lucks) => round(&mut stand, &mut heard, &lucks),
