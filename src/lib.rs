@@ -11,7 +11,7 @@
 //! | [`client`] | an ACME client for any server; commands to a running CA | wire, x509, jose |
 //! | [`daemon`] | composition root: settings in, running server out | everything below |
 //! | [`config`] | file → validated settings | acme, authority, provisioner, policy, attestation, limits |
-//! | [`telemetry`] | log lines, metrics, traces; log lines are used through `tracing` by all, the others by those who serve, act and store | the vocabularies of acme and limits, x509's hex |
+//! | [`telemetry`] | log lines, metrics, traces; log lines are used through `tracing` by all, the others by those who serve, act and store | the vocabularies of acme and limits, x509's hex, outbound |
 //! | [`http`] | everything that serves HTTP | wire, service and inwards |
 //! | [`wire`] | serde shapes of the protocols | acme |
 //! | [`service`] | one file per verb: load, decide, commit | storage, validation, authority, acme, … |

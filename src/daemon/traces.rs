@@ -1,17 +1,14 @@
 //! The exporter of traces, from `[traces]`.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::DaemonError;
-use crate::config::settings::{Settings, Traces};
+use crate::config::settings::Settings;
 use crate::keystore::file;
+use crate::outbound::{self, Roots};
 use crate::telemetry::trace::export::{self, Exporter};
 use crate::telemetry::trace::sampling::Ratio;
 use crate::telemetry::trace::transport::Collector;
@@ -25,9 +22,11 @@ pub(super) fn start(settings: &Settings) -> Result<Option<Exporter>, DaemonError
         Some(path) => headers(path).map_err(failed)?,
         None => Vec::new(),
     };
-    let tls = tls(traces).map_err(failed)?;
+    let roots = traces.ca.as_deref().map_or(Roots::System, Roots::File);
+    let https = traces.url.starts_with("https:");
+    let http = outbound::client(roots, https, traces.timeout).map_err(failed)?;
     Ok(export::start(export::Settings {
-        collector: Collector { url, tls, headers, timeout: traces.timeout },
+        collector: Collector { url, http, headers, timeout: traces.timeout },
         service: traces.service_name.clone(),
         ratio: Ratio::new(f64::from(traces.sample) / 1e6),
         trust: traces.trust.clone(),
@@ -55,32 +54,6 @@ fn headers(path: &Path) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
             Ok((name, value))
         })
         .collect()
-}
-
-fn tls(traces: &Traces) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &traces.ca {
-        let bad = |why: String| format!("ca: {}: {why}", path.display());
-        let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("has no certificate in PEM".to_owned()));
-        }
-    } else if traces.url.starts_with("https:") {
-        let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if usable == 0 {
-            return Err("this system has no CA certificates to know the collector by: install \
-                        ca-certificates, or name a PEM file in `ca`"
-                .to_owned());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

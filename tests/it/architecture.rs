@@ -33,7 +33,13 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "daemon",
-        may_use: &[&["config", "http", "wire", "service", "telemetry"], ADAPTERS, CORE, FORMATS, FLOOR],
+        may_use: &[
+            &["config", "http", "wire", "service", "telemetry", "outbound"],
+            ADAPTERS,
+            CORE,
+            FORMATS,
+            FLOOR,
+        ],
     },
     Room { name: "bench", may_use: &[&["client", "wire"], ADAPTERS, CORE, FORMATS, FLOOR] },
     Room { name: "client", may_use: &[&["wire"], FORMATS, FLOOR] },
@@ -61,7 +67,7 @@ const ROOMS: &[Room] = &[
     Room { name: "fleet", may_use: &[&["acme"], FORMATS, FLOOR] },
     Room { name: "x509", may_use: &[FORMATS, FLOOR] },
     Room { name: "jose", may_use: &[FORMATS, FLOOR] },
-    Room { name: "telemetry", may_use: &[&["acme", "limits", "x509"], FLOOR] },
+    Room { name: "telemetry", may_use: &[&["acme", "limits", "x509", "outbound"], FLOOR] },
     Room { name: "id", may_use: &[FLOOR] },
     Room { name: "time", may_use: &[] },
     Room { name: "entropy", may_use: &[] },

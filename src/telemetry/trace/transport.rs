@@ -7,25 +7,20 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
 
 use super::proto::ExportReply;
+use crate::outbound::{Client, reason};
 
 /// An answer says how many spans were not taken, and why.
 const LARGEST_ANSWER: usize = 64 * 1024;
-/// How long a connection is kept for the next batch.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// A collector of spans.
 pub struct Collector {
     /// Where traces are sent to, path and all.
     pub url: Uri,
-    /// For `https`.
-    pub tls: rustls::ClientConfig,
+    /// Reaches it.
+    pub http: Client,
     /// Sent with every batch; some of them secrets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// For one POST and its answer.
@@ -54,7 +49,7 @@ pub(super) enum Sent {
 }
 
 pub(super) struct Transport {
-    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Client,
     url: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
@@ -62,16 +57,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(collector: Collector) -> Self {
-        let Collector { url, tls, headers, timeout } = collector;
-        let mut sockets = HttpConnector::new();
-        sockets.enforce_http(false);
-        sockets.set_connect_timeout(Some(timeout));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .build(connector.wrap_connector(sockets));
+        let Collector { url, http, headers, timeout } = collector;
         Self { http, url, headers, timeout }
     }
 
@@ -99,12 +85,6 @@ impl Transport {
             Err(_) => Sent::NotNow(format!("no answer within {} s", self.timeout.as_secs())),
         }
     }
-}
-
-/// With what lies under it: "client error (Connect)" tells nobody anything.
-fn reason(error: &dyn std::error::Error) -> String {
-    let below = std::iter::successors(error.source(), |error| error.source());
-    below.fold(error.to_string(), |text, error| format!("{text}: {error}"))
 }
 
 /// What an answer means; which codes are worth another try is the specification's ("Failures").
@@ -149,15 +129,11 @@ mod tests {
 
     #[test]
     fn headers_are_not_shown() {
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
+        let timeout = Duration::from_secs(1);
+        let http = crate::outbound::client(crate::outbound::Roots::System, false, timeout).unwrap();
         let headers = vec![(header::AUTHORIZATION, HeaderValue::from_static("Bearer hush"))];
         let url = Uri::from_static("http://127.0.0.1:4318/v1/traces");
-        let shown = format!("{:?}", Collector { url, tls, headers, timeout: IDLE });
+        let shown = format!("{:?}", Collector { url, http, headers, timeout });
         assert!(shown.contains("authorization") && !shown.contains("hush"), "{shown}");
     }
 }
