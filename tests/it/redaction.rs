@@ -23,6 +23,8 @@ const PASSWORD: &str = "correct-horse-battery";
 const WRONG: &str = "wrong-horse-battery";
 const HEADER: &str = "Bearer collector-hush-hush";
 const BEARER: &str = "client-sent-this-bearer";
+const HOOK_TOKEN: &str = "receiver-token-hush";
+const HOOK_SECRET: &str = "receiver-secret-hush";
 
 /// What must not be shown.
 #[derive(Default)]
@@ -100,10 +102,21 @@ fn start(collector: &Collector, format: &str, secrets: &mut Secrets) -> Server {
         traces.insert("interval".into(), "100ms".into());
         traces.insert("headers_file".into(), "headers".into());
         section(config, "authority").insert("password_file".into(), "password".into());
+        // A receiver that is away: what is sent to it fails, and is told of.
+        let receiver = format!(
+            "name = \"hook\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{}/\"\ntimeout = \"2s\"\n\
+             token_file = \"hook_token\"\nsecret_file = \"hook_secret\"\n",
+            crate::support::ports::free()
+        );
+        config.insert("notify".into(), vec![receiver.parse::<toml::Table>().unwrap()].into());
     });
     closed(&server.dir().join("password"), WRONG);
     closed(&server.dir().join("headers"), &format!("authorization: {HEADER}\n"));
+    closed(&server.dir().join("hook_token"), HOOK_TOKEN);
+    closed(&server.dir().join("hook_secret"), HOOK_SECRET);
     for (what, text) in [
+        ("a receiver's token", HOOK_TOKEN),
+        ("a receiver's secret", HOOK_SECRET),
         ("a password", PASSWORD),
         ("a wrong password", WRONG),
         ("a header of the collector's", HEADER),
@@ -237,6 +250,10 @@ fn nothing_is_shown(format: &str) {
     let mut server = start(&collector, format, &mut secrets);
     server.serve();
     whole_life(&server, &mut secrets);
+    let mut test = Command::new(binary());
+    test.args(["notify", "test", "--config"]).arg(server.config());
+    let tested = run(&mut test, &server.scratch("notify").join("out"), Duration::from_secs(60));
+    secrets.look("mayfly notify test", tested.output.as_bytes());
     until("the spans", Duration::from_secs(20), || {
         collector.spans().iter().any(|span| span.name.ends_with("/revoke-cert")).then_some(())
     });
