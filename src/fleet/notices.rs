@@ -92,6 +92,8 @@ pub enum End {
     Expired,
     /// Nobody is left in the group.
     Cleared,
+    /// It is not late any more with the certificate that it has: this CA is not to renew it by itself.
+    Recovered,
 }
 
 impl End {
@@ -104,6 +106,7 @@ impl End {
             Self::Overdue => "overdue",
             Self::Expired => "expired",
             Self::Cleared => "cleared",
+            Self::Recovered => "recovered",
         }
     }
 }
@@ -248,7 +251,7 @@ fn goes_on(alert: &Alert, identity: Option<&Identity>) -> Result<(), End> {
         (State::Healthy | State::Due, Trouble::Failing) => Ok(()),
         (State::Overdue, Trouble::Failing | Trouble::Expired) => Err(End::Overdue),
         (State::Expired, Trouble::Failing | Trouble::Overdue) => Err(End::Expired),
-        (State::Healthy | State::Due, Trouble::Overdue | Trouble::Expired) => Err(End::Renewed),
+        (State::Healthy | State::Due, Trouble::Overdue | Trouble::Expired) => Err(End::Recovered),
     }
 }
 

@@ -54,6 +54,10 @@ impl Stand {
         self.fleet.learn(&issuance, &mut |_| ());
     }
 
+    fn fail(&mut self, n: u8, cause: Cause) {
+        self.fleet.failed(&id(n), cause, self.now, &mut |_| ());
+    }
+
     fn retire(&mut self, n: u8) {
         let _ = self.fleet.retire(&id(n), self.now, &mut |_| ());
     }
@@ -128,10 +132,10 @@ fn one_identity_from_failing_to_renewed() {
     stand.issue(1, 0);
     stand.pass(15 * HOUR);
     for _ in 0..2 {
-        stand.fleet.failed(&id(1), Cause::Dns, stand.now, &mut |_| ());
+        stand.fail(1, Cause::Dns);
     }
     assert!(stand.due().is_empty(), "a failure or two are nobody's concern");
-    stand.fleet.failed(&id(1), Cause::Dns, stand.now, &mut |_| ());
+    stand.fail(1, Cause::Dns);
     assert_eq!(stand.deliver(), [alone("failing", 1, "1")]);
     // What failed is forgotten over a restart, and the alert goes on.
     stand.restart();
@@ -216,7 +220,7 @@ fn a_pipeline_that_dies_is_one_alert() {
         stand.issue(n, u16::from(n > 100));
     }
     stand.issue(250, 0);
-    stand.fleet.failed(&id(250), Cause::Caa, stand.now, &mut |_| ());
+    stand.fail(250, Cause::Caa);
     stand.pass(21 * HOUR);
     let told = stand.deliver();
     // One that fails for another reason stands by itself.
@@ -438,7 +442,7 @@ proptest! {
                 Turn::Fail(n, dns) => {
                     let cause = if dns { Cause::Dns } else { Cause::Policy };
                     for _ in 0..3 {
-                        stand.fleet.failed(&id(n), cause, stand.now, &mut |_| ());
+                        stand.fail(n, cause);
                     }
                 }
                 Turn::Round(lucks) => round(&mut stand, &mut heard, &lucks),
