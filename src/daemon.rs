@@ -116,8 +116,8 @@ impl From<Problem> for DaemonError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts authorities, provisioners, limits and validation
-/// rules of the configuration file into force.
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP puts authorities, provisioners, limits, validation rules
+/// and receivers of the configuration file into force.
 pub fn run(launch: Launch) -> Result<(), DaemonError> {
     let settings = &launch.configuration.settings;
     telemetry::log::start(settings.log.json, level(settings.log.level));

@@ -1,5 +1,6 @@
 //! The rules of `[[notify]]`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -169,8 +170,11 @@ pub(super) fn files(root: &DeTable<'_>, source: Source<'_>, settings: &[Notify],
         for (key, path) in files {
             let Some(path) = path else { continue };
             let problem = match std::fs::metadata(path) {
-                Ok(meta) if meta.is_file() => continue,
-                Ok(_) => format!("{} is not a file", path.display()),
+                Ok(meta) if !meta.is_file() => format!("{} is not a file", path.display()),
+                Ok(meta) if key != "ca" && meta.permissions().mode() & 0o077 != 0 => {
+                    format!("{} is open to other users; make it `chmod 600`", path.display())
+                }
+                Ok(_) => continue,
                 Err(error) => format!("{}: {error}", path.display()),
             };
             let all: Option<&Spanned<DeValue<'_>>> = root.get("notify");
@@ -257,6 +261,31 @@ mod tests {
         let many: String = (0..=MOST).map(|n| one(&format!("n{n}"))).collect();
         let problems = parse(&format!("{REST}{many}"), Path::new(".")).settings.unwrap_err();
         assert!(problems[0].to_string().contains("give at most 16"), "{problems:#?}");
+    }
+
+    #[test]
+    fn files_are_there_and_closed_to_others() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("mayfly.toml");
+        let lines = "[[notify]]\nname = \"a\"\ntype = \"webhook\"\nurl = \"https://a.test\"\n\
+                     token_file = \"token\"\nca = \"ca\"\n";
+        std::fs::write(&path, format!("{REST}{lines}")).unwrap();
+        std::fs::write(home.path().join("token"), "x").unwrap();
+        for (mode, words) in [(0o644, "notify[0].token_file: "), (0o600, "notify[0].ca: ")] {
+            let token = home.path().join("token");
+            std::fs::set_permissions(token, std::fs::Permissions::from_mode(mode)).unwrap();
+            let problems = super::super::check(&path).settings.unwrap_err();
+            let told = |problem: &&super::super::Problem| problem.key.starts_with("notify");
+            let told: Vec<String> = problems.iter().filter(told).map(ToString::to_string).collect();
+            assert!(told[0].contains(words), "{told:#?}");
+            assert_eq!(told.len(), if mode == 0o600 { 1 } else { 2 });
+            assert!(
+                problems
+                    .iter()
+                    .filter(|problem| problem.key.starts_with("notify"))
+                    .all(|p| p.line > Some(10))
+            );
+        }
     }
 
     /// The sample's section is commented out whole; it is right all the same.

@@ -310,3 +310,50 @@ async fn where_nobody_listens_nothing_has_arrived() {
     let failure = receiver.deliver.deliver(&[Notice::Test], NOW).await.unwrap_err();
     assert_eq!((failure.delivery, failure.answered), (Delivery::NotSent, false), "{failure:?}");
 }
+
+/// A server of TLS that acknowledges what comes, and its own CA certificate.
+async fn tls_server() -> (String, String) {
+    use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut socket) = acceptor.accept(socket).await else { continue };
+            let mut buffer = [0; 4096];
+            let _ = socket.read(&mut buffer).await;
+            let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+            let _ = socket.shutdown().await;
+        }
+    });
+    (url, crate::x509::pem::certificate(cert.der()))
+}
+
+#[tokio::test]
+async fn a_receiver_is_known_by_its_ca_file_and_an_unknown_one_gets_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, pem) = tls_server().await;
+    let (_, other) = tls_server().await;
+    let [right, wrong] = [("right", pem), ("wrong", other)].map(|(name, pem)| {
+        let place = Place {
+            ca: Some(secret(home.path(), name, &pem, 0o644)),
+            timeout: Duration::from_secs(10),
+            ..place(url.clone())
+        };
+        Receiver::new(&place, TERMS, CA).unwrap()
+    });
+    assert_eq!(right.deliver.deliver(&[Notice::Test], NOW).await, Ok(()));
+    let failure = wrong.deliver.deliver(&[Notice::Test], NOW).await.unwrap_err();
+    assert_eq!(failure.delivery, Delivery::NotSent, "{failure:?}");
+    assert!(failure.reason.contains("certificate"), "{}", failure.reason);
+}

@@ -228,6 +228,12 @@ fn a_webhook_and_alertmanager_hear_of_who_is_late_and_of_the_end() {
     until("nothing waits", LIMIT, || (status()?["receivers"][0]["pending"] == 0).then_some(()));
     assert_eq!(hook.heard("resolved", "overdue"), fired, "one end for each");
     assert_eq!(hook.heard("firing", "expired"), hook.heard("resolved", "expired"));
+    let page = server.https().get("/metrics").unwrap().text();
+    for kind in ["receiver=\"hook\",type=\"webhook\"", "receiver=\"alertmanager\",type=\"alertmanager\""] {
+        let row = format!("mayfly_notifications_total{{{kind},result=\"delivered\"}} ");
+        let count = page.lines().find_map(|line| line.strip_prefix(&row)).expect(&row);
+        assert!(count.parse::<u64>().unwrap() >= 2, "{row}{count}");
+    }
     assert!(!server.log().contains(TOKEN) && !server.log().contains(SECRET));
 
     // One that hangs holds up nobody, and not the end of the process.
