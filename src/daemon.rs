@@ -4,6 +4,7 @@ mod background;
 mod descriptors;
 pub mod dumps;
 pub mod issuer;
+mod operators;
 mod reach;
 mod reconfigure;
 mod traces;
@@ -29,9 +30,12 @@ use crate::authority::bundle::fingerprint;
 use crate::config::settings::{Engine, LogLevel, Provisioner, Settings};
 use crate::config::{self, Configuration, Problem};
 use crate::entropy::{Entropy, SystemEntropy};
+use crate::http::admin;
+use crate::http::admin::operators::Operators;
 use crate::http::admin::socket::{self, AdminSocket, SocketError};
+use crate::http::dashboard::Dashboard;
 use crate::http::metrics;
-use crate::http::server::{self, Limits};
+use crate::http::server::{self, Door, Limits};
 use crate::http::tls::{self, OwnCertificate, OwnCertificateError};
 use crate::http::workers::Workers;
 use crate::http::{App, RequestLimits};
@@ -91,6 +95,16 @@ pub enum DaemonError {
         "cannot listen on {address}: {error}; choose another [metrics] address, or stop what listens there"
     )]
     ListenForMetrics {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The address of the admin listener.
+    #[error(
+        "cannot listen on {address}: {error}; choose another [admin] address, or stop what listens there"
+    )]
+    ListenForAdmin {
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -158,9 +172,18 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         None => None,
     };
     let exporter = traces::start(&settings)?;
+    let admin_listener = match &settings.admin.listener {
+        Some(admin) => {
+            let operators = operators::load(admin)?;
+            let bound = TcpListener::bind(admin.address).await;
+            let address = admin.address;
+            Some((bound.map_err(|error| DaemonError::ListenForAdmin { address, error })?, operators))
+        }
+        None => None,
+    };
     let store = storage::open(backend(settings.store.engine), &settings.store.path)?;
     // After the store: a second process on this directory hears of that.
-    let admin = AdminSocket::bind(&settings.admin.socket)?;
+    let socket = AdminSocket::bind(&settings.admin.socket)?;
     let root_fingerprint = first_root(&authorities);
     let live = live(&settings, authorities, address)?;
     let service = Arc::new(Service::new(store.clone(), clock, entropy.clone(), live));
@@ -171,6 +194,14 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let (own, renew_at) = OwnCertificate::issue(&service, &names).await?;
     let own = Arc::new(own);
     let config = tls::server_config(own.clone()).map_err(|e| DaemonError::System(e.to_string()))?;
+    let of_operators = |operators: &Arc<Operators>| {
+        let config = admin::operators::server_config(own.clone(), operators.clone());
+        config.map_err(|error| DaemonError::System(error.to_string()))
+    };
+    let admin_listener = match admin_listener {
+        Some((listener, operators)) => Some((listener, of_operators(&operators)?, operators)),
+        None => None,
+    };
     let boot = u32::from_be_bytes(entropy.bytes());
     let base_url = settings.server.base_url.clone();
     let request_limits = RequestLimits {
@@ -181,7 +212,10 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         url: settings.server.max_url,
     };
     let app = App::new(service.clone(), base_url.clone(), request_limits, boot);
-    let app = Arc::new(app.with_metrics(metrics_access(&settings)));
+    let (stop, stopping) = watch::channel(false);
+    let on_loopback = settings.admin.dashboard_on_loopback.then(|| names.clone());
+    let dashboard = Dashboard::new(service.clone(), on_loopback, stopping.clone());
+    let app = Arc::new(app.with_metrics(metrics_access(&settings)).with_dashboard(dashboard));
 
     let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;
     let version =
@@ -189,15 +223,21 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let reconfigurer = Reconfigurer::new(service.clone(), settings.clone(), reload, address);
     app.reconfigured_by(reconfigurer.clone());
 
-    let (stop, stopping) = watch::channel(false);
     let background = background::start(&service, own, names, renew_at, &settings.store);
     let workers = Workers::start()
         .map_err(|error| DaemonError::System(format!("cannot start the workers: {error}")))?;
-    let mut commands = tokio::spawn(socket::serve(admin, app.clone(), limits.drain, stopping.clone()));
+    let workers = Arc::new(workers);
+    let mut commands = tokio::spawn(socket::serve(socket, app.clone(), limits.drain, stopping.clone()));
+    let mut operated = admin_listener.map(|(listener, config, operators)| {
+        let (limits, door) = (admin::listener::limits(limits.drain), Door::Operators(operators));
+        let listening =
+            listen(listener, workers.clone(), config, (app.clone(), door), limits, stopping.clone());
+        tokio::spawn(listening)
+    });
     if let Some(listener) = metrics_listener {
         tokio::spawn(metrics::serve(listener, app.clone(), stopping.clone()));
     }
-    let mut server = tokio::spawn(listen(listener, workers, config, app, limits, stopping));
+    let mut server = tokio::spawn(listen(listener, workers, config, (app, Door::Public), limits, stopping));
     let ready = ready(&settings, address, base_url, root_fingerprint);
     tracing::info!(%address, directories = ?ready.directories, configuration = version, "serving");
     if let Some(on_ready) = on_ready {
@@ -208,7 +248,11 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
             tracing::info!("stopping: no new requests; those under way are finished");
             let _ = stop.send(true);
             tokio::select! {
-                _ = async { tokio::join!(&mut server, &mut commands) } => {}
+                _ = async { tokio::join!(&mut server, &mut commands, async {
+                    if let Some(operated) = &mut operated {
+                        let _ = operated.await;
+                    }
+                }) } => {}
                 () = signals.stop() => tracing::warn!("told to stop again: not waiting for requests under way"),
             }
             Ok(())
@@ -252,9 +296,9 @@ fn metrics_access(settings: &Settings) -> metrics::Access {
 
 fn listen(
     listener: TcpListener,
-    workers: Workers,
+    workers: Arc<Workers>,
     config: ServerConfig,
-    app: Arc<App>,
+    app: (Arc<App>, Door),
     limits: Limits,
     stopping: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send + 'static {

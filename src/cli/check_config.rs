@@ -162,6 +162,9 @@ fn summary(settings: &Settings, loaded: &Authorities, out: &mut dyn Write) -> Re
         }
     }
     row("admin", format!("commands go through {}", admin.socket.display()))?;
+    if let Some(listener) = &admin.listener {
+        row("", format!("and to {}, by {}", listener.address, list(&listener.clients)))?;
+    }
     row("logs", format!("{:?} as {}", log.level, if log.json { "JSON" } else { "text" }).to_lowercase())?;
     let here = format!("{}/metrics", server.base_url);
     let page = metrics.address.map_or(here, |address| format!("http://{address}/metrics"));

@@ -162,6 +162,9 @@ pub(super) fn welcome(dir: &Path, settings: &Settings, ready: &Ready, uid: u32) 
     for (name, url) in &ready.directories {
         text.push_str(&format!("  ACME directory    {url}   ({name})\n"));
     }
+    if settings.admin.dashboard_on_loopback {
+        text.push_str(&format!("  dashboard         {}/dashboard\n", ready.base_url));
+    }
     text.push_str(&format!("  root certificate  {}\n", root.display()));
     text.push_str(&format!("  its SHA-256       {}\n", ready.root_fingerprint));
     let Some((_, url)) = ready.directories.first() else { return text };

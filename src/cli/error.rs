@@ -107,6 +107,12 @@ pub enum CliError {
         /// Why.
         error: AdminError,
     },
+    /// Who commands a CA over the network shows a certificate, and knows the CA.
+    #[error("--url https://… needs {0} FILE too")]
+    ListenerNeeds(&'static str),
+    /// What was given for that does not fit.
+    #[error("{0}")]
+    Listener(String),
     /// A running CA was asked to take up files that were written for it, and nobody knows whether it did.
     #[error(
         "{error}; it is not known whether the CA has taken the files up, so they stay as they are now{}",

@@ -105,7 +105,10 @@ pub(super) fn alone(file: &Path) -> Result<File, CliError> {
 /// Whether the CA may have done what it was asked for, although this came back.
 fn is_open(error: &AdminError) -> bool {
     match error {
-        AdminError::NotRunning(_) | AdminError::Forbidden(_) | AdminError::Connect { .. } => false,
+        AdminError::NotRunning(_)
+        | AdminError::Forbidden(_)
+        | AdminError::Connect { .. }
+        | AdminError::Remote { .. } => false,
         AdminError::Exchange(_) => true,
         // Too busy: it was not acted on.
         AdminError::Refused(problem) => problem.status >= 500 && problem.status != 503,

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::CliError;
 use super::dev::DEFAULT_DIR;
 use super::founding::Layout;
-use crate::client::admin;
+use crate::client::admin::{self, Endpoint, Listener};
 use crate::config;
 
 /// Which CA a command is for.
@@ -22,18 +23,40 @@ pub struct Target {
     /// The directory that the CA lives in, as `mayfly init` or `mayfly dev` made it [default: ./mayfly-dev]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Its admin socket itself, as unix:PATH; for when the configuration does not say
-    #[arg(long, value_name = "URL", value_parser = socket)]
-    pub url: Option<PathBuf>,
+    /// Where it is commanded, for when the configuration does not say: its admin socket as unix:PATH, or its
+    /// admin listener as https://HOST:PORT
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    pub url: Option<Url>,
+    /// At an admin listener: this operator's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_cert: Option<PathBuf>,
+    /// At an admin listener: the certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// At an admin listener: the CA's root certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
 }
 
-/// `unix:PATH`, with or without two slashes.
-fn socket(text: &str) -> Result<PathBuf, String> {
+/// What `--url` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Url {
+    /// `unix:PATH`, with or without two slashes.
+    Socket(PathBuf),
+    /// `https://HOST:PORT`
+    Listener(String),
+}
+
+fn endpoint(text: &str) -> Result<Url, String> {
+    if text.starts_with("https://") {
+        return Ok(Url::Listener(text.to_owned()));
+    }
     let path = text.strip_prefix("unix:").map(|path| path.strip_prefix("//").unwrap_or(path));
     match path.filter(|path| !path.is_empty()) {
-        Some(path) => Ok(path.into()),
+        Some(path) => Ok(Url::Socket(path.into())),
         None => {
-            Err("the admin API is on a Unix socket: give unix:PATH, the path that [admin] socket has".into())
+            Err("give unix:PATH, the path that [admin] socket has, or https://HOST:PORT of [admin] address"
+                .into())
         }
     }
 }
@@ -51,25 +74,38 @@ impl Target {
         }
     }
 
-    /// Sends one request through the CA's socket.
+    fn listener(&self, url: &str) -> Result<Listener, CliError> {
+        let given = |flag: &'static str, path: &Option<PathBuf>| {
+            let path = path.clone().ok_or(CliError::ListenerNeeds(flag))?;
+            std::fs::read(&path).map_err(|source| CliError::File { path, source })
+        };
+        let roots = given("--trust", &self.trust)?;
+        let (chain, key) =
+            (given("--client-cert", &self.client_cert)?, given("--client-key", &self.client_key)?);
+        let key = Zeroizing::new(key);
+        Listener::new(url, &roots, &chain, &key).map_err(CliError::Listener)
+    }
+
+    /// Sends one request to the CA.
     pub(super) fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, CliError> {
-        let (file, socket) = match &self.url {
-            Some(socket) => (None, socket.clone()),
+        let (file, endpoint) = match &self.url {
+            Some(Url::Socket(socket)) => (None, Endpoint::Socket(socket.clone())),
+            Some(Url::Listener(url)) => (None, Endpoint::Listener(self.listener(url)?)),
             None => {
                 let file = self.file()?;
                 let settings = config::read_settings(&file)
                     .map_err(|problems| CliError::Config { file: file.clone(), problems })?;
-                (Some(file), settings.admin.socket)
+                (Some(file), Endpoint::Socket(settings.admin.socket))
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CliError::Runtime)?;
-        let called = runtime.block_on(admin::call(&socket, method, path, body));
+        let called = runtime.block_on(admin::call_at(&endpoint, method, path, body));
         called.map_err(|error| CliError::Admin { file, error })
     }
 }
@@ -86,16 +122,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_as_urls() {
+    fn places_as_urls() {
+        let socket = |path: &str| Some(Url::Socket(path.into()));
         for (text, want) in [
-            ("unix:/run/mayfly/admin.sock", Some("/run/mayfly/admin.sock")),
-            ("unix:///run/mayfly/admin.sock", Some("/run/mayfly/admin.sock")),
-            ("unix:admin.sock", Some("admin.sock")),
+            ("unix:/run/mayfly/admin.sock", socket("/run/mayfly/admin.sock")),
+            ("unix:///run/mayfly/admin.sock", socket("/run/mayfly/admin.sock")),
+            ("unix:admin.sock", socket("admin.sock")),
+            ("https://ca.test:9444", Some(Url::Listener("https://ca.test:9444".into()))),
             ("unix:", None),
             ("/run/mayfly/admin.sock", None),
-            ("https://ca.test", None),
+            ("http://ca.test", None),
         ] {
-            assert_eq!(socket(text).ok(), want.map(PathBuf::from), "{text}");
+            assert_eq!(endpoint(text).ok(), want, "{text}");
         }
     }
 }

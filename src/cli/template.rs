@@ -61,6 +61,10 @@ impl Template {
                 "#exempt = [\"10.0.0.0/8\"]",
                 self.loopback.then(|| "exempt = [\"127.0.0.0/8\", \"::1\"]".to_owned()),
             ),
+            (
+                "#dashboard_on_loopback = false",
+                self.loopback.then(|| "dashboard_on_loopback = true".to_owned()),
+            ),
             ("name = \"acme\"", Some(format!("name = {}", quote(&self.acme)))),
         ];
         let replace = |line: &str| {

@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::authority::Checked;
 use super::file::{Field, SECTIONS, Section, Source, section_names, shorten};
 use super::problem::{Findings, nearest};
-use super::settings::{Admin, Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation};
-use super::{authority, limits, notify, provisioner, traces};
+use super::settings::{Engine, Log, LogLevel, Metrics, Server, Settings, Store, Validation};
+use super::{admin, authority, limits, notify, provisioner, traces};
 use crate::acme::identifier::{DnsName, Identifier};
 use crate::authority::key_source::{KeySource, PasswordSource};
 use crate::provisioner::names::parse_network;
@@ -57,8 +57,8 @@ pub(super) fn settings(
             look.then_some(base),
             findings,
         ),
+        admin: admin::check(&admin, (&server, &store), base, findings),
         server,
-        admin: check_admin(&admin, &store, base, findings),
         store,
         validation: check_validation(&validation, findings),
         authorities: authorities.into_iter().map(|one| one.settings).collect(),
@@ -133,7 +133,7 @@ fn address(section: &Section<'_>, findings: &mut Findings) -> SocketAddr {
 }
 
 /// `IP:PORT` with a port that is not zero.
-fn socket_address(field: &Field<'_>, findings: &mut Findings) -> Option<SocketAddr> {
+pub(super) fn socket_address(field: &Field<'_>, findings: &mut Findings) -> Option<SocketAddr> {
     let text = field.string(findings)?;
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => {
@@ -342,31 +342,6 @@ pub(super) fn networks(section: &Section<'_>, key: &'static str, findings: &mut 
         }
     }
     nets
-}
-
-/// Longest path of a Unix socket that the system takes (107 bytes), less what the server puts to it
-/// while it makes the socket.
-const LONGEST_SOCKET: usize = 96;
-
-/// Beside the store by default: where this CA may write, and what a second one may not share.
-fn check_admin(section: &Section<'_>, store: &Store, base: &Path, findings: &mut Findings) -> Admin {
-    let home = store.path.parent().unwrap_or(base);
-    let given = section.get("socket").and_then(|field| field.non_empty(findings).map(|text| (field, text)));
-    let socket = match &given {
-        Some((_, text)) => base.join(text),
-        None => home.join("admin.sock"),
-    };
-    let length = socket.as_os_str().len();
-    if length > LONGEST_SOCKET || socket.file_name().is_none() {
-        let line = given.as_ref().map(|(field, _)| field.line).or(section.line);
-        let message = format!(
-            "the socket's path would be {length} bytes long, and the system takes {LONGEST_SOCKET}: write \
-             `socket = \"/run/mayfly/admin.sock\"` or another short path in [admin]"
-        );
-        let message = if length > LONGEST_SOCKET { message } else { "is not the path of a file".to_owned() };
-        findings.error(line, "admin.socket", message);
-    }
-    Admin { socket }
 }
 
 fn check_log(section: &Section<'_>, findings: &mut Findings) -> Log {

@@ -137,7 +137,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("log", &["level", "format"]),
-    ("admin", &["socket"]),
+    ("admin", &["socket", "address", "client_ca", "clients", "dashboard_on_loopback"]),
     ("metrics", &["address", "allow", "vault_aliases"]),
     (
         "traces",

@@ -3,6 +3,7 @@
 //! [`check()`] reads a file and reports everything there is to say about it; [`load`] is the same
 //! for those who only want to run. Relative paths in a file are relative to the file.
 
+mod admin;
 mod attestation;
 mod authority;
 mod check;

@@ -11,6 +11,7 @@ use crate::id::AuthorityName;
 use crate::limits::Rules;
 use crate::policy::Pair;
 use crate::provisioner::acme::Terms;
+use crate::provisioner::operator::OperatorName;
 
 /// Everything one process runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +179,21 @@ pub struct NextIssuer {
 pub struct Admin {
     /// The Unix socket that commands to a running CA go through.
     pub socket: PathBuf,
+    /// The same over the network, if it is offered there.
+    pub listener: Option<AdminListener>,
+    /// Whether the main listener shows the dashboard to this machine.
+    pub dashboard_on_loopback: bool,
+}
+
+/// `[admin] address`, and who is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// PEM of the CAs that clients' certificates are from; `None` if each certificate is listed itself.
+    pub client_ca: Option<PathBuf>,
+    /// Whose certificates are let in; never none.
+    pub clients: Vec<OperatorName>,
 }
 
 /// `[[provisioner]]`

@@ -30,7 +30,7 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
         .ok_or_else(|| problem(key, path, "holds no PEM certificate, or a broken one"))
 }
 
-/// Loads all authorities, or none of them.
+/// Loads all authorities, or none of them; looks at the other files that a start needs.
 pub fn load_all(settings: &Settings, now: Timestamp) -> Result<Authorities, Problem> {
     let mut all = Vec::with_capacity(settings.authorities.len());
     for (place, authority) in settings.authorities.iter().enumerate() {
@@ -43,6 +43,7 @@ pub fn load_all(settings: &Settings, now: Timestamp) -> Result<Authorities, Prob
     let whole = |error: String| Problem { line: None, key: "authority".to_owned(), message: error };
     let authorities = Authorities::new(all).map_err(|error| whole(error.to_string()))?;
     judge_own(settings, &authorities, &settings.server.dns_names, now)?;
+    settings.admin.listener.as_ref().map(super::operators::load).transpose()?;
     Ok(authorities)
 }
 

@@ -57,6 +57,22 @@ impl Ends {
         self.all
     }
 
+    /// How many expire in each of `cells` spans of `step` minutes from the minute `first`, and how many later.
+    /// Costs a step for each minute that is covered.
+    pub(super) fn spread(&self, first: u32, step: u32, cells: usize) -> (Vec<u64>, u64) {
+        let mut spread = vec![0; cells];
+        let end = first.saturating_add(step.saturating_mul(u32::try_from(cells).unwrap_or(u32::MAX)));
+        let mut counted = self.minutes.range(..first).map(|(_, count)| u64::from(*count)).sum();
+        for (minute, count) in self.minutes.range(first..end) {
+            let cell = usize::try_from((minute - first) / step.max(1)).unwrap_or(usize::MAX);
+            if let Some(cell) = spread.get_mut(cell) {
+                *cell += u64::from(*count);
+                counted += u64::from(*count);
+            }
+        }
+        (spread, self.all.saturating_sub(counted))
+    }
+
     /// Costs a step for each minute in which one of the first half expires.
     pub(super) fn horizon(&self) -> Option<Horizon> {
         let first = *self.minutes.first_key_value()?.0;

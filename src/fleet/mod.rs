@@ -15,6 +15,7 @@ mod entry;
 mod follow;
 mod horizon;
 pub mod notices;
+pub mod recent;
 pub mod rules;
 #[cfg(test)]
 mod simulation;

@@ -167,6 +167,12 @@ impl Fleet {
         (self.ends.within(self.now, spans), self.ends.all())
     }
 
+    /// How many live certificates expire in each of `cells` spans of `step` minutes from `first` on, and how
+    /// many later.
+    pub fn expiries(&self, first: Timestamp, step: u32, cells: usize) -> (Vec<u64>, u64) {
+        self.ends.spread(minute(first), step, cells)
+    }
+
     /// One identity.
     pub fn identity(&self, id: &IdentityId) -> Option<Identity> {
         self.slot(id).map(|slot| self.entries[slot as usize].shown())

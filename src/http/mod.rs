@@ -5,6 +5,8 @@
 
 pub mod acme;
 pub mod admin;
+mod body;
+pub mod dashboard;
 mod host;
 pub mod metrics;
 pub mod problem;
@@ -24,19 +26,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::audit::configuration::How;
 use crate::limits::{Limit, Source};
 use crate::service::{self, Service};
+pub use body::Body;
+use dashboard::Dashboard;
 use problem::Failure;
 pub use reconfigure::{Applied, Check, NotApplied, Reconfigure};
 
-/// A complete response.
-pub type Response = hyper::Response<Full<Bytes>>;
+/// A response.
+pub type Response = hyper::Response<Body>;
 
 /// Limits of one request, and of all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ pub struct App {
     /// What requests may cost.
     pub limits: RequestLimits,
     metrics: metrics::Access,
+    dashboard: Dashboard,
     requests: AtomicU64,
     under_way: Arc<Semaphore>,
     boot: u32,
@@ -77,11 +81,14 @@ pub struct App {
 impl App {
     /// Joins the parts; `boot` sets this run's request ids apart from the last one's.
     pub fn new(service: Arc<Service>, base_url: String, limits: RequestLimits, boot: u32) -> Self {
+        // Streams of it end at once: nobody has said when the server stops.
+        let dashboard = Dashboard::new(service.clone(), None, watch::channel(false).1);
         Self {
             service,
             base_url,
             limits,
             metrics: metrics::Access::default(),
+            dashboard,
             requests: AtomicU64::new(0),
             under_way: Arc::new(Semaphore::new(limits.under_way)),
             boot,
@@ -106,6 +113,11 @@ impl App {
     /// Who may read `/metrics`, and where.
     pub fn with_metrics(self, metrics: metrics::Access) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The dashboard, and to whom it is shown here.
+    pub fn with_dashboard(self, dashboard: Dashboard) -> Self {
+        Self { dashboard, ..self }
     }
 
     /// An id that ties a reply to the log.
@@ -140,10 +152,16 @@ impl App {
                     Err(failure) => problem::render_unrouted(&failure, id),
                 }
             }
-            (Ok(()), None) => match status::answer(self, &request.into_parts().0).await {
-                Ok(response) => response,
-                Err(failure) => problem::render_unrouted(&failure, id),
-            },
+            (Ok(()), None) => {
+                let head = request.into_parts().0;
+                match dashboard::on_loopback(self, peer, &head, id).await {
+                    Some(response) => response,
+                    None => match status::answer(self, &head).await {
+                        Ok(response) => response,
+                        Err(failure) => problem::render_unrouted(&failure, id),
+                    },
+                }
+            }
             (Err(failure), _) => problem::render_unrouted(&failure, id),
         };
         let response = tagged(answered, id);
@@ -197,7 +215,7 @@ fn tagged(mut response: Response, id: &str) -> Response {
 
 /// A response with a body of that type.
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut response = hyper::Response::new(Full::new(body.into()));
+    let mut response = hyper::Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -25,6 +25,8 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::admin::listener::{self, Shown};
+use super::admin::operators::Operators;
 use super::problem::{self, Failure};
 use super::workers::Workers;
 use super::{App, Peer, Response, host, known_method, metrics, peer_of, status, tagged};
@@ -79,15 +81,33 @@ impl Limits {
     }
 }
 
+/// What a listener leads to.
+#[derive(Clone)]
+pub enum Door {
+    /// What everybody may ask for.
+    Public,
+    /// What operators may, whose certificates these are.
+    Operators(Arc<Operators>),
+}
+
+/// What a connection works with.
+#[derive(Clone)]
+struct Inside {
+    app: Arc<App>,
+    door: Door,
+}
+
 /// Serves on `workers` until `stop` turns true, then drains.
 pub async fn serve(
     listener: TcpListener,
-    workers: Workers,
+    workers: Arc<Workers>,
     tls: TlsAcceptor,
-    app: Arc<App>,
+    (app, door): (Arc<App>, Door),
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
+    let inside = Inside { app, door };
+    let app = &inside.app;
     let slots = Arc::new(Semaphore::new(limits.connections));
     let networks = Networks::default();
     loop {
@@ -108,11 +128,11 @@ pub async fn serve(
                     tracing::info!(%peer, "a network has too many connections open; one more was closed");
                     continue;
                 };
-                let (tls, app, stop) = (tls.clone(), app.clone(), stop.clone());
+                let (tls, inside, stop) = (tls.clone(), inside.clone(), stop.clone());
                 workers.run(async move {
                     // A socket belongs to the runtime it is registered with: from here on, this worker's.
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => connection(stream, peer, tls, app, limits, stop).await,
+                        Ok(stream) => connection(stream, peer, tls, inside, limits, stop).await,
                         Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                     }
                     drop(counted);
@@ -144,7 +164,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: TlsAcceptor,
-    app: Arc<App>,
+    inside: Inside,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
@@ -156,9 +176,9 @@ async fn connection(
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, peer, app, limits, stop)).await
+        Box::pin(serve_http2(stream, peer, inside, limits, stop)).await
     } else {
-        Box::pin(serve_http1(stream, peer, app, limits, stop)).await
+        Box::pin(serve_http1(stream, peer, inside, limits, stop)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -190,14 +210,15 @@ async fn handshake(
 async fn serve_http1(
     stream: Box<TlsStream<Impatient>>,
     peer: SocketAddr,
-    app: Arc<App>,
+    inside: Inside,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
+    let shown = certificate(&stream);
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
     let service = service_fn(move |request| {
-        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+        answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
     });
     let mut builder = http1::Builder::new();
     builder
@@ -211,14 +232,15 @@ async fn serve_http1(
 async fn serve_http2(
     stream: Box<TlsStream<Impatient>>,
     peer: SocketAddr,
-    app: Arc<App>,
+    inside: Inside,
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
+    let shown = certificate(&stream);
     let activity = Arc::new(Activity::default());
     let begun = activity.clone();
     let service = service_fn(move |request| {
-        answer(app.clone(), limits.request, begun.begin(), with_peer(request, peer))
+        answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -264,9 +286,18 @@ where
     tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
 }
 
-fn with_peer<B>(mut request: Request<B>, peer: SocketAddr) -> Request<B> {
+fn with_peer<B>(mut request: Request<B>, peer: SocketAddr, shown: Option<&Shown>) -> Request<B> {
     request.extensions_mut().insert(Peer(peer.ip()));
+    if let Some(shown) = shown {
+        request.extensions_mut().insert(shown.clone());
+    }
     request
+}
+
+/// What the client has shown in the handshake; only operators are asked to.
+fn certificate(stream: &TlsStream<Impatient>) -> Option<Shown> {
+    let own = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(Shown(own.as_ref().into()))
 }
 
 /// Connections of each network; one that has none is not kept.
@@ -382,16 +413,16 @@ impl AsyncWrite for Impatient {
 }
 
 async fn answer(
-    app: Arc<App>,
+    inside: Inside,
     limit: Duration,
     _under_way: UnderWay,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let id: Arc<str> = app.request_id().into();
-    let span = span_of(&app, &request);
+    let id: Arc<str> = inside.app.request_id().into();
+    let span = span_of(&inside.app, &request);
     span.note("mayfly.request", &id);
     let work = Work::of_request(id.clone(), &span);
-    Ok(work.within(answer_as(app, limit, request, id, span)).await)
+    Ok(work.within(answer_as(inside, limit, request, id, span)).await)
 }
 
 /// Not of probes and scrapes: they would be most of what is recorded.
@@ -408,7 +439,7 @@ fn span_of(app: &App, request: &Request<Incoming>) -> Span {
 }
 
 async fn answer_as(
-    app: Arc<App>,
+    Inside { app, door }: Inside,
     limit: Duration,
     request: Request<Incoming>,
     id: Arc<str>,
@@ -418,17 +449,25 @@ async fn answer_as(
     if !host::is_named_once(version, request.uri(), request.headers()) {
         return tagged(problem::render_unrouted(&Failure::Host, &id), &id);
     }
-    let Ok(permit) = app.under_way.clone().try_acquire_owned() else {
+    let permit = match &door {
+        Door::Public => app.under_way.clone().try_acquire_owned().ok(),
+        // So few connections that they need no such limit, and are not to wait when all are busy.
+        Door::Operators(_) => None,
+    };
+    if permit.is_none() && matches!(door, Door::Public) {
         let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
         return tagged(problem::render_unrouted(&failure, &id), &id);
-    };
+    }
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
     // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
     let work = tokio::spawn(trace::carried(Box::pin({
         let id = id.clone();
         async move {
-            let response = app.answer(request, &id).await;
+            let response = match door {
+                Door::Public => app.answer(request, &id).await,
+                Door::Operators(operators) => listener::answer(&app, &operators, request, &id).await,
+            };
             drop(permit);
             span.ended(response.status());
             response

@@ -8,6 +8,7 @@ pub mod acme;
 pub mod ceremony;
 pub mod eab;
 pub mod names;
+pub mod operator;
 pub mod outward;
 pub mod own;
 pub mod profile;

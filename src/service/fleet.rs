@@ -20,6 +20,7 @@ use crate::acme::identifier::Identifier;
 use crate::audit::Event;
 use crate::authority::certificate::{CertificateRecord, Content};
 use crate::authority::sign::Issued;
+use crate::fleet::recent::{Happening, MINUTES, Minute, Recent};
 use crate::fleet::rules::KEPT;
 use crate::fleet::{Cause, Change, Fleet, Identity, IdentityId, Issuance, State, Summary};
 use crate::provisioner::{Purpose, Requester};
@@ -48,6 +49,7 @@ pub struct Watch {
 #[derive(Debug, Default)]
 struct Inner {
     fleet: Fleet,
+    recent: Recent,
     changes: VecDeque<Change>,
     /// The provisioners' names, by the number that the fleet has for each.
     provisioners: Vec<String>,
@@ -98,6 +100,17 @@ impl Watch {
         self.lock().fleet.identity(id)
     }
 
+    /// How many live certificates expire when; see [`Fleet::expiries`].
+    pub fn expiries(&self, first: Timestamp, step: u32, cells: usize) -> (Vec<u64>, u64) {
+        self.lock().fleet.expiries(first, step, cells)
+    }
+
+    /// What has happened last, the newest in front, and how much in each minute of the last hour.
+    pub fn recent(&self, now: Timestamp) -> (Vec<Happening>, [Minute; MINUTES]) {
+        let inner = self.lock();
+        (inner.recent.last(), inner.recent.minutes(now))
+    }
+
     /// Lets the time pass.
     pub fn advance(&self, now: Timestamp) {
         self.with(|fleet, changed| fleet.advance(now, changed));
@@ -133,7 +146,9 @@ impl Watch {
         cause: Cause,
         at: Timestamp,
     ) {
-        if let Some(id) = IdentityId::of(names) {
+        let names: Vec<&Identifier> = names.collect();
+        self.lock().recent.failed(names.iter().copied(), cause, at);
+        if let Some(id) = IdentityId::of(names.into_iter()) {
             self.with(|fleet, changed| fleet.failed(&id, cause, at, changed));
         }
     }
@@ -172,6 +187,7 @@ impl Watch {
             provisioner: self.number(provisioner),
         };
         self.with(|fleet, changed| fleet.learn(&issuance, changed));
+        self.lock().recent.issued(issued.serial, now);
     }
 
     /// Takes in that a certificate was revoked.
@@ -213,6 +229,7 @@ fn issuance_of(watch: &Watch, serial: Serial, record: &CertificateRecord) -> Opt
 pub struct FleetCursor {
     after: Option<Vec<u8>>,
     certificates: u64,
+    started: Option<Timestamp>,
     count: Count,
 }
 
@@ -273,6 +290,7 @@ impl Service {
     pub async fn read_fleet(&self, cursor: &mut FleetCursor) -> Result<bool, Error> {
         let now = self.now();
         self.fleet.advance(now);
+        cursor.started = cursor.started.or(Some(now));
         // Shorter than any key of that hour, and so in front of them all.
         let first = || Serial::new(now - KEPT, [0; 16]).as_bytes()[..3].to_vec();
         let after = cursor.after.clone().unwrap_or_else(first);
@@ -291,6 +309,10 @@ impl Service {
                         fleet.called(&issuance.identity, issuance.issued, start, changed);
                     }
                 });
+                // What was issued since the start has been told already.
+                if issuance.issued < cursor.started.unwrap_or(now) {
+                    self.fleet.lock().recent.issued(serial, issuance.issued);
+                }
             }
             cursor.came_by(&key, record.as_ref(), &mut found);
         }

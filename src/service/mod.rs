@@ -44,12 +44,13 @@ pub(crate) mod slots;
 #[cfg(test)]
 pub(crate) mod stand;
 pub mod star;
+pub mod story;
 mod subdomains;
 pub mod sweep;
 pub mod sweep_accounts;
 pub mod sweep_refusals;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turns;
 
 use std::collections::{HashMap, VecDeque};

@@ -92,6 +92,10 @@ fn dev_needs_nothing_and_keeps_everything() {
 
         let root = home.path().join("mayfly-dev/certs/root_ca.crt");
         assert_eq!(Https::new(port, &root).get(&directory).unwrap().status, 200);
+        let dashboard = format!("https://localhost:{port}/dashboard");
+        assert!(said.contains(&dashboard), "{said}");
+        let page = Https::new(port, &root).get("/dashboard").unwrap();
+        assert!(page.status == 200 && page.text().contains("If the CA stopped now"), "{page:?}");
         let fingerprint = must(
             Command::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&root),
             &home.path().join("out"),

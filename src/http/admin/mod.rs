@@ -1,6 +1,8 @@
-//! The admin socket: HTTP/1.1 and JSON for the operator's commands to a running CA.
+//! The admin API: HTTP and JSON for the operator's commands to a running CA, on a Unix socket and, if that is
+//! configured, on a listener of its own.
 //!
-//! Who may open the socket may do everything it offers ([`socket`] sees to who that is). A new resource
+//! Who may open the socket ([`socket`] sees to who that is), or shows a certificate that is on the list
+//! ([`operators`]), may do everything it offers. A new resource
 //! is a variant of `routes::Resource`, a row of `routes::parse`, an arm of `answer` and a path of
 //! `openapi.json`; its objects are in [`crate::wire::admin`], and what it does is a verb of the service.
 
@@ -10,6 +12,8 @@ mod configuration;
 mod eab;
 mod fleet;
 mod keys;
+pub mod listener;
+pub mod operators;
 mod parameters;
 mod problem;
 mod receivers;
@@ -27,7 +31,7 @@ use serde::de::DeserializeOwned;
 
 use self::problem::Failure;
 use self::routes::Resource;
-use super::{App, Response, reply, tagged};
+use super::{App, Response, dashboard, reply, tagged};
 use crate::acme::error::ErrorKind;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::{Operation, Reason};
@@ -48,7 +52,7 @@ where
 {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begun = Instant::now();
-    let response = match dispatch(app, request).await {
+    let response = match dispatch(app, request, id).await {
         Ok(response) => response,
         Err(failure) => problem::render(&failure, id),
     };
@@ -67,13 +71,19 @@ fn refuse(id: &str) -> Response {
     private(tagged(problem::render(&Failure::Forbidden, id), id))
 }
 
-async fn dispatch<B>(app: &App, request: Request<B>) -> Result<Response, Failure>
+async fn dispatch<B>(app: &App, request: Request<B>, id: &str) -> Result<Response, Failure>
 where
     B: hyper::body::Body + Send + Unpin,
     B::Data: Send,
     B::Error: std::fmt::Display,
 {
     let (head, body) = request.into_parts();
+    if head.uri.path() == "/" {
+        return Ok(dashboard::from_root());
+    }
+    if dashboard::is_here(head.uri.path()) {
+        return Ok(dashboard::answer(app, &head, id).await);
+    }
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
     noted(&head.method, head.uri.path());
     let query = head.uri.query();
@@ -176,6 +186,7 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Result<Response, Fa
 }
 
 fn private(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Assets of the dashboard say otherwise.
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
 use super::super::{NotApplied, Response, reply};
+use super::operators::Stranger;
 use crate::authority::rotation::NotYet;
 use crate::service;
 use crate::storage::StoreError;
@@ -19,6 +20,10 @@ pub(super) enum Failure {
     Service(service::Error),
     /// The other side is somebody else's process.
     Forbidden,
+    /// The other side's certificate does not let it in; why.
+    Stranger(Stranger),
+    /// A browser sends it in the name of another site's page.
+    OtherOrigin,
     /// Nothing has that path.
     NoSuchResource,
     /// The path has other methods; which.
@@ -65,6 +70,15 @@ fn parts(failure: &Failure, request_id: &str) -> (StatusCode, String) {
         Failure::Service(error) => of_service(error, request_id),
         Failure::Forbidden => {
             (StatusCode::FORBIDDEN, "only the user that the CA runs as, and root, may use this socket".into())
+        }
+        Failure::Stranger(Stranger::Unknown(why)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again"))
+        }
+        Failure::Stranger(
+            why @ (Stranger::Unreadable | Stranger::Expired(..) | Stranger::Revoked | Stranger::NotListed(_)),
+        ) => (StatusCode::FORBIDDEN, why.to_string()),
+        Failure::OtherOrigin => {
+            (StatusCode::FORBIDDEN, "a browser sends this in the name of another site's page".into())
         }
         Failure::NoSuchResource => (
             StatusCode::NOT_FOUND,

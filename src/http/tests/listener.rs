@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::client::app;
 use crate::acme::identifier::Identifier;
 use crate::http::App;
-use crate::http::server::{Limits, serve};
+use crate::http::server::{Door, Limits, serve};
 use crate::http::tls::{OwnCertificate, server_config};
 use crate::http::workers::Workers;
 use crate::service::stand::Stand;
@@ -48,8 +48,14 @@ async fn server_with(connections: usize, of_network: Option<usize>) -> Server {
         Limits { connections, request: LIMIT, drain: Duration::from_secs(3), head: 16 * 1024, of_network };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
-    let task =
-        tokio::spawn(serve(listener, Workers::start().unwrap(), acceptor, app.clone(), limits, stopping));
+    let task = tokio::spawn(serve(
+        listener,
+        Arc::new(Workers::start().unwrap()),
+        acceptor,
+        (app.clone(), Door::Public),
+        limits,
+        stopping,
+    ));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(stand.hierarchy.root_der.clone())).unwrap();
     Server { address, stop, task, roots, app, stand }

@@ -8,5 +8,5 @@ mod limits;
 mod respond;
 mod star;
 mod states;
-pub(in crate::service) mod sweep;
+pub(crate) mod sweep;
 mod watched;

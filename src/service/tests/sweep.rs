@@ -24,29 +24,25 @@ use crate::x509::spki::Spki;
 
 const RETENTION: Duration = Duration::from_secs(2 * 3600);
 
-pub(in crate::service) fn terms_of(stand: &Stand) -> Arc<Provisioner> {
+pub(crate) fn terms_of(stand: &Stand) -> Arc<Provisioner> {
     stand.service.provisioner("acme").unwrap()
 }
 
-pub(in crate::service) async fn account(stand: &Stand) -> Arc<KnownAccount> {
+pub(crate) async fn account(stand: &Stand) -> Arc<KnownAccount> {
     let key = rcgen::KeyPair::generate().unwrap();
     let spki = Spki::parse(&rcgen::PublicKeyData::subject_public_key_info(&key)).unwrap();
     let key = Jwk::from_key(spki.key().clone()).unwrap();
     stand.service.new_account(&terms_of(stand), key, NewAccount::default()).await.unwrap().0
 }
 
-pub(in crate::service) async fn order(
-    stand: &Stand,
-    account: &KnownAccount,
-    names: &[String],
-) -> LoadedOrder {
+pub(crate) async fn order(stand: &Stand, account: &KnownAccount, names: &[String]) -> LoadedOrder {
     let identifiers =
         names.iter().map(|name| RawIdentifier { kind: "dns".into(), value: name.clone(), ancestor: None });
     let ask = NewOrder { identifiers: identifiers.collect(), ..NewOrder::default() };
     stand.service.new_order(&terms_of(stand), account, ask).await.unwrap()
 }
 
-pub(in crate::service) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
+pub(crate) async fn prove(stand: &Stand, account: &KnownAccount, order: &LoadedOrder) {
     let by = (account.account.id, account.thumbprint);
     for (index, slot) in order.order.slots.iter().enumerate() {
         if let Slot::Own(_) = slot {
@@ -60,13 +56,13 @@ pub(in crate::service) async fn prove(stand: &Stand, account: &KnownAccount, ord
     }
 }
 
-pub(in crate::service) fn csr_of(names: &[String]) -> Vec<u8> {
+pub(crate) fn csr_of(names: &[String]) -> Vec<u8> {
     let mut params = rcgen::CertificateParams::new(names.to_vec()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
 }
 
-pub(in crate::service) async fn issue(
+pub(crate) async fn issue(
     stand: &Stand,
     account: &KnownAccount,
     order: &LoadedOrder,
@@ -81,7 +77,7 @@ pub(in crate::service) async fn issue(
 }
 
 /// Steps until a step says that nothing more is waiting; each bounded.
-pub(in crate::service) async fn sweep_all(stand: &Stand, cursors: &mut Cursors) -> usize {
+pub(crate) async fn sweep_all(stand: &Stand, cursors: &mut Cursors) -> usize {
     let mut deleted = 0;
     for _ in 0..10_000 {
         let Swept { deleted: now, more } = stand.service.sweep(cursors, RETENTION).await.unwrap();

@@ -1,0 +1,105 @@
+//! What has changed, told as it happens (Server-Sent Events). A stream ends by itself after a while, before any
+//! listener's patience does, and when the server stops; browsers come back by themselves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use super::overview::Overview;
+use super::{Dashboard, Failure};
+use crate::http::{Body, Response};
+
+/// Between two looks.
+const STEP: Duration = Duration::from_secs(2);
+
+/// Of one stream.
+const LIFE: Duration = Duration::from_secs(20);
+
+/// For a piece to be taken by who listens.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Without a change, a sign of life is sent each so many steps.
+const SILENT: u32 = 4;
+
+/// Characters of what a browser says that it has.
+const LONGEST: usize = 256;
+
+/// Opens a stream. A browser that comes back says in `Last-Event-ID` what it has; a page says it in the query.
+pub(super) fn open(dashboard: &Dashboard, headers: &HeaderMap, query: &str) -> Result<Response, Failure> {
+    let place = dashboard.0.places.clone().try_acquire_owned().map_err(|_| Failure::Crowded)?;
+    let (sender, receiver) = mpsc::channel(1);
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let of_page = || url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "have");
+    let has = last.or_else(|| of_page().map(|(_, value)| value.into_owned())).unwrap_or_default();
+    tokio::spawn(tell(dashboard.clone(), Known::of(&has), sender, place));
+    let mut response = hyper::Response::new(Body::Pieces(receiver));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Versions of the sections that the other side has.
+#[derive(Default)]
+struct Known(Vec<String>);
+
+impl Known {
+    fn of(text: &str) -> Self {
+        Self(text.chars().take(LONGEST).collect::<String>().split('.').map(str::to_owned).collect())
+    }
+
+    /// The event that brings the other side up to date, if anything has changed.
+    fn event(&mut self, overview: &Overview) -> Option<Bytes> {
+        let mut changed = HashMap::new();
+        for (place, section) in overview.sections.iter().enumerate() {
+            if self.0.get(place) != Some(&section.version) {
+                changed.insert(section.id, section.html.as_str());
+            }
+        }
+        if changed.is_empty() {
+            return None;
+        }
+        let version = overview.version();
+        *self = Self::of(&version);
+        let data = serde_json::json!({ "sections": changed, "announce": overview.announce });
+        // JSON text has no line ends of its own.
+        Some(format!("id: {version}\nevent: change\ndata: {data}\n\n").into())
+    }
+}
+
+async fn tell(dashboard: Dashboard, mut known: Known, to: mpsc::Sender<Bytes>, _place: OwnedSemaphorePermit) {
+    let mut stop = dashboard.0.stop.clone();
+    let end = Instant::now() + LIFE;
+    let mut silent = 0;
+    let mut piece = Some(Bytes::from_static(b"retry: 1000\n\n"));
+    loop {
+        let overview: Option<Arc<Overview>> = match dashboard.overview().await {
+            Ok(overview) => Some(overview),
+            Err(error) => {
+                tracing::debug!(%error, "the dashboard cannot look at the fleet now");
+                None
+            }
+        };
+        let event = overview.and_then(|overview| known.event(&overview));
+        silent = if event.is_some() { 0 } else { silent + 1 };
+        let ping = (silent % SILENT == 0 && event.is_none()).then(|| Bytes::from_static(b": here\n\n"));
+        for piece in [piece.take(), event, ping].into_iter().flatten() {
+            if to.send_timeout(piece, PATIENCE).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(STEP) => {}
+            () = tokio::time::sleep_until(end) => return,
+            () = to.closed() => return,
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
