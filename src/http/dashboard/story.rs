@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::overview::{certificate, why};
 use super::page::{self, breakable, names};
-use super::text::{relative, time, when};
+use super::text::{dated, relative, time, when};
 use crate::acme::order::{Authorization, ChallengeState, Finish, Order, Slot};
 use crate::authority::certificate::{Replacement, Revoker};
 use crate::provisioner::Requester;
@@ -82,7 +82,7 @@ fn facts(story: &Story, authority: Option<&str>, now: Timestamp) -> Markup {
         dl.facts {
             (row("Names", names(&found.content.identifiers, usize::MAX)))
             (row("Serial", code(found.serial)))
-            (row("Valid", html! { (time(found.content.not_before, now)) " to " (time(record.not_after, now)) }))
+            (row("Valid", html! { (dated(found.content.not_before)) " to " (dated(record.not_after)) }))
             (row("Signed", when(record.issued, now)))
             (row("Issuer", html! { @if let Some(name) = authority { (name) ", " } "key " (code(hex::encode(&record.issuer))) }))
             (row("Profile", record.details.profile.as_deref().unwrap_or("the default")))

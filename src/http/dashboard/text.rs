@@ -56,6 +56,19 @@ pub(super) fn time(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(whole) title=(whole) { (clock(at, now)) } }
 }
 
+/// A moment with its day, whichever that is.
+pub(super) fn dated(at: Timestamp) -> Markup {
+    let utc = at.to_utc();
+    let month = utc.month().to_string();
+    let whole = at.whole_seconds().to_rfc3339();
+    let short = month.get(..3).unwrap_or(&month);
+    html! {
+        time datetime=(whole) title=(whole) {
+            (format!("{} {short} {} {:02}:{:02}", utc.day(), utc.year(), utc.hour(), utc.minute()))
+        }
+    }
+}
+
 /// A moment, and how far away it is.
 pub(super) fn when(at: Timestamp, now: Timestamp) -> Markup {
     html! { span.moment { span.far { (relative(at, now)) } " " span.at { (time(at, now)) } } }
