@@ -54,7 +54,7 @@ pub struct Args {
 /// The commands.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Say how many renew as they should, who is late, and what would expire when [default]
+    /// Say how many renew as they should, who is late, and what would expire when; the default
     Status(Status),
     /// List identities in a state, what expires first in front
     List(List),

@@ -2,7 +2,7 @@
 //! without anything from elsewhere.
 //!
 //! On the admin socket and the admin listener, for those who may command; nothing here changes anything. With
-//! `[admin] dashboard_on_loopback` also on the main listener, for this machine ([`access`] says who that is).
+//! `[admin] dashboard_on_loopback` also on the main listener, for this machine (`access` says who that is).
 //! Whatever a client has sent (names, user agents, reasons) goes through the templates' escaping; scripts and
 //! styles run only from here.
 

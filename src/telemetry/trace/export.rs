@@ -89,7 +89,7 @@ pub fn start(settings: Settings) -> Option<Exporter> {
 }
 
 impl Exporter {
-    /// Sends what is left, within [`FLUSH`].
+    /// Sends what is left, within `FLUSH`.
     pub async fn stop(self) {
         let Self { stop, mut task } = self;
         let _ = stop.send(());
