@@ -212,17 +212,7 @@ async fn build_index(service: Arc<Service>) {
 async fn read_inventory(service: Arc<Service>) {
     const STEP: Duration = Duration::from_millis(2);
     let mut cursor = FleetCursor::counting(service.begin_count());
-    loop {
-        let pause = match service.read_fleet(&mut cursor).await {
-            Ok(true) => STEP,
-            Ok(false) => break,
-            Err(error) => {
-                tracing::warn!(%error, "reading the inventory failed; trying on");
-                IDLE
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
+    read_fleet(&service, &mut cursor).await;
     // Behind a certificate that does not read there is no number, until it is mended or swept.
     let mut left = cursor.uncounted().map(<[u8]>::to_vec);
     while let Some(after) = left.take() {
@@ -234,6 +224,22 @@ async fn read_inventory(service: Arc<Service>) {
             Err(error) => {
                 tracing::error!(%error, "the live certificates of each issuer cannot be counted; trying on");
                 left = Some(after);
+                IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Reads who is to renew when.
+async fn read_fleet(service: &Service, cursor: &mut FleetCursor) {
+    const STEP: Duration = Duration::from_millis(2);
+    loop {
+        let pause = match service.read_fleet(cursor).await {
+            Ok(true) => STEP,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "reading the inventory failed; trying on");
                 IDLE
             }
         };
@@ -273,6 +279,9 @@ async fn watch_fleet(service: Arc<Service>) {
     loop {
         tokio::time::sleep(STEP).await;
         service.fleet().advance(service.now());
+        if service.fleet().is_to_be_read() {
+            read_fleet(&service, &mut FleetCursor::default()).await;
+        }
         if let Err(error) = service.tell_changes().await {
             tracing::warn!(%error, "retired identities that are gone could not be forgotten");
         }

@@ -174,6 +174,10 @@ impl Entry {
         self.recent.iter().map(|held| held.issued).find(|other| *other > secs(issued)).map(time)
     }
 
+    pub(super) fn is_automatic(&self) -> bool {
+        self.automatic
+    }
+
     pub(super) fn revoke(&mut self) {
         self.revoked = true;
     }

@@ -296,6 +296,14 @@ impl Fleet {
         }
     }
 
+    /// Nobody waits any more for one that is about to be forgotten.
+    pub(super) fn let_go(&mut self, slot: Slot) {
+        let calls = std::mem::take(&mut self.entries[slot as usize].calls);
+        for followed in marked(&mut self.followed, calls) {
+            followed.excused += 1;
+        }
+    }
+
     fn place(&self, campaign: u64) -> Option<usize> {
         let is = |known: &Option<Followed>| known.as_ref().is_some_and(|known| known.campaign == campaign);
         self.followed.iter().position(is)

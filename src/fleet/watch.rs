@@ -105,6 +105,20 @@ impl Fleet {
         }
     }
 
+    /// Takes in that a client's request was refused: of an identity that this CA renews by itself it says
+    /// nothing, whoever sent it.
+    pub fn refused(
+        &mut self,
+        identity: &IdentityId,
+        cause: Cause,
+        at: Timestamp,
+        changed: &mut dyn FnMut(Change),
+    ) {
+        if self.slot(identity).is_some_and(|slot| !self.entries[slot as usize].is_automatic()) {
+            self.failed(identity, cause, at, changed);
+        }
+    }
+
     /// Takes in that this CA does not renew an identity by itself any more, as was agreed or asked.
     pub fn ended(&mut self, identity: &IdentityId, changed: &mut dyn FnMut(Change)) {
         if let Some(slot) = self.slot(identity) {
@@ -139,7 +153,15 @@ impl Fleet {
         }
     }
 
-    /// Lets the time pass, to the minute. A clock that was set back waits until it has caught up.
+    /// Whether it has let more time pass than there was: the clock was set back since, by more than clocks
+    /// are kept right by. What it says is wrong then, and it is to be made anew.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        const MINUTES: u32 = 5;
+        self.now > minute(now).saturating_add(MINUTES)
+    }
+
+    /// Lets the time pass, to the minute. A clock that was set back waits until it has caught up, but see
+    /// [`Fleet::is_ahead_of`].
     pub fn advance(&mut self, now: Timestamp, changed: &mut dyn FnMut(Change)) {
         let now = minute(now);
         if now <= self.now {
@@ -249,6 +271,7 @@ impl Fleet {
             }
             None => {
                 entry.next = 0;
+                self.let_go(slot);
                 if let Ok(found) = self.by_id.find_entry(hash(&identity), |other| *other == slot) {
                     found.remove();
                 }

@@ -14,14 +14,18 @@ use tower_service::Service;
 
 /// Looks names up; begins with the first one, on the runtime that asks.
 #[derive(Clone, Default)]
-pub struct Names(Arc<OnceLock<Result<TokioResolver, String>>>);
+pub struct Names(Arc<OnceLock<TokioResolver>>);
 
 async fn addresses(names: Names, name: Name) -> io::Result<std::vec::IntoIter<SocketAddr>> {
-    let resolver = names.0.get_or_init(|| {
-        let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-        built.map_err(|error| error.to_string())
-    });
-    let resolver = resolver.as_ref().map_err(|error| io::Error::other(error.clone()))?;
+    let resolver = match names.0.get() {
+        Some(known) => known,
+        None => {
+            let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+            // One that cannot be made now, as while the network comes up, can be at the next look-up.
+            let built = built.map_err(io::Error::other)?;
+            names.0.get_or_init(|| built)
+        }
+    };
     let found = resolver.lookup_ip(name.as_str()).await.map_err(io::Error::other)?;
     // The port is the connector's to set.
     let found: Vec<_> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();

@@ -8,7 +8,7 @@ mod metered;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) use self::failures::news_of;
@@ -44,6 +44,10 @@ pub struct Watch {
     inner: Mutex<Inner>,
     /// Whether the inventory has been read.
     complete: AtomicBool,
+    /// Whether it had been read before what came of it was forgotten.
+    read: AtomicBool,
+    /// How often all was forgotten.
+    forgotten: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -111,9 +115,25 @@ impl Watch {
         (inner.recent.last(), inner.recent.minutes(now))
     }
 
-    /// Lets the time pass.
+    /// Lets the time pass. When the clock was set back, what it has made of the fleet is forgotten, and the
+    /// inventory is to be read again: [`Watch::is_to_be_read`].
     pub fn advance(&self, now: Timestamp) {
+        let mut inner = self.lock();
+        if inner.fleet.is_ahead_of(now) {
+            self.complete.store(false, Ordering::Release);
+            self.forgotten.fetch_add(1, Ordering::AcqRel);
+            (inner.fleet, inner.changes) = (Fleet::default(), VecDeque::new());
+            drop(inner);
+            tracing::warn!("the clock was set back; the fleet is read from the inventory again");
+            return;
+        }
+        drop(inner);
         self.with(|fleet, changed| fleet.advance(now, changed));
+    }
+
+    /// Whether the inventory is to be read once more.
+    pub fn is_to_be_read(&self) -> bool {
+        self.read.load(Ordering::Acquire) && !self.is_complete()
     }
 
     /// What has changed since this was last asked.
@@ -146,11 +166,32 @@ impl Watch {
         cause: Cause,
         at: Timestamp,
     ) {
-        let names: Vec<&Identifier> = names.collect();
-        self.lock().recent.failed(names.iter().copied(), cause, at);
-        if let Some(id) = IdentityId::of(names.into_iter()) {
+        if let Some(id) = self.noted(names, cause, at) {
             self.with(|fleet, changed| fleet.failed(&id, cause, at, changed));
         }
+    }
+
+    /// Takes in a client's request that was refused.
+    pub(super) fn refused<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Identifier>,
+        cause: Cause,
+        at: Timestamp,
+    ) {
+        if let Some(id) = self.noted(names, cause, at) {
+            self.with(|fleet, changed| fleet.refused(&id, cause, at, changed));
+        }
+    }
+
+    fn noted<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Identifier>,
+        cause: Cause,
+        at: Timestamp,
+    ) -> Option<IdentityId> {
+        let names: Vec<&Identifier> = names.collect();
+        self.lock().recent.failed(names.iter().copied(), cause, at);
+        IdentityId::of(names.into_iter())
     }
 
     /// Takes in that these names are not renewed automatically any more.
@@ -231,6 +272,8 @@ pub struct FleetCursor {
     certificates: u64,
     started: Option<Timestamp>,
     count: Count,
+    /// How often all had been forgotten when this was begun.
+    forgotten: u64,
 }
 
 /// Whether the live leaves are counted by the same walk.
@@ -248,6 +291,16 @@ impl FleetCursor {
     /// To count the live leaves along with it, of what comes behind a key; see [`Service::begin_count`].
     pub fn counting(after: Vec<u8>) -> Self {
         Self { count: Count::Along(after), ..Self::default() }
+    }
+
+    /// To begin again if what was read so far is forgotten. The live leaves are counted by themselves then.
+    fn keep_up(&mut self, forgotten: u64) {
+        if self.forgotten != forgotten {
+            if let Count::Along(from) = &self.count {
+                self.count = Count::Cut(self.after.as_ref().unwrap_or(from).clone());
+            }
+            (self.forgotten, self.after, self.certificates) = (forgotten, None, 0);
+        }
     }
 
     /// From where the live leaves are still to be counted, if that was cut off.
@@ -290,6 +343,8 @@ impl Service {
     pub async fn read_fleet(&self, cursor: &mut FleetCursor) -> Result<bool, Error> {
         let now = self.now();
         self.fleet.advance(now);
+        cursor.keep_up(self.fleet.forgotten.load(Ordering::Acquire));
+        self.fleet.advance(now);
         cursor.started = cursor.started.or(Some(now));
         // Shorter than any key of that hour, and so in front of them all.
         let first = || Serial::new(now - KEPT, [0; 16]).as_bytes()[..3].to_vec();
@@ -321,7 +376,11 @@ impl Service {
             return Ok(true);
         }
         self.read_retired().await?;
+        if self.fleet.forgotten.load(Ordering::Acquire) != cursor.forgotten {
+            return Ok(true);
+        }
         self.fleet.complete.store(true, Ordering::Release);
+        self.fleet.read.store(true, Ordering::Release);
         let summary = self.fleet.summary();
         tracing::info!(
             certificates = cursor.certificates,

@@ -11,7 +11,7 @@ use crate::fleet::notices::{Alert, Key, Ledger, NAMES, Prepared, Sample};
 use crate::notify::{Kind, Notice, Receiver, ReceiverId};
 use crate::provisioner::Requester;
 use crate::storage::codec::Record;
-use crate::storage::{Batch, CommitOutcome, Table};
+use crate::storage::{Batch, CommitOutcome, StoreError, Table};
 use crate::telemetry::metrics::metrics;
 use crate::time::Timestamp;
 
@@ -130,8 +130,18 @@ impl Service {
                 return Ok(true);
             }
             let sent = self.prepare(ledger, keys).await?;
-            // Written first: whatever becomes of this process, what may have arrived is known.
-            self.write_ledger(&receiver.id, ledger).await?;
+            // Written first: whatever becomes of this process, what may have arrived is known. But a full disk,
+            // which keeps everybody from renewing, is to keep nobody from hearing of that.
+            match self.write_ledger(&receiver.id, ledger).await {
+                Err(Error::Store(StoreError::NoSpace(why))) => {
+                    tracing::error!(
+                        receiver = receiver.name,
+                        why,
+                        "what a receiver is told cannot be written down"
+                    );
+                }
+                other => other?,
+            }
             match self.deliver(receiver, desk, ledger, &sent).await {
                 Ok(()) => acknowledged = true,
                 Err(answered) => {
@@ -207,7 +217,7 @@ impl Service {
 
     async fn sample(&self, identity: &Identity, names: usize) -> Result<Sample, Error> {
         let mut sample = Sample::of(identity);
-        let Some(record) = self.latest_of(identity).await? else { return Ok(sample) };
+        let Some(record) = self.readable_of(identity).await? else { return Ok(sample) };
         sample.account = account(&record);
         if let Some(content) = record.content() {
             let all = &content.identifiers;

@@ -23,7 +23,7 @@ fn a_reload_is_all_or_nothing_and_says_what_it_leaves() {
     server.reload("nothing was changed");
     assert_eq!((status("acme"), status("other")), (200, 404));
     fs::write(server.config(), good).unwrap();
-    server.reload("rules reloaded");
+    server.reload("validation rules and receivers reloaded");
     assert_eq!((status("acme"), status("other")), (200, 200));
     assert!(server.log().contains("it takes effect at the next start section=\"[log]\""), "{}", server.log());
 }

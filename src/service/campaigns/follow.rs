@@ -44,12 +44,15 @@ impl Service {
         // Those that are cancelled give way.
         wanted.sort_by_key(|(number, it)| (!it.is_in_force(now), std::cmp::Reverse(*number)));
         wanted.truncate(MOST_IN_FORCE);
+        let is_wanted = |old: &u64| wanted.iter().any(|(number, _)| number == old);
+        // One in a step: each costs a look at every identity, and issuance waits for it.
+        if let Some(old) =
+            self.fleet.with(|fleet, _| fleet.following()).into_iter().find(|old| !is_wanted(old))
+        {
+            self.fleet.with(|fleet, _| fleet.unfollow(old));
+            return Ok(true);
+        }
         let next = self.fleet.with(|fleet, _| {
-            for old in fleet.following() {
-                if !wanted.iter().any(|(number, _)| *number == old) {
-                    fleet.unfollow(old);
-                }
-            }
             let known = |number| fleet.reaction(number).is_some_and(|followed: &Followed| followed.complete);
             wanted.iter().find(|(number, _)| !known(*number)).copied()
         });
@@ -68,18 +71,19 @@ impl Service {
         let after = cursor.after.as_deref();
         let page = self.selected(&campaign.selector, None, Some(campaign.start), after).await?;
         let live = self.live();
+        let member = |ListedCertificate { serial, record, content, .. }: &ListedCertificate| {
+            let calls = candidate(&live, serial, record, content).is_some_and(|it| campaign.calls(&it));
+            let alive = record.not_after > campaign.start
+                && record.revocation.as_ref().is_none_or(|revoked| revoked.at > campaign.start);
+            let identity = IdentityId::of(content.identifiers.iter()).filter(|_| calls && alive)?;
+            let usual = begin(content.not_before, record.not_after, serial);
+            let begin = usual.min(campaign.call().begin(serial));
+            Some(Member { identity, serial: *serial, issued: record.issued, begin })
+        };
+        // Before the fleet is held: whoever issues waits for it.
+        let members: Vec<Member> = page.certificates.iter().filter_map(member).collect();
         self.fleet.with(|fleet, changed| {
-            for ListedCertificate { serial, record, content, .. } in &page.certificates {
-                let calls = candidate(&live, serial, record, content).is_some_and(|it| campaign.calls(&it));
-                let alive = record.not_after > campaign.start
-                    && record.revocation.as_ref().is_none_or(|revoked| revoked.at > campaign.start);
-                let identity = IdentityId::of(content.identifiers.iter());
-                let Some(identity) = identity.filter(|_| calls && alive) else { continue };
-                let usual = begin(content.not_before, record.not_after, serial);
-                let begin = usual.min(campaign.call().begin(serial));
-                let member = Member { identity, serial: *serial, issued: record.issued, begin };
-                fleet.enrol(number, &member, changed);
-            }
+            members.iter().for_each(|member| fleet.enrol(number, member, changed));
             if page.next.is_none() {
                 fleet.enrolled(number);
             }
@@ -107,7 +111,7 @@ impl Service {
         let (page, next) = self.fleet.with(|fleet, _| fleet.unanswered(number, after, limit));
         let mut silent = Vec::with_capacity(page.len());
         for known in page {
-            silent.push(Silent { record: self.latest_of(&known.identity).await?, known });
+            silent.push(Silent { record: self.readable_of(&known.identity).await?, known });
         }
         Ok((silent, next))
     }

@@ -48,7 +48,7 @@ impl Service {
             let names = ask.identifiers.iter().map(|raw| Identifier::parse(&raw.kind, &raw.value));
             // What does not read is in no certificate.
             if let Ok(names) = names.collect::<Result<Vec<_>, _>>() {
-                self.fleet.failed(names.iter(), cause, self.now());
+                self.fleet.refused(names.iter(), cause, self.now());
             }
         }
         opened
@@ -66,7 +66,7 @@ impl Service {
         if let Some(cause) = finalized.as_ref().err().and_then(Error::cause)
             && let Ok(LoadedOrder { order, .. }) = self.load_own_order(terms, account, id).await
         {
-            self.fleet.failed(order.identifiers(), cause, self.now());
+            self.fleet.refused(order.identifiers(), cause, self.now());
         }
         finalized
     }

@@ -66,15 +66,22 @@ impl Service {
     }
 
     async fn known(&self, identity: Identity) -> Result<KnownIdentity, Error> {
-        let latest = match self.latest_of(&identity).await {
-            Ok(record) => record.and_then(|record| record.content().map(|content| (record, content))),
-            // One that does not read hides no other.
+        let record = self.readable_of(&identity).await?;
+        let latest = record.and_then(|record| record.content().map(|content| (record, content)));
+        Ok(KnownIdentity { identity, latest })
+    }
+
+    /// As [`Service::latest_of`]; one that does not read is as good as swept, so that it hides no other.
+    pub(in crate::service) async fn readable_of(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<CertificateRecord>, Error> {
+        match self.latest_of(identity).await {
             Err(Error::Store(StoreError::Corrupt(why))) => {
                 tracing::error!(serial = %identity.serial, why, "a certificate does not read");
-                None
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
-        Ok(KnownIdentity { identity, latest })
+            other => other,
+        }
     }
 }

@@ -303,3 +303,35 @@ async fn one_walk_knows_the_fleet_and_counts() {
     assert_eq!(walk(&stand).await.uncounted(), None);
     assert_eq!(live(&stand), Some(0));
 }
+
+/// A clock that ran ahead has made everybody late, or forgotten; set right, it is as if it had not.
+#[tokio::test]
+async fn a_clock_that_is_set_back() {
+    let stand = Stand::new().await;
+    read(&stand).await;
+    certify(&stand, &["a.test"]).await;
+    let right = stand.service.now();
+    for ahead in [23 * HOUR, 2 * 24 * HOUR, 9 * 24 * HOUR] {
+        stand.clock.advance(ahead);
+        assert_ne!(state(&stand, &["a.test"]), Some(State::Healthy));
+        // As far as clocks are kept right by, it waits.
+        stand.clock.set(stand.service.now() - Duration::from_secs(120));
+        stand.service.fleet().advance(stand.service.now());
+        assert!(stand.service.fleet().is_complete() && !stand.service.fleet().is_to_be_read());
+        stand.clock.set(right);
+        stand.service.fleet().advance(stand.service.now());
+        assert!(stand.service.fleet().is_to_be_read(), "{ahead:?}");
+        read(&stand).await;
+        assert!(!stand.service.fleet().is_to_be_read());
+        assert_eq!(state(&stand, &["a.test"]), Some(State::Healthy), "{ahead:?}");
+        certify(&stand, &["b.test"]).await;
+        assert_eq!(state(&stand, &["b.test"]), Some(State::Healthy));
+    }
+    // Set back while it is read.
+    let mut cursor = FleetCursor::default();
+    stand.clock.advance(9 * 24 * HOUR);
+    stand.service.fleet().advance(stand.service.now());
+    stand.clock.set(right);
+    while stand.service.read_fleet(&mut cursor).await.unwrap() {}
+    assert_eq!(state(&stand, &["a.test"]), Some(State::Healthy));
+}

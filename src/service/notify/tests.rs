@@ -191,6 +191,25 @@ async fn nothing_is_sent_that_is_not_written_down() {
     assert_eq!(stand.rows(Table::Notices).await, 1);
 }
 
+/// Which keeps everybody from renewing.
+#[tokio::test]
+async fn a_full_disk_keeps_nobody_from_hearing() {
+    let stand = Stand::new().await;
+    let inbox = Arc::new(Inbox::default());
+    let receiver = receiver("a", &inbox);
+    read(&stand).await;
+    certify(&stand, "a.test").await;
+    stand.clock.advance(21 * HOUR);
+    stand.service.fleet().advance(stand.service.now());
+    stand.store.fail(0, Fault::NoSpace);
+    tell(&stand, &receiver).await;
+    assert_eq!(inbox.take().len(), 1);
+    // Room again.
+    assert_eq!(stand.rows(Table::Notices).await, 1);
+    tell(&stand, &receiver).await;
+    assert_eq!(inbox.take(), []);
+}
+
 #[tokio::test]
 async fn a_test_reaches_every_receiver_in_force() {
     let stand = Stand::new().await;
