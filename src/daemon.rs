@@ -213,8 +213,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     };
     let app = App::new(service.clone(), base_url.clone(), request_limits, boot);
     let (stop, stopping) = watch::channel(false);
-    let on_loopback = settings.admin.dashboard_on_loopback.then(|| names.clone());
-    let dashboard = Dashboard::new(service.clone(), on_loopback, stopping.clone());
+    let dashboard = Dashboard::new(service.clone(), settings.admin.dashboard_on_loopback, stopping.clone());
     let app = Arc::new(app.with_metrics(metrics_access(&settings)).with_dashboard(dashboard));
 
     let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;

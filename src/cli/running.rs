@@ -28,13 +28,13 @@ pub struct Target {
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     pub url: Option<Url>,
     /// At an admin listener: this operator's certificate, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "url")]
     pub client_cert: Option<PathBuf>,
     /// At an admin listener: the certificate's private key, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "url")]
     pub client_key: Option<PathBuf>,
     /// At an admin listener: the CA's root certificate, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "url")]
     pub trust: Option<PathBuf>,
 }
 

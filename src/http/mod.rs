@@ -82,7 +82,7 @@ impl App {
     /// Joins the parts; `boot` sets this run's request ids apart from the last one's.
     pub fn new(service: Arc<Service>, base_url: String, limits: RequestLimits, boot: u32) -> Self {
         // Streams of it end at once: nobody has said when the server stops.
-        let dashboard = Dashboard::new(service.clone(), None, watch::channel(false).1);
+        let dashboard = Dashboard::new(service.clone(), false, watch::channel(false).1);
         Self {
             service,
             base_url,

@@ -438,6 +438,29 @@ fn span_of(app: &App, request: &Request<Incoming>) -> Span {
     span
 }
 
+/// Why a request has no answer of its own.
+pub(super) enum Unanswered {
+    /// It does not name one host.
+    Host,
+    /// Too many are under way.
+    Crowded,
+    /// It takes too long, and goes on to its end.
+    Late,
+    /// It ended by a fault of ours.
+    Broken(String),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Host => Self::Host,
+            Unanswered::Crowded => Self::Service(service::Error::Busy("too many requests are under way")),
+            Unanswered::Late => Self::Timeout,
+            Unanswered::Broken(error) => Self::Service(service::Error::Internal(error)),
+        }
+    }
+}
+
 async fn answer_as(
     Inside { app, door }: Inside,
     limit: Duration,
@@ -446,18 +469,20 @@ async fn answer_as(
     span: Span,
 ) -> Response {
     let version = request.version();
+    let operators = matches!(door, Door::Operators(_));
+    let unanswered = |why: Unanswered| match operators {
+        true => listener::unanswered(why, &id),
+        false => tagged(problem::render_unrouted(&why.into(), &id), &id),
+    };
     if !host::is_named_once(version, request.uri(), request.headers()) {
-        return tagged(problem::render_unrouted(&Failure::Host, &id), &id);
+        return unanswered(Unanswered::Host);
     }
     let permit = match &door {
-        Door::Public => app.under_way.clone().try_acquire_owned().ok(),
-        // So few connections that they need no such limit, and are not to wait when all are busy.
-        Door::Operators(_) => None,
+        Door::Public => app.under_way.clone().try_acquire_owned(),
+        // Places of their own: they are not to wait when all are busy.
+        Door::Operators(operators) => operators.places(),
     };
-    if permit.is_none() && matches!(door, Door::Public) {
-        let failure = Failure::Service(service::Error::Busy("too many requests are under way"));
-        return tagged(problem::render_unrouted(&failure, &id), &id);
-    }
+    let Ok(permit) = permit else { return unanswered(Unanswered::Crowded) };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
     // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
@@ -477,13 +502,13 @@ async fn answer_as(
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {
         Ok(Ok(response)) => return response,
-        Ok(Err(error)) => Failure::Service(service::Error::Internal(error.to_string())),
+        Ok(Err(error)) => Unanswered::Broken(error.to_string()),
         Err(_) => {
             tracing::warn!("a request took too long");
-            Failure::Timeout
+            Unanswered::Late
         }
     };
-    let mut response = tagged(problem::render_unrouted(&failure, &id), &id);
+    let mut response = unanswered(failure);
     if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }

@@ -13,14 +13,15 @@ use hyper::{Method, Request, Uri};
 use super::operators::{Operators, Stranger};
 use super::problem::{self, Failure};
 use crate::acme::error::ErrorKind;
-use crate::http::server::Limits;
+use crate::http::server::{Limits, Unanswered};
 use crate::http::{App, Response, tagged};
+use crate::service;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::Reason;
 
 /// The listener's limits; operators, their scripts and their browsers are few.
 pub fn limits(drain: Duration) -> Limits {
-    Limits { connections: 64, request: Duration::from_secs(30), drain, head: 16 * 1024, of_network: None }
+    Limits { connections: 64, request: Duration::from_secs(30), drain, head: 16 * 1024, of_network: Some(16) }
 }
 
 /// The certificate that a client has shown in the handshake, which has proved that the key is theirs.
@@ -64,6 +65,26 @@ where
             super::private(tagged(problem::render(&failure, id), id))
         }
     }
+}
+
+/// Answers a request that has no answer of its own.
+pub(in crate::http) fn unanswered(why: Unanswered, id: &str) -> Response {
+    let (failure, kind) = match why {
+        Unanswered::Host => {
+            let detail = "host: there must be one, and one only";
+            (Failure::Malformed(detail.into()), ErrorKind::Malformed)
+        }
+        Unanswered::Crowded => {
+            let busy = service::Error::Busy("too many requests are under way");
+            (Failure::Service(busy), ErrorKind::ServerInternal)
+        }
+        Unanswered::Late => (Failure::Timeout, ErrorKind::ServerInternal),
+        Unanswered::Broken(error) => {
+            (Failure::Service(service::Error::Internal(error)), ErrorKind::ServerInternal)
+        }
+    };
+    metrics().admin().refused(Reason::Kind(kind));
+    super::private(tagged(problem::render(&failure, id), id))
 }
 
 async fn whole<B>(body: B) -> Result<Bytes, Failure>

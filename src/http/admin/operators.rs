@@ -17,6 +17,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::acme::error::ErrorKind;
 use crate::http::tls::OwnCertificate;
@@ -27,12 +28,17 @@ use crate::telemetry::metrics::vocabulary::Reason;
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
+/// Requests at once; one connection alone could bring more.
+const REQUESTS: usize = 64;
+
 /// The list, and the CAs whose word on a name counts.
 #[derive(Debug)]
 pub struct Operators {
     listed: Vec<OperatorName>,
     roots: Option<Arc<dyn ClientCertVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Of requests.
+    places: Arc<Semaphore>,
 }
 
 /// Why somebody is sent away.
@@ -71,7 +77,12 @@ impl Operators {
                 Some(built.map_err(|error| error.to_string())?)
             }
         };
-        Ok(Self { listed, roots, algorithms })
+        Ok(Self { listed, roots, algorithms, places: Arc::new(Semaphore::new(REQUESTS)) })
+    }
+
+    /// A place for one more request.
+    pub(in crate::http) fn places(&self) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.places.clone().try_acquire_owned()
     }
 
     /// Who has shown this certificate, if they may operate the CA.

@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request;
 
-use crate::acme::identifier::Identifier;
-
-/// A proxy puts at least one of these to what it passes on.
+/// A proxy puts one of these to what it passes on, as a rule. One that does not, or a forwarder of connections, is
+/// not told from this machine, but by the name that its users ask for.
 const FORWARDED: [&str; 7] = [
     "forwarded",
     "x-forwarded-for",
@@ -20,7 +19,7 @@ const FORWARDED: [&str; 7] = [
 ];
 
 /// Whether a request may see the dashboard; the error says why not.
-pub(super) fn admits(peer: IpAddr, head: &request::Parts, names: &[Identifier]) -> Result<(), &'static str> {
+pub(super) fn admits(peer: IpAddr, head: &request::Parts) -> Result<(), &'static str> {
     if !peer.to_canonical().is_loopback() {
         return Err(
             "The dashboard is shown to this machine only. Over the network it is on [admin] address.",
@@ -32,10 +31,8 @@ pub(super) fn admits(peer: IpAddr, head: &request::Parts, names: &[Identifier]) 
     let host = head.uri.host().map(ToOwned::to_owned).or_else(|| host_field(&head.headers));
     // A page from elsewhere whose name was made to lead here (DNS rebinding) comes by that name.
     match host {
-        Some(host) if is_ours(&host, names) => Ok(()),
-        Some(_) | None => {
-            Err("The address does not begin with localhost, 127.0.0.1, [::1] or a name of this CA.")
-        }
+        Some(host) if is_here(&host) => Ok(()),
+        Some(_) | None => Err("The address does not begin with localhost, 127.0.0.1 or [::1]."),
     }
 }
 
@@ -45,16 +42,12 @@ fn host_field(headers: &HeaderMap) -> Option<String> {
     text.parse::<hyper::http::uri::Authority>().ok().map(|authority| authority.host().to_owned())
 }
 
-fn is_ours(host: &str, names: &[Identifier]) -> bool {
+fn is_here(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return ip.to_canonical().is_loopback()
-            || names.iter().any(|name| matches!(name, Identifier::Ip(own) if *own == ip));
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback(),
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
     }
-    bare.eq_ignore_ascii_case("localhost")
-        || names
-            .iter()
-            .any(|name| matches!(name, Identifier::Dns(own) if own.as_str().eq_ignore_ascii_case(bare)))
 }
 
 #[cfg(test)]
@@ -64,19 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_by_a_name_of_its_own_and_nobody_in_between() {
-        let names = [
-            Identifier::parse_dns("ca.test").unwrap(),
-            Identifier::from_ip("10.0.0.1".parse().unwrap()).unwrap(),
-        ];
+    fn this_machine_by_a_name_for_itself_and_nobody_in_between() {
         let rows: [(&str, &str, Option<&str>, bool); 20] = [
             ("127.0.0.1", "localhost:9443", None, true),
             ("127.0.0.1", "LOCALHOST", None, true),
             ("::1", "[::1]:9443", None, true),
             ("::ffff:127.0.0.1", "127.0.0.1:9443", None, true),
             ("127.8.9.1", "127.0.0.1", None, true),
-            ("127.0.0.1", "ca.test:9443", None, true),
-            ("127.0.0.1", "10.0.0.1:9443", None, true),
+            ("127.0.0.1", "ca.test:9443", None, false),
+            ("127.0.0.1", "10.0.0.1:9443", None, false),
             ("10.0.0.1", "ca.test", None, false),
             ("192.0.2.1", "localhost", None, false),
             ("::", "localhost", None, false),
@@ -97,13 +86,13 @@ mod tests {
                 request = request.header(field, "x");
             }
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let got = admits(peer.parse().unwrap(), &head, &names);
+            let got = admits(peer.parse().unwrap(), &head);
             assert_eq!(got.is_ok(), want, "{peer} {host} {field:?}: {got:?}");
         }
         // HTTP/2 says it in its target.
         let of = |uri: &str| Request::builder().uri(uri).body(()).unwrap().into_parts().0;
         let here = "127.0.0.1".parse().unwrap();
-        assert!(admits(here, &of("https://localhost:9443/dashboard"), &names).is_ok());
-        assert!(admits(here, &of("https://evil.test:9443/dashboard"), &names).is_err());
+        assert!(admits(here, &of("https://localhost:9443/dashboard")).is_ok());
+        assert!(admits(here, &of("https://evil.test:9443/dashboard")).is_err());
     }
 }

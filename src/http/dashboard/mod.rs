@@ -34,8 +34,8 @@ use self::overview::Overview;
 use self::page::{Place, frame, trouble};
 use self::search::Found;
 use super::{App, Response, reply};
-use crate::acme::identifier::Identifier;
 use crate::service::{self, Service};
+use crate::storage::StoreError;
 use crate::x509::serial::Serial;
 
 /// Streams of changes at once.
@@ -54,8 +54,8 @@ pub struct Dashboard(Arc<Inner>);
 
 struct Inner {
     service: Arc<Service>,
-    /// The names that this machine may call it by on the main listener; `None`: it is not shown there.
-    on_loopback: Option<Vec<Identifier>>,
+    /// Whether it is shown to this machine on the main listener.
+    on_loopback: bool,
     stop: watch::Receiver<bool>,
     places: Arc<Semaphore>,
     seen: Mutex<Option<(Instant, Arc<Overview>)>>,
@@ -78,11 +78,7 @@ impl From<service::Error> for Failure {
 
 impl Dashboard {
     /// For this service. Streams end when `stop` turns true.
-    pub fn new(
-        service: Arc<Service>,
-        on_loopback: Option<Vec<Identifier>>,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(service: Arc<Service>, on_loopback: bool, stop: watch::Receiver<bool>) -> Self {
         let places = Arc::new(Semaphore::new(STREAMS));
         Self(Arc::new(Inner { service, on_loopback, stop, places, seen: Mutex::new(None) }))
     }
@@ -113,8 +109,10 @@ pub(super) async fn on_loopback(
     head: &request::Parts,
     id: &str,
 ) -> Option<Response> {
-    let names = app.dashboard.0.on_loopback.as_ref().filter(|_| is_here(head.uri.path()))?;
-    Some(match access::admits(peer, head, names) {
+    if !app.dashboard.0.on_loopback || !is_here(head.uri.path()) {
+        return None;
+    }
+    Some(match access::admits(peer, head) {
         Ok(()) => answer(app, head, id).await,
         Err(why) => {
             let text = trouble("this machine only", "Not from here", why);
@@ -150,6 +148,18 @@ pub(super) async fn answer(app: &App, head: &request::Parts, id: &str) -> Respon
                     "That cannot be searched for",
                     refusal.detail.clone().into_owned(),
                 ),
+                Failure::Service(
+                    error @ (service::Error::Busy(_)
+                    | service::Error::IssuerNotValid(_)
+                    | service::Error::Store(StoreError::Busy | StoreError::NoSpace(_))),
+                ) => {
+                    tracing::warn!(request = id, %error, "the dashboard cannot be shown now");
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "Not now",
+                        "The server is busy; reload the page in a moment.".to_owned(),
+                    )
+                }
                 Failure::Service(error) => {
                     tracing::error!(request = id, %error, "the dashboard failed through a fault of ours");
                     (

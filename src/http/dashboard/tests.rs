@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use tokio::sync::watch;
 
 use super::*;
+use crate::acme::identifier::Identifier;
 use crate::fleet::State;
 use crate::http::RequestLimits;
 use crate::service::inventory::CertificateQuery;
@@ -26,8 +27,7 @@ fn shown(stand: &Stand) -> Shown {
     let limits =
         RequestLimits { bytes: 65_536, time: Duration::from_secs(1), under_way: 256, headers: 64, url: 2048 };
     let (stop, stopping) = watch::channel(false);
-    let names = vec![Identifier::parse_dns("ca.test").unwrap()];
-    let dashboard = Dashboard::new(stand.service.clone(), Some(names), stopping);
+    let dashboard = Dashboard::new(stand.service.clone(), true, stopping);
     let app = App::new(stand.service.clone(), "https://ca.test".into(), limits, 1).with_dashboard(dashboard);
     Shown { app: Arc::new(app), stop }
 }
