@@ -234,6 +234,9 @@ pub struct Ledger {
     unwritten: BTreeSet<Key>,
     /// How many of them are of single identities.
     alone: usize,
+    /// Groups that were told before a restart with the reason why they are late. What had failed is forgotten
+    /// with a restart, so that their members seem to be silent, until they try again.
+    restored: BTreeSet<Key>,
     /// When to try again.
     pub pace: Pace,
 }
@@ -273,6 +276,11 @@ impl Ledger {
             ledger.insert(alert, Vec::new());
         }
         ledger.unwritten.clear();
+        let late = |key: &Key| match key {
+            Key::Group(Trouble::Overdue | Trouble::Expired, Some(_), _) => true,
+            Key::Group(Trouble::Failing, ..) | Key::Group(_, None, _) | Key::Identity(..) => false,
+        };
+        ledger.restored = ledger.going_groups().filter(|key| late(key)).cloned().collect();
         ledger
     }
 
@@ -319,10 +327,12 @@ impl Ledger {
         self.end_alone(fleet, terms, now);
         let alone = self.told_alone(fleet);
         let mut gone: BTreeSet<Key> = self.going_groups().cloned().collect();
+        self.restored.retain(|key| gone.contains(key));
+        let mut filled: BTreeMap<Key, (Group, usize, Vec<Identity>)> = BTreeMap::new();
         for (group, count, members) in fleet.troubled() {
             let here = alone.get(&group).copied().unwrap_or(0);
             let provisioner = name(group.provisioner);
-            let key = Key::Group(group.trouble, group.cause, provisioner.clone());
+            let key = self.told_as(&group, &provisioner);
             let others = count.saturating_sub(here);
             let free = terms.individual.saturating_sub(here).min(MOST_ALONE.saturating_sub(self.alone));
             let others_first: Vec<Identity> = members
@@ -335,12 +345,29 @@ impl Ledger {
                 }
             } else if others > 0 {
                 gone.remove(&key);
-                self.fill_group(key, &group, (others, others_first), now);
+                let (_, count, first) = filled.entry(key).or_insert((group, 0, Vec::new()));
+                *count += others;
+                first.extend(others_first);
             }
+        }
+        for (key, (group, count, first)) in filled {
+            self.fill_group(key, &group, (count, first), now);
         }
         for key in gone {
             self.end(&key, End::Cleared, terms, now);
         }
+    }
+
+    /// The alert of a group: of one that seems to be silent, that which its members were told of before a
+    /// restart, as long as that goes on.
+    fn told_as(&self, group: &Group, provisioner: &str) -> Key {
+        let own = Key::Group(group.trouble, group.cause, provisioner.to_owned());
+        if group.cause.is_some() || self.entries.contains_key(&own) {
+            return own;
+        }
+        let mut before = self.restored.iter();
+        let same = |key: &&Key| matches!(key, Key::Group(trouble, _, of) if *trouble == group.trouble && of == provisioner);
+        before.find(same).cloned().unwrap_or(own)
     }
 
     fn end_alone(&mut self, fleet: &Fleet, terms: &Terms, now: Timestamp) {

@@ -17,6 +17,8 @@ fn id(n: u8) -> IdentityId {
 /// A fleet, its clock, and one receiver.
 struct Stand {
     fleet: Fleet,
+    issued: Vec<Issuance>,
+    retired: Vec<(u8, Timestamp)>,
     now: Timestamp,
     serials: u8,
     terms: Terms,
@@ -28,7 +30,17 @@ struct Stand {
 impl Stand {
     fn new() -> Self {
         let (fleet, ledger) = (Fleet::default(), Ledger::default());
-        let mut stand = Self { fleet, now: START, serials: 0, terms: TERMS, ledger, rows: BTreeMap::new() };
+        let (issued, retired) = (Vec::new(), Vec::new());
+        let mut stand = Self {
+            fleet,
+            issued,
+            retired,
+            now: START,
+            serials: 0,
+            terms: TERMS,
+            ledger,
+            rows: BTreeMap::new(),
+        };
         stand.pass(Duration::ZERO);
         stand
     }
@@ -52,6 +64,7 @@ impl Stand {
             provisioner,
         };
         self.fleet.learn(&issuance, &mut |_| ());
+        self.issued.push(issuance);
     }
 
     fn fail(&mut self, n: u8, cause: Cause) {
@@ -60,6 +73,7 @@ impl Stand {
 
     fn retire(&mut self, n: u8) {
         let _ = self.fleet.retire(&id(n), self.now, &mut |_| ());
+        self.retired.push((n, self.now));
     }
 
     fn reconcile(&mut self) {
@@ -119,6 +133,12 @@ impl Stand {
     /// The process starts anew, and the fleet is read back: all but what failed.
     fn restart(&mut self) {
         self.ledger = Ledger::restored(self.rows.values().cloned());
+        self.fleet = Fleet::default();
+        self.pass(Duration::ZERO);
+        self.issued.iter().for_each(|issuance| self.fleet.learn(issuance, &mut |_| ()));
+        for (n, at) in &self.retired {
+            let _ = self.fleet.retire(&id(*n), *at, &mut |_| ());
+        }
     }
 }
 
@@ -482,4 +502,30 @@ proptest! {
             prop_assert_eq!(ends, 1, "{:?}", alert);
         }
     }
+}
+
+/// What failed is forgotten over a restart: who was told as late for a reason is not told anew as silent.
+#[test]
+fn a_group_goes_on_over_a_restart() {
+    let mut stand = Stand::new();
+    for n in 0..20 {
+        stand.issue(n, 0);
+    }
+    stand.pass(20 * HOUR);
+    (0..20).for_each(|n| stand.fail(n, Cause::Dns));
+    stand.pass(HOUR);
+    let told = stand.deliver();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told, ["overdue/group/dns/p0 20"]);
+    stand.restart();
+    assert_eq!(stand.deliver(), [""; 0]);
+    // Some try again, some for another reason; new ones are silent.
+    (0..8).for_each(|n| stand.fail(n, Cause::Dns));
+    assert_eq!(stand.deliver(), [""; 0]);
+    (8..12).for_each(|n| stand.fail(n, Cause::Caa));
+    assert_eq!(stand.deliver(), ["overdue/group/caa/p0 4"]);
+    // All have renewed: one end for each.
+    (0..20).for_each(|n| stand.issue(n, 0));
+    assert_eq!(stand.deliver(), ["overdue/group/dns/p0 cleared", "overdue/group/caa/p0 cleared"]);
+    assert!(stand.rows.is_empty());
 }
