@@ -7,6 +7,7 @@ use url::form_urlencoded::Serializer;
 
 use super::error::{self, FleetError};
 use crate::cli::CliError;
+use crate::cli::certs::Output;
 use crate::cli::running::{Target, json};
 use crate::client::admin::AdminError;
 use crate::fleet::{Cause, IdentityId};
@@ -19,18 +20,9 @@ pub struct List {
     /// In this state
     #[arg(long, value_name = "STATE", default_value = "overdue", value_parser = ["due", "overdue", "expired", "retired"])]
     pub state: String,
-    /// Print so many at most
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub limit: u64,
-    /// Go on behind a list that was cut off
-    #[arg(long, value_name = "CURSOR")]
-    pub after: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Which CA
+    /// How much, and how
     #[command(flatten)]
-    pub target: Target,
+    pub output: Output,
 }
 
 /// Arguments of `mayfly fleet show`.
@@ -78,7 +70,7 @@ fn left(end: &str, now: &str) -> String {
 /// Asks for one page after the other, and prints each as it comes.
 pub(super) fn list(args: &List, out: &mut dyn Write) -> Result<(), CliError> {
     const PAGE: u64 = 500;
-    let (mut left, mut after) = (args.limit, args.after.clone());
+    let (mut left, mut after) = (args.output.limit, args.output.after.clone());
     let mut all = Identities { complete: true, identities: Vec::new(), next: None };
     let mut printed = false;
     loop {
@@ -88,10 +80,10 @@ pub(super) fn list(args: &List, out: &mut dyn Write) -> Result<(), CliError> {
             query.append_pair("after", after);
         }
         let path = format!("/v1/fleet/identities?{}", query.finish());
-        let page: Identities = args.target.call(Method::GET, &path, None::<&()>)?;
+        let page: Identities = args.output.target.call(Method::GET, &path, None::<&()>)?;
         left = left.saturating_sub(page.identities.len() as u64);
         (all.complete, all.next) = (page.complete, page.next.clone());
-        if args.json {
+        if args.output.json {
             all.identities.extend(page.identities);
         } else {
             let now = SystemClock.now().to_rfc3339();
@@ -107,7 +99,7 @@ pub(super) fn list(args: &List, out: &mut dyn Write) -> Result<(), CliError> {
             break;
         }
     }
-    if args.json {
+    if args.output.json {
         return json(out, &all);
     }
     if !printed {
