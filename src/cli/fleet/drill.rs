@@ -8,6 +8,7 @@ use hyper::Method;
 use serde::Serialize;
 
 use super::campaign::{self, Selection, seconds, sparkline};
+use super::error::of_campaign;
 use super::{FleetError, span};
 use crate::cli::CliError;
 use crate::cli::running::{Target, json};
@@ -121,7 +122,8 @@ fn watch(args: &Drill, number: u64, out: &mut dyn Write) -> Result<Campaign, Cli
     let begun = SystemClock.now();
     let mut before: Option<Reaction> = None;
     loop {
-        let campaign: Campaign = args.target.call(Method::GET, &path, None::<&()>)?;
+        let found = args.target.call(Method::GET, &path, None::<&()>);
+        let campaign: Campaign = of_campaign(number, found)?;
         let now = SystemClock.now();
         if campaign.reaction.is_some() && campaign.reaction != before && !args.json {
             campaign.reaction.iter().try_for_each(|reaction| progress(reaction, now, out))?;

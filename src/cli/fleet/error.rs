@@ -6,6 +6,7 @@ use url::form_urlencoded::Serializer;
 use crate::acme::identifier::{Identifier, IdentifierError};
 use crate::cli::CliError;
 use crate::cli::running::Target;
+use crate::client::admin::AdminError;
 use crate::wire::admin::Certificates;
 
 /// Sets of names that are offered.
@@ -44,6 +45,9 @@ pub enum FleetError {
     /// No certificate meets the conditions.
     #[error("no certificate meets these conditions; nothing was begun")]
     NobodyToCall,
+    /// The number is no campaign's.
+    #[error("there is no campaign {0}; the last 200 are kept")]
+    NoCampaign(u64),
 }
 
 impl FleetError {
@@ -56,6 +60,7 @@ impl FleetError {
             Self::NoIssuer { known, .. } => {
                 format!("give 40 lower-case hexadecimal digits, or one of: {}", known.join(", "))
             }
+            Self::NoCampaign(_) => "`mayfly fleet renew --list` shows those that there are".to_owned(),
             Self::Missing(argument) => format!("give {argument}; --help has examples"),
             Self::NobodyToCall => {
                 "`mayfly certs list` takes the same conditions and shows what there is".to_owned()
@@ -69,6 +74,16 @@ impl FleetError {
                 format!("give all names of one certificate; these have some of them:{}", sets.concat())
             }
         }
+    }
+}
+
+/// What a call about a campaign came to.
+pub(super) fn of_campaign<T>(number: u64, called: Result<T, CliError>) -> Result<T, CliError> {
+    match called {
+        Err(CliError::Admin { error: AdminError::Refused(problem), .. }) if problem.status == 404 => {
+            Err(FleetError::NoCampaign(number).into())
+        }
+        other => other,
     }
 }
 

@@ -6,6 +6,7 @@ use hyper::Method;
 
 use super::FleetError;
 use super::campaign::{self, Selection};
+use super::error::of_campaign;
 use crate::cli::CliError;
 use crate::cli::running::{Target, json};
 use crate::time::{Clock, SystemClock};
@@ -106,7 +107,7 @@ fn list(args: &Renew, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn cancel(args: &Renew, number: u64, out: &mut dyn Write) -> Result<(), CliError> {
     let path = format!("/v1/fleet/campaigns/{number}/cancel");
-    let ended: Campaign = args.target.call(Method::POST, &path, None::<&()>)?;
+    let ended: Campaign = of_campaign(number, args.target.call(Method::POST, &path, None::<&()>))?;
     if args.json {
         return json(out, &ended);
     }
