@@ -31,7 +31,8 @@ use serde::de::DeserializeOwned;
 
 use self::problem::Failure;
 use self::routes::Resource;
-use super::{App, Response, dashboard, reply, tagged};
+use super::dashboard::{self, Viewer};
+use super::{App, Response, reply, tagged};
 use crate::acme::error::ErrorKind;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::{Operation, Reason};
@@ -82,7 +83,7 @@ where
         return Ok(dashboard::from_root());
     }
     if dashboard::is_here(head.uri.path()) {
-        return Ok(dashboard::answer(app, &head, id).await);
+        return Ok(dashboard::answer(app, Viewer::Operator, &head, id).await);
     }
     let resource = routes::parse(head.uri.path()).ok_or(Failure::NoSuchResource)?;
     noted(&head.method, head.uri.path());

@@ -1,25 +1,27 @@
 //! What has changed, told as it happens (Server-Sent Events). A stream ends by itself after a while, before any
-//! listener's patience does, and when the server stops; browsers come back by themselves.
+//! listener's patience does, and when the server stops; browsers come back by themselves. Where all places are
+//! taken it ends at once, and they come back later: after another status than 200 they would not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
 
 use super::overview::Overview;
-use super::{Dashboard, Failure};
-use crate::http::{Body, Response};
+use super::{Dashboard, Viewer};
+use crate::http::{App, Body, Response};
 
 /// Between two looks.
 const STEP: Duration = Duration::from_secs(2);
 
-/// Of one stream.
+/// Of one stream, at most.
 const LIFE: Duration = Duration::from_secs(20);
+
+/// All that a stream says for which there is no place: when to come back, and for the page why.
+pub(super) const CROWDED: &str = "retry: 15000\nevent: crowded\ndata: too many look at once\n\n";
 
 /// For a piece to be taken by who listens.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,19 +33,25 @@ const SILENT: u32 = 4;
 const LONGEST: usize = 256;
 
 /// Opens a stream. A browser that comes back says in `Last-Event-ID` what it has; a page says it in the query.
-pub(super) fn open(dashboard: &Dashboard, headers: &HeaderMap, query: &str) -> Result<Response, Failure> {
-    let place = dashboard.0.places.clone().try_acquire_owned().map_err(|_| Failure::Crowded)?;
+pub(super) fn open(app: &App, viewer: Viewer, headers: &HeaderMap, query: &str) -> Response {
+    let Ok(place) = app.dashboard.0.places.of(viewer).try_acquire_owned() else {
+        return stream(Body::from(Bytes::from_static(CROWDED.as_bytes())));
+    };
     let (sender, receiver) = mpsc::channel(1);
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let of_page = || url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "have");
     let has = last.or_else(|| of_page().map(|(_, value)| value.into_owned())).unwrap_or_default();
-    tokio::spawn(tell(dashboard.clone(), Known::of(&has), sender, place));
-    let mut response = hyper::Response::new(Body::Pieces(receiver));
-    *response.status_mut() = StatusCode::OK;
+    let telling = tell(app.dashboard.clone(), Known::of(&has), sender, place);
+    tokio::spawn(tokio::time::timeout(LIFE, telling));
+    stream(Body::Pieces(receiver))
+}
+
+fn stream(body: Body) -> Response {
+    let mut response = hyper::Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// Versions of the sections that the other side has.
@@ -76,7 +84,6 @@ impl Known {
 
 async fn tell(dashboard: Dashboard, mut known: Known, to: mpsc::Sender<Bytes>, _place: OwnedSemaphorePermit) {
     let mut stop = dashboard.0.stop.clone();
-    let end = Instant::now() + LIFE;
     let mut silent = 0;
     let mut piece = Some(Bytes::from_static(b"retry: 1000\n\n"));
     loop {
@@ -97,7 +104,6 @@ async fn tell(dashboard: Dashboard, mut known: Known, to: mpsc::Sender<Bytes>, _
         }
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
-            () = tokio::time::sleep_until(end) => return,
             () = to.closed() => return,
             _ = stop.wait_for(|stop| *stop) => return,
         }

@@ -38,7 +38,7 @@ use crate::service::{self, Service};
 use crate::storage::StoreError;
 use crate::x509::serial::Serial;
 
-/// Streams of changes at once.
+/// Streams of changes at once, through each kind of door.
 const STREAMS: usize = 16;
 
 /// How long a look at the fleet serves all who look.
@@ -57,8 +57,32 @@ struct Inner {
     /// Whether it is shown to this machine on the main listener.
     on_loopback: bool,
     stop: watch::Receiver<bool>,
-    places: Arc<Semaphore>,
+    places: Places,
     seen: Mutex<Option<(Instant, Arc<Overview>)>>,
+}
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Viewer {
+    /// Whoever is on this machine, through the main listener.
+    Here,
+    /// Who may command the CA, through the admin socket or the admin listener.
+    Operator,
+}
+
+/// Places for streams: who needs no certificate takes none of those who have one.
+struct Places {
+    here: Arc<Semaphore>,
+    operators: Arc<Semaphore>,
+}
+
+impl Places {
+    fn of(&self, viewer: Viewer) -> Arc<Semaphore> {
+        match viewer {
+            Viewer::Here => self.here.clone(),
+            Viewer::Operator => self.operators.clone(),
+        }
+    }
 }
 
 /// Why there is no page.
@@ -66,7 +90,6 @@ struct Inner {
 enum Failure {
     NoPage,
     Method,
-    Crowded,
     Service(service::Error),
 }
 
@@ -79,7 +102,8 @@ impl From<service::Error> for Failure {
 impl Dashboard {
     /// For this service. Streams end when `stop` turns true.
     pub fn new(service: Arc<Service>, on_loopback: bool, stop: watch::Receiver<bool>) -> Self {
-        let places = Arc::new(Semaphore::new(STREAMS));
+        let of_door = || Arc::new(Semaphore::new(STREAMS));
+        let places = Places { here: of_door(), operators: of_door() };
         Self(Arc::new(Inner { service, on_loopback, stop, places, seen: Mutex::new(None) }))
     }
 
@@ -113,7 +137,7 @@ pub(super) async fn on_loopback(
         return None;
     }
     Some(match access::admits(peer, head) {
-        Ok(()) => answer(app, head, id).await,
+        Ok(()) => answer(app, Viewer::Here, head, id).await,
         Err(why) => {
             let text = trouble("this machine only", "Not from here", why);
             dressed(html(StatusCode::FORBIDDEN, text))
@@ -122,9 +146,9 @@ pub(super) async fn on_loopback(
 }
 
 /// Answers a request of somebody who may look.
-pub(super) async fn answer(app: &App, head: &request::Parts, id: &str) -> Response {
+pub(super) async fn answer(app: &App, viewer: Viewer, head: &request::Parts, id: &str) -> Response {
     let host = host(app);
-    let response = match route(app, head).await {
+    let response = match route(app, viewer, head).await {
         Ok(response) => response,
         Err(failure) => {
             let (status, title, detail) = match &failure {
@@ -137,11 +161,6 @@ pub(super) async fn answer(app: &App, head: &request::Parts, id: &str) -> Respon
                     StatusCode::METHOD_NOT_ALLOWED,
                     "Only for looking",
                     "Nothing is changed here.".to_owned(),
-                ),
-                Failure::Crowded => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Too many look at once",
-                    "Reload the page to see what is new.".to_owned(),
                 ),
                 Failure::Service(service::Error::Refused(refusal)) => (
                     StatusCode::BAD_REQUEST,
@@ -183,7 +202,7 @@ fn host(app: &App) -> &str {
     app.base_url.strip_prefix("https://").unwrap_or(&app.base_url)
 }
 
-async fn route(app: &App, head: &request::Parts) -> Result<Response, Failure> {
+async fn route(app: &App, viewer: Viewer, head: &request::Parts) -> Result<Response, Failure> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(Failure::Method);
     }
@@ -196,7 +215,7 @@ async fn route(app: &App, head: &request::Parts) -> Result<Response, Failure> {
             let overview = app.dashboard.overview().await?;
             page("Overview", Place::Overview, Some("/dashboard/events"), &overview.main())
         }
-        Some("events") if head.method == Method::GET => events::open(&app.dashboard, &head.headers, query)?,
+        Some("events") if head.method == Method::GET => events::open(app, viewer, &head.headers, query),
         Some("search") => match search::search(app, &search::Asked::of(query)).await? {
             Found::At(page) => see_other(&page),
             Found::Page(main) => page("Search", Place::Search, None, &main),

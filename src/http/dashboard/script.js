@@ -60,7 +60,15 @@
   }
 
   const source = new EventSource(from + "?have=" + encodeURIComponent(overview.dataset.version || ""));
-  source.addEventListener("open", () => say("on", "Live"));
+  // Where no place is free, a stream ends as soon as it has begun; the browser tries again later.
+  source.addEventListener("crowded", () => say("off", "Not live: too many look at once"));
+  source.addEventListener("open", () => {
+    window.setTimeout(() => {
+      if (source.readyState === EventSource.OPEN) {
+        say("on", "Live");
+      }
+    }, 200);
+  });
   source.addEventListener("error", () => {
     // Streams end every now and then and come back within a second; only what lasts is said.
     window.setTimeout(() => {

@@ -43,7 +43,7 @@ struct Reply {
 }
 
 async fn get(shown: &Shown, path: &str) -> Reply {
-    read(answer(&shown.app, &head("GET", path), "id").await).await
+    read(answer(&shown.app, Viewer::Operator, &head("GET", path), "id").await).await
 }
 
 async fn read(response: Response) -> Reply {
@@ -193,7 +193,7 @@ async fn paths_methods_and_assets() {
     }
     let unknown = format!("/dashboard/certificates/{}", "00".repeat(19));
     assert_eq!(get(&shown, &unknown).await.status, 404);
-    let posted = read(answer(&shown.app, &head("POST", "/dashboard"), "id").await).await;
+    let posted = read(answer(&shown.app, Viewer::Operator, &head("POST", "/dashboard"), "id").await).await;
     assert_eq!((posted.status, posted.headers["allow"].to_str().unwrap()), (405, "GET, HEAD"));
     let page = get(&shown, "/dashboard").await.text;
     for asset in [&assets::STYLE.path, &assets::SCRIPT.path] {
@@ -235,7 +235,9 @@ async fn changes_are_told_once_and_end_with_the_server() {
     let shown = shown(&stand);
     let page = get(&shown, "/dashboard").await.text;
     let have = page.split("data-version=\"").nth(1).unwrap().split('"').next().unwrap();
-    let response = answer(&shown.app, &head("GET", &format!("/dashboard/events?have={have}")), "id").await;
+    let response =
+        answer(&shown.app, Viewer::Operator, &head("GET", &format!("/dashboard/events?have={have}")), "id")
+            .await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut body = response.into_body();
     let mut next = async || {
@@ -262,21 +264,33 @@ async fn changes_are_told_once_and_end_with_the_server() {
 }
 
 #[tokio::test]
-async fn so_many_streams_and_no_more() {
+async fn so_many_streams_through_each_door_and_the_others_come_back_by_themselves() {
     let stand = stand().await;
     let shown = shown(&stand);
     let head = head("GET", "/dashboard/events");
-    let events = || answer(&shown.app, &head, "id");
+    let first = async |viewer| {
+        let response = answer(&shown.app, viewer, &head, "id").await;
+        assert_eq!(
+            (response.status(), &response.headers()["content-type"] == "text/event-stream"),
+            (200.try_into().unwrap(), true)
+        );
+        let mut body = response.into_body();
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        (String::from_utf8(frame.to_vec()).unwrap(), body)
+    };
     let mut open = Vec::new();
     for _ in 0..STREAMS {
-        let response = events().await;
-        assert_eq!(response.status(), 200);
-        open.push(response);
+        let (piece, body) = first(Viewer::Operator).await;
+        assert_eq!(piece, "retry: 1000\n\n");
+        open.push(body);
     }
-    assert_eq!(read(events().await).await.status, 503);
+    let (crowded, mut rest) = first(Viewer::Operator).await;
+    assert!(crowded.starts_with("retry: 15000\n") && crowded.ends_with("\n\n"), "{crowded}");
+    assert!(rest.frame().await.is_none(), "it has ended");
+    assert_eq!(first(Viewer::Here).await.0, "retry: 1000\n\n", "the other door has places of its own");
     drop(open);
     for _ in 0..500 {
-        if events().await.status() == 200 {
+        if first(Viewer::Operator).await.0 == "retry: 1000\n\n" {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
