@@ -71,7 +71,7 @@ impl Limits {
 
     /// A connection that is idle at two such steps is closed.
     fn idle_step(&self) -> Duration {
-        self.patience().mul_f32(0.8)
+        idle_step(self.patience())
     }
 
     /// The longest that any one wait for a client can last.
@@ -79,6 +79,11 @@ impl Limits {
     pub(super) fn longest_stall(&self) -> Duration {
         HANDSHAKE.max(self.patience() + HANDSHAKE).max(self.idle_step() * 2 + CLOSING)
     }
+}
+
+/// A step of a listener with so much patience.
+pub(super) fn idle_step(patience: Duration) -> Duration {
+    patience.mul_f32(0.8)
 }
 
 /// What a listener leads to.

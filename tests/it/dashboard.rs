@@ -9,7 +9,7 @@ use crate::operators::Holder;
 use crate::support::acme::Client;
 use crate::support::clients::installed;
 use crate::support::ports;
-use crate::support::process::{Running, until_or_explain};
+use crate::support::process::{Running, run, until_or_explain};
 use crate::support::server::{Server, section, support_file};
 use crate::support::web::Web;
 
@@ -42,6 +42,27 @@ fn running_log(home: &Path) -> impl Fn() -> String + use<> {
 fn issue(server: &Server, name: &str) {
     let web = Web::start(server.http_port);
     Client::registered(server).issue(&web, &[name]).unwrap();
+}
+
+/// A listener with little patience closes idle connections soon; to it, one with a stream is idle.
+#[test]
+fn dashboard_streams_end_before_the_listener_cuts_them() {
+    let mut server = Server::init_only(|config| {
+        section(config, "admin").insert("dashboard_on_loopback".into(), true.into());
+        section(config, "server").insert("request_timeout".into(), "2s".into());
+    });
+    server.serve();
+    for version in ["--http1.1", "--http2"] {
+        let mut command = Command::new("curl");
+        command.args(["-sSN", version, "--cacert"]).arg(server.root()).arg(server.url("/dashboard/events"));
+        let finished = run(&mut command, &server.scratch("curl").join("out"), LIMIT);
+        assert!(
+            finished.status.success() && finished.output.contains("retry"),
+            "{version}: {}",
+            finished.output
+        );
+    }
+    server.stop();
 }
 
 #[test]

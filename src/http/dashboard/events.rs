@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::overview::Overview;
 use super::{Dashboard, Viewer};
+use crate::http::server::idle_step;
 use crate::http::{App, Body, Response};
 
 /// Between two looks.
@@ -42,8 +43,17 @@ pub(super) fn open(app: &App, viewer: Viewer, headers: &HeaderMap, query: &str) 
     let of_page = || url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "have");
     let has = last.or_else(|| of_page().map(|(_, value)| value.into_owned())).unwrap_or_default();
     let telling = tell(app.dashboard.clone(), Known::of(&has), sender, place);
-    tokio::spawn(tokio::time::timeout(LIFE, telling));
+    tokio::spawn(tokio::time::timeout(life(viewer, app.limits.time), telling));
     stream(Body::Pieces(receiver))
+}
+
+/// A listener takes a connection whose request has its response for idle, and closes it after two steps:
+/// a stream is over within one. The operators' listener and socket have more patience than `LIFE`.
+fn life(viewer: Viewer, patience: Duration) -> Duration {
+    match viewer {
+        Viewer::Here => LIFE.min(idle_step(patience)),
+        Viewer::Operator => LIFE,
+    }
 }
 
 fn stream(body: Body) -> Response {
