@@ -202,6 +202,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         Some((listener, operators)) => Some((listener, of_operators(&operators)?, operators)),
         None => None,
     };
+    let operating = admin_listener.as_ref().map(|(_, _, operators)| operators.clone());
     let boot = u32::from_be_bytes(entropy.bytes());
     let base_url = settings.server.base_url.clone();
     let request_limits = RequestLimits {
@@ -219,7 +220,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;
     let version =
         version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
-    let reconfigurer = Reconfigurer::new(service.clone(), settings.clone(), reload, address);
+    let reconfigurer = Reconfigurer::new(service.clone(), (settings.clone(), operating), reload, address);
     app.reconfigured_by(reconfigurer.clone());
 
     let background = background::start(&service, own, names, renew_at, &settings.store);

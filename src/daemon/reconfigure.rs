@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::issuer;
 use super::reach::live;
+use super::{issuer, operators};
 use crate::audit::configuration::How;
 use crate::authority::authorities::Authorities;
 use crate::config::settings::{Server, Settings};
 use crate::config::{Configuration, Problem, Texts};
+use crate::http::admin::operators::Operators;
 use crate::http::{Applied, Check, NotApplied, Reconfigure};
 use crate::service::{self, Service};
 use crate::storage::BoxFuture;
@@ -23,11 +24,20 @@ pub type Reload = Box<dyn Fn() -> Result<Configuration, Vec<Problem>> + Send + S
 /// For the one before to end, and for files and keys to be loaded: together less than whoever asks waits.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// What may be put into force.
+struct Loaded {
+    configuration: Configuration,
+    authorities: Authorities,
+    /// What of it needs a restart.
+    restart: Vec<String>,
+}
+
 /// One for each running server.
 pub(super) struct Reconfigurer {
     service: Arc<Service>,
     /// What this process started with.
     running: Settings,
+    operators: Option<Arc<Operators>>,
     reload: Reload,
     address: SocketAddr,
     /// Whoever puts a configuration into force; the next waits.
@@ -37,11 +47,11 @@ pub(super) struct Reconfigurer {
 impl Reconfigurer {
     pub(super) fn new(
         service: Arc<Service>,
-        running: Settings,
+        (running, operators): (Settings, Option<Arc<Operators>>),
         reload: Reload,
         address: SocketAddr,
     ) -> Arc<Self> {
-        Arc::new(Self { service, running, reload, address, turn: Mutex::new(()) })
+        Arc::new(Self { service, running, operators, reload, address, turn: Mutex::new(()) })
     }
 
     /// SIGHUP, which has nobody to answer but the log.
@@ -71,7 +81,7 @@ impl Reconfigurer {
     }
 
     /// Files are read, and keys opened.
-    fn load(&self) -> Result<(Configuration, Authorities), NotApplied> {
+    fn load(&self) -> Result<Loaded, NotApplied> {
         let configuration = (self.reload)()
             .map_err(|problems| NotApplied::Invalid(problems.iter().map(ToString::to_string).collect()))?;
         let authorities = issuer::load_all(&configuration.settings, self.service.now())
@@ -83,7 +93,10 @@ impl Reconfigurer {
             Ok(Some(note)) => tracing::warn!(%note, "a policy that is tried"),
             Err(problem) => return Err(NotApplied::Invalid(vec![problem.to_string()])),
         }
-        Ok((configuration, authorities))
+        let operators = configuration.settings.admin.listener.as_ref().map(operators::load).transpose();
+        let operators = operators.map_err(|problem| NotApplied::Invalid(vec![problem.to_string()]))?;
+        let restart = changed((&configuration.settings, operators), (&self.running, &self.operators));
+        Ok(Loaded { configuration, authorities, restart })
     }
 
     /// What is called a rollback is one: the files are what that version has.
@@ -113,7 +126,8 @@ impl Reconfigurer {
         })?;
         let failed =
             |error: &dyn std::fmt::Display| service::Error::Internal(format!("the loading task: {error}"));
-        let (Configuration { settings, texts }, authorities) = loaded.map_err(|error| failed(&error))??;
+        let Loaded { configuration: Configuration { settings, texts }, authorities, restart } =
+            loaded.map_err(|error| failed(&error))??;
         self.check_version(&texts, &how).await?;
         check(&texts.file)?;
         let live = live(&settings, authorities, self.address)
@@ -125,7 +139,7 @@ impl Reconfigurer {
             // In the background it is tried on.
             tracing::warn!(%error, "a change of issuers is not noted yet");
         }
-        Ok(Applied { version, restart: changed(&settings, &self.running) })
+        Ok(Applied { version, restart })
     }
 }
 
@@ -147,8 +161,11 @@ impl Reconfigure for Reconfigurer {
     }
 }
 
-/// The sections that a running process does not take over.
-fn changed(settings: &Settings, running: &Settings) -> Vec<String> {
+/// The sections, and contents of the files that they name, that a running process does not take over.
+fn changed(
+    (settings, operators): (&Settings, Option<Arc<Operators>>),
+    (running, operating): (&Settings, &Option<Arc<Operators>>),
+) -> Vec<String> {
     // Which authority issues the listener's certificate is asked whenever one is issued.
     let authority = running.server.authority.clone();
     let server = Server { authority, ..settings.server.clone() };
@@ -158,8 +175,17 @@ fn changed(settings: &Settings, running: &Settings) -> Vec<String> {
         ("[limits] network_connections", settings.network_connections == running.network_connections),
         ("[log]", settings.log == running.log),
         ("[admin]", settings.admin == running.admin),
+        ("[admin] client_ca", settings.admin != running.admin || trust_alike(&operators, operating)),
         ("[metrics]", settings.metrics == running.metrics),
         ("[traces]", settings.traces == running.traces),
     ];
     fixed.iter().filter(|(_, same)| !same).map(|(section, _)| (*section).to_owned()).collect()
+}
+
+fn trust_alike(one: &Option<Arc<Operators>>, other: &Option<Arc<Operators>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.trust_as(other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }

@@ -134,6 +134,13 @@ fn only_listed_certificates_command_the_ca() {
     }
 
     changes_are_refused_to_other_sites(&server, port, &alice);
+    // What the file has now counts from the next start on, and a reload says so; not where it has the same.
+    let replaced = "it takes effect at the next start section=\"[admin] client_ca\"";
+    server.reload("receivers reloaded");
+    assert!(!server.log().contains(replaced), "{}", server.log());
+    fs::write(dir.join("ca.pem"), pem("CERTIFICATE", theirs.der())).unwrap();
+    server.reload(replaced);
+    answered(&ask(Some(&alice)), "200", "\"certificates\"");
     let log = server.log();
     assert!(log.contains("alice@example.com") && log.contains("admin command"), "{log}");
     let metrics = server.https().get("/metrics").unwrap().text();

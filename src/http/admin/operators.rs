@@ -36,6 +36,8 @@ const REQUESTS: usize = 64;
 pub struct Operators {
     listed: Vec<OperatorName>,
     roots: Option<Arc<dyn ClientCertVerifier>>,
+    /// The certificates of these, in an order of their own.
+    cas: Vec<Vec<u8>>,
     algorithms: WebPkiSupportedAlgorithms,
     /// Of requests.
     places: Arc<Semaphore>,
@@ -77,7 +79,14 @@ impl Operators {
                 Some(built.map_err(|error| error.to_string())?)
             }
         };
-        Ok(Self { listed, roots, algorithms, places: Arc::new(Semaphore::new(REQUESTS)) })
+        let mut cas = cas.to_vec();
+        cas.sort_unstable();
+        Ok(Self { listed, roots, cas, algorithms, places: Arc::new(Semaphore::new(REQUESTS)) })
+    }
+
+    /// Whether both trust the same CAs.
+    pub fn trust_as(&self, other: &Self) -> bool {
+        self.cas == other.cas
     }
 
     /// A place for one more request.
