@@ -3,7 +3,6 @@
 use super::inventory::{CertificateQuery, ListedCertificate};
 use super::{Error, Service};
 use crate::acme::account::Account;
-use crate::acme::identifier::Identifier;
 use crate::acme::order::Order;
 use crate::fleet::{Identity, IdentityId};
 use crate::id::{AccountId, OrderId};
@@ -17,7 +16,8 @@ use std::time::Duration;
 const LOOKED: usize = 200;
 const TOLD: usize = 24;
 
-/// How far back they are looked for, before the certificate's own end.
+/// How far back they are looked for, before the certificate's own end; its own lifetime if that is longer, or
+/// the one that it was renewed from would be left out.
 const BACK: Duration = Duration::from_secs(5 * 86_400);
 
 /// What is known of a certificate.
@@ -31,7 +31,7 @@ pub struct Story {
     pub account: Option<Account>,
     /// Those of exactly its names, itself among them, by expiry.
     pub series: Vec<ListedCertificate>,
-    /// Whether there are more of these than are told.
+    /// Whether there are, or may be, more of these than are told.
     pub cut: bool,
     /// How its names stand now.
     pub identity: Option<Identity>,
@@ -47,9 +47,9 @@ impl Service {
             }
             Requester::Own | Requester::Ceremony => (None, None),
         };
-        let names = &certificate.content.identifiers;
-        let (series, cut) = self.series(names, &certificate).await?;
-        let identity = IdentityId::of(names.iter()).and_then(|id| self.fleet.identity(&id));
+        let (series, cut) = self.series(&certificate).await?;
+        let identity =
+            IdentityId::of(certificate.content.identifiers.iter()).and_then(|id| self.fleet.identity(&id));
         Ok(Story { order, account, series, cut, identity, certificate })
     }
 
@@ -66,27 +66,40 @@ impl Service {
         Ok(row.map(|row| Account::decode(&row.value)).transpose()?)
     }
 
-    async fn series(
-        &self,
-        names: &[Identifier],
-        own: &ListedCertificate,
-    ) -> Result<(Vec<ListedCertificate>, bool), Error> {
-        let Some(name) = names.first() else { return Ok((Vec::new(), false)) };
-        let query = CertificateQuery {
+    async fn series(&self, own: &ListedCertificate) -> Result<(Vec<ListedCertificate>, bool), Error> {
+        let names = &own.content.identifiers;
+        let Some(name) = names.first() else { return Ok((vec![own.clone()], false)) };
+        let end = own.record.not_after;
+        let from = end - BACK.max(end.since(own.content.not_before));
+        let between = |expires_from, expires_before| CertificateQuery {
             name: Some(name.clone()),
-            expires_from: Some(own.record.not_after - BACK),
+            expires_from,
+            expires_before,
             ..CertificateQuery::default()
         };
-        let page = self.certificates(&query, None, LOOKED).await?;
+        // Each with a bound of its own: however many came before, they leave room for what came after.
+        let earlier = self.certificates(&between(Some(from), Some(end)), None, LOOKED).await?;
+        let later = self.certificates(&between(Some(end), None), None, LOOKED).await?;
+        let older = self.certificates(&between(None, Some(from)), None, 1).await?;
+        let missing = !older.certificates.is_empty()
+            || [&earlier, &later, &older].iter().any(|page| page.next.is_some() || page.building.is_some());
+
         let wanted = IdentityId::of(names.iter());
         let same = |found: &ListedCertificate| IdentityId::of(found.content.identifiers.iter()) == wanted;
-        let mut series: Vec<_> = page.certificates.into_iter().filter(same).collect();
-        let place = series.iter().position(|one| one.serial == own.serial).unwrap_or(0);
+        let others = earlier.certificates.into_iter().chain(later.certificates);
+        let mut series: Vec<_> = others.filter(|one| one.serial != own.serial && same(one)).collect();
+        series.push(own.clone());
+        // Pages go by the hour.
+        series.sort_by_key(|one| (one.record.not_after, one.record.issued));
+        let place = series.iter().position(|one| one.serial == own.serial).unwrap_or_default();
         // Itself in any case, and rather what came after it.
         let first = series.len().saturating_sub(TOLD).min(place.saturating_sub(2));
-        let cut = page.next.is_some() || first > 0 || series.len() - first > TOLD;
+        let cut = missing || first > 0 || series.len() - first > TOLD;
         series.drain(..first);
         series.truncate(TOLD);
         Ok((series, cut))
     }
 }
+
+#[cfg(test)]
+mod tests;
