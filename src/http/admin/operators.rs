@@ -31,6 +31,10 @@ use crate::x509::serial::Serial;
 /// Requests at once; one connection alone could bring more.
 const REQUESTS: usize = 64;
 
+/// Names of a stranger that are told, and characters of each.
+const TOLD: usize = 4;
+const LONGEST: usize = 100;
+
 /// The list, and the CAs whose word on a name counts.
 #[derive(Debug)]
 pub struct Operators {
@@ -56,8 +60,8 @@ pub(super) enum Stranger {
     #[error("the client certificate was revoked")]
     Revoked,
     /// It is from the right CA, and not on the list.
-    #[error("the client certificate is not on the list: [admin] clients has none of {}", .0.join(", "))]
-    NotListed(Vec<String>),
+    #[error("the client certificate is not on the list: [admin] clients has none of {0}")]
+    NotListed(String),
     /// Whether it was revoked is not known.
     #[error("whether the client certificate was revoked cannot be looked up now: {0}")]
     Unknown(String),
@@ -101,7 +105,7 @@ impl Operators {
             return Err(Stranger::Expired(shown.validity.0, shown.validity.1));
         }
         let Some(name) = shown.listed_as(&self.listed) else {
-            return Err(Stranger::NotListed(shown.names.iter().map(ToString::to_string).collect()));
+            return Err(Stranger::NotListed(told(&shown.names)));
         };
         if let Some(serial) = Serial::from_bytes(&shown.serial) {
             match service.listed_certificate(serial).await {
@@ -136,6 +140,22 @@ impl Operators {
     }
 }
 
+/// Names of a certificate, as many as are of use to whoever reads them: it may have thousands.
+fn told(names: &[OperatorName]) -> String {
+    let short = |name: &OperatorName| {
+        let name = name.to_string();
+        match name.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &name[..end]),
+            None => name,
+        }
+    };
+    let first: Vec<String> = names.iter().take(TOLD).map(short).collect();
+    match names.len().saturating_sub(TOLD) {
+        0 => first.join(", "),
+        others => format!("{} and {others} more", first.join(", ")),
+    }
+}
+
 impl ClientCertVerifier for Operators {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // A browser offers what it has from these; with fingerprints on the list it is to offer all.
@@ -154,7 +174,8 @@ impl ClientCertVerifier for Operators {
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
         self.verify(end_entity, intermediates, now).inspect_err(|error| {
-            tracing::warn!(%error, "a client certificate was refused on the admin listener");
+            // Whoever reaches the port can bring this about, as often as they like: it is counted.
+            tracing::debug!(%error, "a client certificate was refused on the admin listener");
             metrics().admin().refused(Reason::Kind(ErrorKind::Unauthorized));
         })
     }
@@ -193,4 +214,26 @@ pub fn server_config(own: Arc<OwnCertificate>, operators: Arc<Operators>) -> Res
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_is_told_by_a_few_names() {
+        let named = |n: usize| OperatorName::parse(&format!("n{n}.test")).unwrap();
+        let names = |count: usize| (0..count).map(named).collect::<Vec<_>>();
+        for (count, want) in [
+            (0, ""),
+            (1, "n0.test"),
+            (4, "n0.test, n1.test, n2.test, n3.test"),
+            (5, "n0.test, n1.test, n2.test, n3.test and 1 more"),
+            (5000, "n0.test, n1.test, n2.test, n3.test and 4996 more"),
+        ] {
+            assert_eq!(told(&names(count)), want);
+        }
+        let long = OperatorName::Uri(format!("x://{}", "ä".repeat(5000)));
+        assert_eq!(told(&[long]), format!("x://{}…", "ä".repeat(96)));
+    }
 }
