@@ -77,7 +77,7 @@ fn who_is_called_comes_or_is_named() {
     assert_eq!(said(&server, &["renew", "--list"]), "There was no campaign yet.\n");
     for (arguments, words) in [
         (&["renew", "--suffix", "nobody.test", "--over", "1h", "--reason", "x"][..], "no certificate meets"),
-        (&["renew", "--over", "1h", "--reason", "x"], "selector: has no condition"),
+        (&["renew", "--over", "1h", "--reason", "x"], "or --all if every certificate is meant"),
         (&["renew", "--all", "--reason", "x"], "--over is missing"),
         (&["renew", "--issuer", "nope", "--over", "1h", "--reason", "x"], "or one of: default"),
         (&["renew", "--cancel", "7"], "there is none of that id"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::Method;
 
-use super::span;
+use super::{FleetError, span};
 use crate::cli::CliError;
 use crate::cli::running::Target;
 use crate::config::units;
@@ -69,6 +69,26 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 }
 
 impl Selection {
+    /// That it says whom it means, in the words of this command: the server knows no arguments.
+    fn check_conditions(&self) -> Result<(), FleetError> {
+        let conditions = [
+            &self.issuer,
+            &self.account,
+            &self.provisioner,
+            &self.profile,
+            &self.suffix,
+            &self.name,
+            &self.key_type,
+            &self.serial,
+            &self.issued_before,
+        ];
+        match (self.all, conditions.iter().any(|condition| condition.is_some())) {
+            (false, false) => Err(FleetError::NoCondition),
+            (true, true) => Err(FleetError::AllAndConditions),
+            (true, false) | (false, true) => Ok(()),
+        }
+    }
+
     /// The campaign that is asked for.
     pub(super) fn campaign(
         &self,
@@ -76,13 +96,14 @@ impl Selection {
         drill: bool,
         reason: &str,
     ) -> Result<NewCampaign, CliError> {
+        self.check_conditions()?;
         let (mut issuer, mut authority) = (self.issuer.clone(), None);
         // A name of 40 hexadecimal digits would be an odd one.
         if let Some(text) = issuer.take_if(|text| !is_key_id(text)) {
             let known: Rotations = target.call(Method::GET, "/v1/rotations", None::<&()>)?;
             if !known.rotations.iter().any(|one| one.authority == text) {
                 let known = known.rotations.into_iter().map(|one| one.authority).collect();
-                return Err(super::FleetError::NoIssuer { issuer: text, known }.into());
+                return Err(FleetError::NoIssuer { issuer: text, known }.into());
             }
             authority = Some(text);
         }
@@ -307,6 +328,22 @@ mod tests {
             longest_pause,
             incomplete: false,
             next: None,
+        }
+    }
+
+    #[test]
+    fn who_is_meant_is_asked_in_arguments() {
+        let some = || Selection { suffix: Some("test".into()), ..Selection::default() };
+        for (selection, want) in [
+            (Selection::default(), Some("--all if every certificate is meant")),
+            (Selection { all: true, ..some() }, Some("leave out --all")),
+            (Selection { all: true, ..Selection::default() }, None),
+            (Selection { issued_before: Some("x".into()), ..Selection::default() }, None),
+            (some(), None),
+        ] {
+            let said = selection.check_conditions().err().map(|error| error.next_step());
+            assert_eq!(said.is_some(), want.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(want.unwrap_or_default()), "{want:?}");
         }
     }
 

@@ -42,6 +42,12 @@ pub enum FleetError {
     /// An argument is missing that the command needs.
     #[error("{0} is missing")]
     Missing(&'static str),
+    /// Nothing says which certificates are meant.
+    #[error("no condition says which certificates are meant")]
+    NoCondition,
+    /// Every certificate is asked for, and some.
+    #[error("--all is every certificate, and there are conditions beside it")]
+    AllAndConditions,
     /// No certificate meets the conditions.
     #[error("no certificate meets these conditions; nothing was begun")]
     NobodyToCall,
@@ -62,6 +68,12 @@ impl FleetError {
             }
             Self::NoCampaign(_) => "`mayfly fleet renew --list` shows those that there are".to_owned(),
             Self::Missing(argument) => format!("give {argument}; --help has examples"),
+            Self::NoCondition => {
+                "give --issuer, --suffix, --key-type or another condition (--help has them all), or --all if every \
+                 certificate is meant"
+                    .to_owned()
+            }
+            Self::AllAndConditions => "leave out --all, or the conditions".to_owned(),
             Self::NobodyToCall => {
                 "`mayfly certs list` takes the same conditions and shows what there is".to_owned()
             }
