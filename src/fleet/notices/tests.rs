@@ -478,8 +478,9 @@ proptest! {
         for (group, _, members) in stand.fleet.troubled() {
             for one in members {
                 if !heard.going.contains_key(&Key::Identity(group.trouble, one.id)) {
-                    let name = format!("p{}", group.provisioner);
-                    *others.entry(Key::Group(group.trouble, group.cause, name)).or_default() += 1;
+                    // Since a restart, perhaps among those that were told with a reason.
+                    let key = stand.ledger.told_as(&group, &format!("p{}", group.provisioner));
+                    *others.entry(key).or_default() += 1;
                 }
             }
         }
