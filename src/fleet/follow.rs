@@ -157,7 +157,7 @@ impl Fleet {
     pub fn unfollow(&mut self, campaign: u64) {
         let Some(place) = self.place(campaign) else { return };
         self.followed[place] = None;
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut() {
             entry.calls &= !(1 << place);
             entry.answered &= !(1 << place);
         }
@@ -260,7 +260,7 @@ impl Fleet {
         let Some(place) = self.place(campaign) else { return (Vec::new(), None) };
         let first = after.map_or(0, |after| after as usize + 1);
         let mut found = Vec::new();
-        for (walked, (slot, entry)) in self.entries.iter().enumerate().skip(first).enumerate() {
+        for (walked, (slot, entry)) in self.entries.from(first).enumerate() {
             if entry.calls & (1 << place) != 0 {
                 let asked = (entry.asked != 0).then(|| time(entry.asked));
                 found.push(Unanswered { identity: entry.shown(), asked });

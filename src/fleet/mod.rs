@@ -11,6 +11,7 @@
 //! from the inventory.
 
 pub mod campaign;
+mod entries;
 mod entry;
 mod follow;
 mod horizon;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashTable;
 
 use super::campaign::MOST_IN_FORCE;
+use super::entries::Entries;
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
@@ -27,7 +28,7 @@ pub enum Retired {
 /// Rotation health of every identity. See the module's doc.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
     /// Slots of entries that were forgotten.
     free: Vec<Slot>,
     by_id: HashTable<Slot>,
@@ -231,14 +232,7 @@ impl Fleet {
                 self.entries[slot as usize] = entry;
                 slot
             }
-            None => {
-                // Memory that is doubled at each growth would be half empty as a rule.
-                if self.entries.len() == self.entries.capacity() {
-                    self.entries.reserve_exact((self.entries.len() / 8).max(1024));
-                }
-                self.entries.push(entry);
-                Slot::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
-            }
+            None => Slot::try_from(self.entries.push(entry)).unwrap_or(Slot::MAX),
         };
         let entries = &self.entries;
         self.by_id.insert_unique(hash(&id), slot, |slot| hash(&entries[*slot as usize].id));

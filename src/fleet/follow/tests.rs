@@ -93,7 +93,7 @@ fn the_reaction_is_counted_once_each() {
     // What comes later is no news to anybody else's campaign, and then to none.
     fleet.unfollow(7);
     assert_eq!((fleet.reaction(7), fleet.unanswered(7, None, 9).0.len()), (None, 0));
-    assert!(fleet.entries.iter().all(|entry| entry.calls | entry.answered == 0));
+    assert!(fleet.entries.from(0).all(|(_, entry)| entry.calls | entry.answered == 0));
 }
 
 /// What is read back from the inventory is what was known, but for who asked.
