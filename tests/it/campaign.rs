@@ -80,7 +80,7 @@ fn who_is_called_comes_or_is_named() {
         (&["renew", "--over", "1h", "--reason", "x"], "or --all if every certificate is meant"),
         (&["renew", "--all", "--reason", "x"], "--over is missing"),
         (&["renew", "--issuer", "nope", "--over", "1h", "--reason", "x"], "or one of: default"),
-        (&["renew", "--cancel", "7"], "there is none of that id"),
+        (&["renew", "--cancel", "7"], "there is no campaign 7"),
     ] {
         let (good, said) = fleet(&server, arguments);
         assert!(!good && said.contains(words), "{arguments:?}: {said}");
