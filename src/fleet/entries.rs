@@ -1,100 +1,281 @@
-//! All entries, in pieces of a fixed size: one vector would be copied whenever it grows, and the fleet be in
-//! memory twice meanwhile.
+//! All entries, each in as few bytes as it takes: there may be millions, and of most of them there is only
+//! one fresh certificate to be known. What few have (former certificates, failures, calls of campaigns) is
+//! kept apart. An [`Entry`] is what they are put together to, for as long as it is looked at.
 
-use std::ops::{Index, IndexMut};
+use std::collections::BTreeMap;
 
-use super::entry::Entry;
+use super::entry::{Entry, time};
+use super::pieces::{PIECE, Pieces, Place};
+use super::rules::{Held, RECENT};
+use super::{Cause, IdentityId, State};
+use crate::x509::serial::Serial;
 
-/// Entries of a piece.
-const PIECE: usize = 4096;
+/// Which entry.
+pub(super) type Slot = Place;
 
-/// Entries by place.
+/// Entries by slot.
 #[derive(Debug, Default)]
-pub(super) struct Entries(Vec<Vec<Entry>>);
+pub(super) struct Entries {
+    packed: Pieces<Packed>,
+    past: Pieces<Past>,
+    setbacks: BTreeMap<Slot, Setbacks>,
+    /// Serials that do not begin with the hour in which their certificate ends, as far as 32 bits know it.
+    odd: BTreeMap<Slot, Serial>,
+    /// By slot; pieces in which nobody was called are not there.
+    marks: Vec<Option<Box<[Marks]>>>,
+}
+
+/// What every entry has. Of bytes, so that none is lost to alignment.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    id: IdentityId,
+    /// The serial, without the hour that it begins with.
+    random: [u8; Serial::RANDOM],
+    issued: [u8; 4],
+    expired: [u8; 4],
+    window_end: [u8; 4],
+    /// The place of its past, or [`NONE`].
+    past: [u8; 4],
+    provisioner: [u8; 2],
+    /// The state's place among all, or [`VACANT`], and the bits below.
+    flags: u8,
+}
+
+const NONE: Place = Place::MAX;
+const STATE: u8 = 0b111;
+const VACANT: u8 = 0b111;
+const REVOKED: u8 = 1 << 3;
+const AUTOMATIC: u8 = 1 << 4;
+const SETBACKS: u8 = 1 << 5;
+const ODD: u8 = 1 << 6;
+
+/// Former certificates: when each was signed and ended.
+type Past = [(u32, u32); RECENT - 1];
+
+/// That it was retired, or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Setbacks {
+    retired: u32,
+    failed: u32,
+    failures: [u8; Cause::COUNT],
+    last_cause: Cause,
+}
+
+/// What campaigns have to do with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    asked: u32,
+    calls: u32,
+    answered: u32,
+    called: [u32; RECENT],
+}
 
 impl Entries {
-    /// Adds one; its place.
-    pub(super) fn push(&mut self, entry: Entry) -> usize {
-        if self.0.last().is_none_or(|last| last.len() == PIECE) {
-            self.0.push(Vec::with_capacity(PIECE));
+    /// Adds one; its slot.
+    pub(super) fn insert(&mut self, entry: &Entry) -> Slot {
+        let vacant = Packed {
+            id: entry.id,
+            random: [0; Serial::RANDOM],
+            issued: [0; 4],
+            expired: [0; 4],
+            window_end: [0; 4],
+            past: NONE.to_ne_bytes(),
+            provisioner: [0; 2],
+            flags: VACANT,
+        };
+        let slot = self.packed.insert(vacant);
+        self.put(slot, entry);
+        slot
+    }
+
+    /// Forgets one. Its slot is vacant until it is another one's.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let packed = self.packed.at(slot);
+        packed.flags = VACANT;
+        let past = Place::from_ne_bytes(packed.past);
+        if past != NONE {
+            self.past.free(past);
         }
-        let before = (self.0.len() - 1) * PIECE;
-        self.0.last_mut().map_or(before, |last| {
-            last.push(entry);
-            before + last.len() - 1
-        })
+        self.setbacks.remove(&slot);
+        self.odd.remove(&slot);
+        self.put_marks(slot, Marks::default());
+        self.packed.free(slot);
     }
 
-    /// From a place on, each with its place.
-    pub(super) fn from(&self, first: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        let (piece, within) = (first / PIECE, first % PIECE);
-        self.0.iter().enumerate().skip(piece).flat_map(move |(number, entries)| {
-            let skipped = if number == piece { within } else { 0 };
-            entries
-                .iter()
-                .enumerate()
-                .skip(skipped)
-                .map(move |(place, entry)| (number * PIECE + place, entry))
-        })
+    /// Whose it is.
+    pub(super) fn id(&self, slot: Slot) -> &IdentityId {
+        &self.packed.get(slot).id
     }
 
-    /// All of them.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.0.iter_mut().flatten()
+    /// How many slots there are, vacant ones included.
+    pub(super) fn slots(&self) -> usize {
+        self.packed.len()
+    }
+
+    /// One of those that are not vacant.
+    pub(super) fn find(&self, slot: Slot) -> Option<Entry> {
+        (self.packed.get(slot).flags & STATE != VACANT).then(|| self.get(slot))
+    }
+
+    /// One that is not vacant.
+    pub(super) fn get(&self, slot: Slot) -> Entry {
+        let packed = self.packed.get(slot);
+        let has = |flag: u8| packed.flags & flag != 0;
+        let expired = u32::from_ne_bytes(packed.expired);
+        let usual = || Serial::new(time(expired), packed.random);
+        let odd = has(ODD).then(|| self.odd.get(&slot).copied()).flatten();
+        let setbacks = has(SETBACKS).then(|| self.setbacks.get(&slot).copied()).flatten();
+        let setbacks = setbacks.unwrap_or(Setbacks::NONE);
+        let marks = self.marks(slot);
+        let past = Place::from_ne_bytes(packed.past);
+        let past = if past == NONE { Past::default() } else { *self.past.get(past) };
+        let mut recent = [Held::default(); RECENT];
+        let all = past.into_iter().chain([(u32::from_ne_bytes(packed.issued), expired)]);
+        for ((held, (issued, expired)), called) in recent.iter_mut().zip(all).zip(marks.called) {
+            *held = Held { issued, expired, called };
+        }
+        Entry {
+            id: packed.id,
+            serial: odd.unwrap_or_else(usual),
+            recent,
+            window_end: u32::from_ne_bytes(packed.window_end),
+            retired: setbacks.retired,
+            failed: setbacks.failed,
+            failures: setbacks.failures,
+            last_cause: setbacks.last_cause,
+            revoked: has(REVOKED),
+            automatic: has(AUTOMATIC),
+            asked: marks.asked,
+            calls: marks.calls,
+            answered: marks.answered,
+            provisioner: u16::from_ne_bytes(packed.provisioner),
+            state: State::ALL.get(usize::from(packed.flags & STATE)).copied().unwrap_or(State::Retired),
+        }
+    }
+
+    /// Puts one in the place of what was in its slot.
+    pub(super) fn put(&mut self, slot: Slot, entry: &Entry) {
+        let Entry { id, serial, recent, window_end, revoked, automatic, provisioner, state, .. } = *entry;
+        let [former @ .., latest] = recent;
+        let random = serial.random();
+        let odd = Serial::new(time(latest.expired), random) != serial;
+        let setbacks = Setbacks::of(entry);
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        let flags = state as u8
+            | flag(revoked, REVOKED)
+            | flag(automatic, AUTOMATIC)
+            | flag(setbacks != Setbacks::NONE, SETBACKS)
+            | flag(odd, ODD);
+        let past = self.put_past(slot, former.map(|held| (held.issued, held.expired)));
+        self.put_setbacks(slot, setbacks);
+        self.put_odd(slot, odd.then_some(serial));
+        self.put_marks(slot, Marks::of(entry));
+        *self.packed.at(slot) = Packed {
+            id,
+            random,
+            issued: latest.issued.to_ne_bytes(),
+            expired: latest.expired.to_ne_bytes(),
+            window_end: window_end.to_ne_bytes(),
+            past: past.to_ne_bytes(),
+            provisioner: provisioner.to_ne_bytes(),
+            flags,
+        };
+    }
+
+    fn put_past(&mut self, slot: Slot, past: Past) -> Place {
+        let place = Place::from_ne_bytes(self.packed.get(slot).past);
+        match (place, past == Past::default()) {
+            (NONE, true) => NONE,
+            (NONE, false) => self.past.insert(past),
+            (place, true) => {
+                self.past.free(place);
+                NONE
+            }
+            (place, false) => {
+                *self.past.at(place) = past;
+                place
+            }
+        }
+    }
+
+    fn put_setbacks(&mut self, slot: Slot, setbacks: Setbacks) {
+        if setbacks != Setbacks::NONE {
+            self.setbacks.insert(slot, setbacks);
+        } else if self.packed.get(slot).has(SETBACKS) {
+            self.setbacks.remove(&slot);
+        }
+    }
+
+    fn put_odd(&mut self, slot: Slot, serial: Option<Serial>) {
+        if let Some(serial) = serial {
+            self.odd.insert(slot, serial);
+        } else if self.packed.get(slot).has(ODD) {
+            self.odd.remove(&slot);
+        }
+    }
+
+    fn put_marks(&mut self, slot: Slot, marks: Marks) {
+        let (piece, within) = (slot as usize / PIECE, slot as usize % PIECE);
+        if let Some(Some(there)) = self.marks.get_mut(piece) {
+            there[within] = marks;
+        } else if marks != Marks::default() {
+            if self.marks.len() <= piece {
+                self.marks.resize_with(piece + 1, || None);
+            }
+            let mut fresh = vec![Marks::default(); PIECE].into_boxed_slice();
+            fresh[within] = marks;
+            self.marks[piece] = Some(fresh);
+        }
+    }
+
+    fn marks(&self, slot: Slot) -> Marks {
+        let piece = self.marks.get(slot as usize / PIECE).and_then(Option::as_ref);
+        piece.map_or_else(Marks::default, |piece| piece[slot as usize % PIECE])
+    }
+
+    /// The campaigns that call it, and it has not come.
+    pub(super) fn calls(&self, slot: Slot) -> u32 {
+        self.marks(slot).calls
+    }
+
+    /// Takes these campaigns' marks off all entries.
+    pub(super) fn unmark(&mut self, campaigns: u32) {
+        for piece in &mut self.marks {
+            let Some(marks) = piece else { continue };
+            for one in marks.iter_mut() {
+                one.calls &= !campaigns;
+                one.answered &= !campaigns;
+            }
+            if marks.iter().all(|one| *one == Marks::default()) {
+                *piece = None;
+            }
+        }
     }
 }
 
-impl Index<usize> for Entries {
-    type Output = Entry;
-
-    fn index(&self, place: usize) -> &Entry {
-        &self.0[place / PIECE][place % PIECE]
+impl Packed {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & STATE != VACANT && self.flags & flag != 0
     }
 }
 
-impl IndexMut<usize> for Entries {
-    fn index_mut(&mut self, place: usize) -> &mut Entry {
-        &mut self.0[place / PIECE][place % PIECE]
+impl Setbacks {
+    const NONE: Self = Self { retired: 0, failed: 0, failures: [0; Cause::COUNT], last_cause: Cause::Other };
+
+    fn of(entry: &Entry) -> Self {
+        let Entry { retired, failed, failures, last_cause, .. } = *entry;
+        // Without a failure there is no cause that anybody asks for.
+        let last_cause = if failed == 0 { Cause::Other } else { last_cause };
+        Self { retired, failed, failures, last_cause }
+    }
+}
+
+impl Marks {
+    fn of(entry: &Entry) -> Self {
+        let Entry { asked, calls, answered, recent, .. } = *entry;
+        Self { asked, calls, answered, called: recent.map(|held| held.called) }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::{IdentityId, Issuance};
-    use crate::time::Timestamp;
-    use crate::x509::serial::Serial;
-
-    fn entry(n: usize) -> Entry {
-        let at = Timestamp::from_secs(3600);
-        let mut id = [0; IdentityId::LEN];
-        id[..8].copy_from_slice(&n.to_be_bytes());
-        Entry::new(&Issuance {
-            identity: IdentityId::from_key(&id).unwrap(),
-            serial: Serial::new(at, [0; 16]),
-            issued: at,
-            not_before: at,
-            not_after: at,
-            revoked: false,
-            automatic: false,
-            provisioner: 0,
-        })
-    }
-
-    #[test]
-    fn each_is_at_its_place() {
-        let mut entries = Entries::default();
-        let most = 2 * PIECE + 3;
-        for n in 0..most {
-            assert_eq!(entries.push(entry(n)), n);
-        }
-        for n in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, most - 1] {
-            assert_eq!(entries[n].id, entry(n).id);
-            let places: Vec<usize> = entries.from(n).map(|(place, _)| place).collect();
-            assert_eq!(places, (n..most).collect::<Vec<_>>());
-            assert_eq!(entries.from(n).next().unwrap().1.id, entry(n).id);
-        }
-        assert_eq!((entries.from(most).count(), entries.from(9 * PIECE).count()), (0, 0));
-        assert_eq!(entries.iter_mut().count(), most);
-    }
-}
+mod tests;

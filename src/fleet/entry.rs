@@ -1,4 +1,4 @@
-//! What is kept in mind of one identity: small, since there may be millions.
+//! What is kept in mind of one identity.
 
 use super::horizon::minute_of;
 use super::rules::{self, Deadlines, Held, KEPT, PERSISTENT, RECENT};
@@ -16,35 +16,34 @@ pub(super) fn time(secs: u32) -> Timestamp {
     Timestamp::from_secs(u64::from(secs))
 }
 
-/// One identity.
-#[derive(Clone, Debug)]
+/// One identity, as it is looked at; [`super::entries`] has how it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: IdentityId,
     /// Of the latest issuance.
     pub(super) serial: Serial,
     /// The latest issuances, earliest first; zeros in front.
-    recent: [Held; RECENT],
+    pub(super) recent: [Held; RECENT],
     /// The end of the renewal window of the latest.
-    window_end: u32,
+    pub(super) window_end: u32,
     /// When the operator retired it; zero: never.
-    retired: u32,
+    pub(super) retired: u32,
     /// When it last failed since the latest issuance; zero: never.
-    failed: u32,
-    failures: [u8; Cause::COUNT],
-    last_cause: Cause,
-    revoked: bool,
-    automatic: bool,
-    /// When it last asked for its latest certificate's renewal information; zero: never, as far as known.
+    pub(super) failed: u32,
+    pub(super) failures: [u8; Cause::COUNT],
+    pub(super) last_cause: Cause,
+    pub(super) revoked: bool,
+    pub(super) automatic: bool,
+    /// When it last asked for its latest certificate's renewal information, while a campaign was followed;
+    /// zero: never, as far as known.
     pub(super) asked: u32,
     /// The campaigns that call it, and it has not come.
     pub(super) calls: u32,
     /// The campaigns that called it, and it has come, or need not.
     pub(super) answered: u32,
-    provisioner: u16,
+    pub(super) provisioner: u16,
     /// The state that the lists and counts have it under.
     pub(super) state: State,
-    /// The minute that it is to be looked at again.
-    pub(super) next: u32,
 }
 
 impl Entry {
@@ -65,7 +64,6 @@ impl Entry {
             answered: 0,
             provisioner: 0,
             state: State::Healthy,
-            next: 0,
         };
         new.learn(first);
         new
@@ -127,33 +125,44 @@ impl Entry {
         self.end().saturating_add(minute_of(secs(Timestamp::EPOCH + KEPT)))
     }
 
-    /// The state in a minute, and the next minute in which it may be another; `None` once it is to be
-    /// forgotten.
-    pub(super) fn at(&self, minute: u32) -> Option<(State, u32)> {
-        let gone = self.gone();
-        if minute >= gone {
+    /// The state in a minute; `None` once it is to be forgotten.
+    pub(super) fn at(&self, minute: u32) -> Option<State> {
+        if minute >= self.gone() {
             return None;
         }
         if self.revoked || (self.retired != 0 && self.retired >= self.issued()) {
-            return Some((State::Retired, gone));
+            return Some(State::Retired);
         }
-        // That the CA does not renew it any more is no failure of anybody's, unless it tried and failed.
-        let by_itself = self.automatic && self.failed == 0;
         if minute >= self.end() {
-            return Some((if by_itself { State::Retired } else { State::Expired }, gone));
+            return Some(if self.is_by_itself() { State::Retired } else { State::Expired });
         }
-        if by_itself {
-            return Some((State::Healthy, self.end()));
+        if self.is_by_itself() {
+            return Some(State::Healthy);
         }
         let Deadlines { due, overdue, .. } = self.deadlines();
-        let (due, overdue) = (minute_of(due), minute_of(overdue));
-        Some(if minute >= overdue {
-            (State::Overdue, self.end())
-        } else if minute >= due {
-            (State::Due, overdue)
+        Some(if minute >= minute_of(overdue) {
+            State::Overdue
+        } else if minute >= minute_of(due) {
+            State::Due
         } else {
-            (State::Healthy, due)
+            State::Healthy
         })
+    }
+
+    /// The minute in which it may be in another state than the one that it is kept under.
+    pub(super) fn next(&self) -> u32 {
+        match self.state {
+            State::Healthy if self.is_by_itself() => self.end(),
+            State::Healthy => minute_of(self.deadlines().due),
+            State::Due => minute_of(self.deadlines().overdue),
+            State::Overdue => self.end(),
+            State::Expired | State::Retired => self.gone(),
+        }
+    }
+
+    /// That the CA does not renew it any more is no failure of anybody's, unless it tried and failed.
+    fn is_by_itself(&self) -> bool {
+        self.automatic && self.failed == 0
     }
 
     /// Takes in that it was retired; not undone by an earlier word.
@@ -172,10 +181,6 @@ impl Entry {
     /// When the first certificate after one of `issued` was signed, of those that are kept in mind.
     pub(super) fn first_after(&self, issued: Timestamp) -> Option<Timestamp> {
         self.recent.iter().map(|held| held.issued).find(|other| *other > secs(issued)).map(time)
-    }
-
-    pub(super) fn is_automatic(&self) -> bool {
-        self.automatic
     }
 
     pub(super) fn revoke(&mut self) {

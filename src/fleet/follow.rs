@@ -5,8 +5,9 @@
 //! process runs; who was called and who renewed follows from the inventory, and so is known again after a
 //! restart.
 
-use super::entry::{secs, time};
-use super::watch::{Fleet, Slot};
+use super::entries::Slot;
+use super::entry::{Entry, secs, time};
+use super::watch::Fleet;
 use super::{Change, Identity, IdentityId, State};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -72,7 +73,8 @@ pub struct Followed {
 pub struct Unanswered {
     /// Which.
     pub identity: Identity,
-    /// When it last asked for its certificate's renewal information, as far as this process knows.
+    /// When it last asked for its certificate's renewal information while a campaign was followed, as far as
+    /// this process knows.
     pub asked: Option<Timestamp>,
 }
 
@@ -153,14 +155,11 @@ impl Fleet {
         }
     }
 
-    /// Follows a campaign no more. Costs a look at each identity.
+    /// Follows a campaign no more. Costs a look at each identity near one that was called.
     pub fn unfollow(&mut self, campaign: u64) {
         let Some(place) = self.place(campaign) else { return };
         self.followed[place] = None;
-        for entry in self.entries.iter_mut() {
-            entry.calls &= !(1 << place);
-            entry.answered &= !(1 << place);
-        }
+        self.entries.unmark(1 << place);
     }
 
     /// The campaigns that are followed.
@@ -187,7 +186,7 @@ impl Fleet {
     pub fn enrol(&mut self, campaign: u64, member: &Member, changed: &mut dyn FnMut(Change)) {
         let (Some(place), Some(slot)) = (self.place(campaign), self.slot(&member.identity)) else { return };
         let Some(followed) = &mut self.followed[place] else { return };
-        let entry = &mut self.entries[slot as usize];
+        let mut entry = self.entries.get(slot);
         if (entry.calls | entry.answered) & (1 << place) != 0 {
             return;
         }
@@ -215,6 +214,7 @@ impl Fleet {
             entry.calls |= 1 << place;
         }
         let start = followed.start;
+        self.entries.put(slot, &entry);
         self.called(&member.identity, member.issued, start, changed);
     }
 
@@ -234,13 +234,17 @@ impl Fleet {
 
     /// Takes in that somebody asked when a certificate is to be renewed.
     pub fn asked(&mut self, identity: &IdentityId, serial: &Serial, at: Timestamp) {
+        if self.followed.iter().all(Option::is_none) {
+            return;
+        }
         let Some(slot) = self.slot(identity) else { return };
-        let entry = &mut self.entries[slot as usize];
+        let mut entry = self.entries.get(slot);
         if entry.serial != *serial {
             return;
         }
         let (before, at) = (entry.asked, secs(at));
         entry.asked = at;
+        self.entries.put(slot, &entry);
         for followed in marked(&mut self.followed, entry.calls) {
             if before < secs(followed.created) {
                 followed.asked(at);
@@ -260,13 +264,15 @@ impl Fleet {
         let Some(place) = self.place(campaign) else { return (Vec::new(), None) };
         let first = after.map_or(0, |after| after as usize + 1);
         let mut found = Vec::new();
-        for (walked, (slot, entry)) in self.entries.from(first).enumerate() {
-            if entry.calls & (1 << place) != 0 {
+        for (walked, slot) in (first..self.entries.slots()).enumerate() {
+            let slot = Slot::try_from(slot).unwrap_or(Slot::MAX);
+            if self.entries.calls(slot) & (1 << place) != 0 {
+                let entry = self.entries.get(slot);
                 let asked = (entry.asked != 0).then(|| time(entry.asked));
                 found.push(Unanswered { identity: entry.shown(), asked });
             }
             if found.len() >= limit || walked >= WALK {
-                return (found, Slot::try_from(slot).ok());
+                return (found, Some(slot));
             }
         }
         (found, None)
@@ -275,9 +281,11 @@ impl Fleet {
     /// Its latest certificate is another one since `at`; before that it was called by `calls` and had last
     /// asked at `asked`.
     pub(super) fn answered(&mut self, slot: Slot, (calls, asked): (u32, u32), at: Timestamp) {
-        let entry = &mut self.entries[slot as usize];
-        entry.calls &= !calls;
-        entry.answered |= calls;
+        if let Some(mut entry) = self.entries.find(slot) {
+            entry.calls &= !calls;
+            entry.answered |= calls;
+            self.entries.put(slot, &entry);
+        }
         for followed in marked(&mut self.followed, calls) {
             followed.renewed(at, asked);
         }
@@ -285,21 +293,20 @@ impl Fleet {
 
     /// Nobody waits for it any more, if it was retired.
     pub(super) fn excuse(&mut self, slot: Slot) {
-        let entry = &mut self.entries[slot as usize];
-        if entry.state != State::Retired {
+        let Some(mut entry) = self.entries.find(slot).filter(|entry| entry.state == State::Retired) else {
             return;
-        }
+        };
         let calls = std::mem::take(&mut entry.calls);
         entry.answered |= calls;
+        self.entries.put(slot, &entry);
         for followed in marked(&mut self.followed, calls) {
             followed.excused += 1;
         }
     }
 
     /// Nobody waits any more for one that is about to be forgotten.
-    pub(super) fn let_go(&mut self, slot: Slot) {
-        let calls = std::mem::take(&mut self.entries[slot as usize].calls);
-        for followed in marked(&mut self.followed, calls) {
+    pub(super) fn let_go(&mut self, entry: &Entry) {
+        for followed in marked(&mut self.followed, entry.calls) {
             followed.excused += 1;
         }
     }

@@ -16,6 +16,7 @@ mod entry;
 mod follow;
 mod horizon;
 pub mod notices;
+mod pieces;
 pub mod recent;
 pub mod rules;
 #[cfg(test)]

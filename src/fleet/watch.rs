@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashTable;
 
 use super::campaign::MOST_IN_FORCE;
-use super::entries::Entries;
+use super::entries::{Entries, Slot};
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
 use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
-
-/// Which entry.
-pub(super) type Slot = u32;
 
 /// Whether an identity was retired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +26,6 @@ pub enum Retired {
 #[derive(Debug, Default)]
 pub struct Fleet {
     pub(super) entries: Entries,
-    /// Slots of entries that were forgotten.
-    free: Vec<Slot>,
     by_id: HashTable<Slot>,
     /// Slots to be looked at in a minute. One that was moved since is still there, and passed over.
     queue: BTreeMap<u32, Vec<Slot>>,
@@ -77,18 +72,24 @@ impl Fleet {
     pub fn learn(&mut self, issuance: &Issuance, changed: &mut dyn FnMut(Change)) {
         match self.slot(&issuance.identity) {
             Some(slot) => {
-                let Entry { serial, calls, asked, .. } = self.entries[slot as usize];
-                self.change(slot, changed, |entry| entry.learn(issuance));
-                if calls != 0 && self.entries[slot as usize].serial != serial {
+                let mut before = None;
+                self.change(slot, changed, |entry| {
+                    before = Some(*entry);
+                    entry.learn(issuance);
+                });
+                if let Some(Entry { serial, calls, asked, .. }) = before.filter(|before| before.calls != 0)
+                    && self.entries.find(slot).is_some_and(|entry| entry.serial != serial)
+                {
                     self.answered(slot, (calls, asked), issuance.issued);
                 }
             }
             None => {
                 let mut entry = Entry::new(issuance);
-                let Some((state, next)) = entry.at(self.now) else { return };
-                (entry.state, entry.next) = (state, next);
-                let slot = self.insert(entry);
-                self.enter(slot);
+                let Some(state) = entry.at(self.now) else { return };
+                entry.state = state;
+                let slot = self.insert(&entry);
+                self.count(slot, &entry);
+                self.queue.entry(entry.next()).or_default().push(slot);
             }
         }
     }
@@ -115,7 +116,7 @@ impl Fleet {
         at: Timestamp,
         changed: &mut dyn FnMut(Change),
     ) {
-        if self.slot(identity).is_some_and(|slot| !self.entries[slot as usize].is_automatic()) {
+        if self.slot(identity).is_some_and(|slot| !self.entries.get(slot).automatic) {
             self.failed(identity, cause, at, changed);
         }
     }
@@ -130,7 +131,7 @@ impl Fleet {
     /// Takes in that a certificate was revoked; of one that was replaced nothing follows.
     pub fn revoked(&mut self, identity: &IdentityId, serial: &Serial, changed: &mut dyn FnMut(Change)) {
         if let Some(slot) = self.slot(identity)
-            && self.entries[slot as usize].serial == *serial
+            && self.entries.get(slot).serial == *serial
         {
             self.change(slot, changed, Entry::revoke);
             self.excuse(slot);
@@ -172,7 +173,7 @@ impl Fleet {
         while let Some(due) = self.queue.first_entry().filter(|due| *due.key() <= now) {
             let (at, slots) = due.remove_entry();
             for slot in slots {
-                if self.entries[slot as usize].next == at {
+                if self.entries.find(slot).is_some_and(|entry| entry.next() == at) {
                     self.change(slot, changed, |_| ());
                 }
             }
@@ -198,7 +199,7 @@ impl Fleet {
 
     /// One identity.
     pub fn identity(&self, id: &IdentityId) -> Option<Identity> {
-        self.slot(id).map(|slot| self.entries[slot as usize].shown())
+        self.slot(id).map(|slot| self.entries.get(slot).shown())
     }
 
     /// Up to `limit` identities in a state, what expires first in front, from behind `after`, an end and a
@@ -207,35 +208,25 @@ impl Fleet {
         use std::ops::Bound::{Excluded, Included};
         let from = after.map_or(Included((state, 0, 0)), |(end, slot)| Excluded((state, end, slot)));
         let range = self.listed.range((from, Included((state, u32::MAX, Slot::MAX))));
-        range
-            .take(limit)
-            .map(|(_, end, slot)| (self.entries[*slot as usize].shown(), (*end, *slot)))
-            .collect()
+        range.take(limit).map(|(_, end, slot)| (self.entries.get(*slot).shown(), (*end, *slot))).collect()
     }
 
     /// The groups of those in trouble, each with how many they are and who, what expires first in front.
     pub fn troubled(&self) -> impl Iterator<Item = (Group, usize, impl Iterator<Item = Identity>)> {
         self.troubled.iter().map(move |(group, members)| {
-            let shown = members.iter().map(|(_, slot)| self.entries[*slot as usize].shown());
+            let shown = members.iter().map(|(_, slot)| self.entries.get(*slot).shown());
             (*group, members.len(), shown)
         })
     }
 
     pub(super) fn slot(&self, id: &IdentityId) -> Option<Slot> {
-        self.by_id.find(hash(id), |slot| self.entries[*slot as usize].id == *id).copied()
+        self.by_id.find(hash(id), |slot| self.entries.id(*slot) == id).copied()
     }
 
-    fn insert(&mut self, entry: Entry) -> Slot {
-        let id = entry.id;
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.entries[slot as usize] = entry;
-                slot
-            }
-            None => Slot::try_from(self.entries.push(entry)).unwrap_or(Slot::MAX),
-        };
+    fn insert(&mut self, entry: &Entry) -> Slot {
+        let slot = self.entries.insert(entry);
         let entries = &self.entries;
-        self.by_id.insert_unique(hash(&id), slot, |slot| hash(&entries[*slot as usize].id));
+        self.by_id.insert_unique(hash(&entry.id), slot, |slot| hash(entries.id(*slot)));
         slot
     }
 
@@ -246,44 +237,36 @@ impl Fleet {
         changed: &mut dyn FnMut(Change),
         how: impl FnOnce(&mut Entry),
     ) {
-        self.leave(slot);
-        let (scheduled, now) = (self.entries[slot as usize].next, self.now);
-        let entry = &mut self.entries[slot as usize];
-        let from = entry.state;
-        how(entry);
+        let mut entry = self.entries.get(slot);
+        let (from, scheduled) = (entry.state, entry.next());
+        self.leave(slot, &entry);
+        how(&mut entry);
         let (identity, serial) = (entry.id, entry.serial);
-        match entry.at(now) {
-            Some((state, next)) => {
-                (entry.state, entry.next) = (state, next);
-                self.count(slot);
+        let to = entry.at(self.now);
+        match to {
+            Some(state) => {
+                entry.state = state;
+                self.entries.put(slot, &entry);
+                self.count(slot, &entry);
+                let next = entry.next();
                 if next != scheduled {
                     self.queue.entry(next).or_default().push(slot);
                 }
-                if state != from {
-                    changed(Change { identity, serial, from, to: Some(state) });
-                }
             }
             None => {
-                entry.next = 0;
-                self.let_go(slot);
+                self.let_go(&entry);
                 if let Ok(found) = self.by_id.find_entry(hash(&identity), |other| *other == slot) {
                     found.remove();
                 }
-                self.free.push(slot);
-                changed(Change { identity, serial, from, to: None });
+                self.entries.remove(slot);
             }
+        }
+        if to != Some(from) {
+            changed(Change { identity, serial, from, to });
         }
     }
 
-    /// A new entry's first place.
-    fn enter(&mut self, slot: Slot) {
-        self.count(slot);
-        let next = self.entries[slot as usize].next;
-        self.queue.entry(next).or_default().push(slot);
-    }
-
-    fn count(&mut self, slot: Slot) {
-        let entry = &self.entries[slot as usize];
+    fn count(&mut self, slot: Slot, entry: &Entry) {
         let (state, end) = (entry.state, entry.end());
         self.states[state as usize] += 1;
         if let Some(cause) = entry.failing() {
@@ -300,8 +283,7 @@ impl Fleet {
         }
     }
 
-    fn leave(&mut self, slot: Slot) {
-        let entry = &self.entries[slot as usize];
+    fn leave(&mut self, slot: Slot, entry: &Entry) {
         let (state, end) = (entry.state, entry.end());
         self.states[state as usize] -= 1;
         if let Some(cause) = entry.failing() {

@@ -21,8 +21,11 @@ impl Serial {
     /// Bytes of a serial.
     pub const LEN: usize = 19;
 
+    /// Random bytes of a serial, its last ones.
+    pub const RANDOM: usize = 16;
+
     /// A serial from its certificate's notAfter and fresh randomness.
-    pub fn new(not_after: Timestamp, random: [u8; 16]) -> Self {
+    pub fn new(not_after: Timestamp, random: [u8; Self::RANDOM]) -> Self {
         let hour = u32::try_from(not_after.as_secs() / 3600).unwrap_or(u32::MAX).min(0x7f_ffff);
         let mut bytes = [0; Self::LEN];
         bytes[..3].copy_from_slice(&hour.to_be_bytes()[1..]);
@@ -33,6 +36,13 @@ impl Serial {
     /// The number's bytes.
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The random part.
+    pub fn random(&self) -> [u8; Self::RANDOM] {
+        let mut random = [0; Self::RANDOM];
+        random.copy_from_slice(&self.0[Self::LEN - Self::RANDOM..]);
+        random
     }
 
     /// From the bytes of a certificate of ours.

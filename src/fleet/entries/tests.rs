@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::IdentityId;
+
+#[test]
+fn an_entry_takes_few_bytes() {
+    assert_eq!((size_of::<Packed>(), size_of::<Past>(), size_of::<Marks>()), (47, 24, 28));
+}
+
+/// Mostly nothing.
+fn rare() -> impl Strategy<Value = u32> {
+    prop_oneof![3 => Just(0), 1 => any::<u32>()]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let recent =
+        (0..=RECENT, any::<[u32; RECENT]>(), any::<[u32; RECENT]>(), [rare(), rare(), rare(), rare()]);
+    let recent = recent.prop_map(|(known, issued, expired, called)| {
+        std::array::from_fn(|at| match RECENT - at <= known {
+            true => Held { issued: issued[at], expired: expired[at], called: called[at] },
+            false => Held::default(),
+        })
+    });
+    let setbacks = (rare(), rare(), prop_oneof![Just([0; Cause::COUNT]), any::<[u8; Cause::COUNT]>()]);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let kept = (0..State::COUNT, 0..Cause::COUNT);
+    let plain = (any::<[u8; 12]>(), any::<[u8; 19]>(), any::<u32>(), any::<u16>());
+    (plain, recent, setbacks, flags, kept, [rare(), rare(), rare()]).prop_map(
+        |((id, serial, window_end, provisioner), recent, setbacks, flags, kept, marks)| {
+            let (retired, failed, failures) = setbacks;
+            let (usual, revoked, automatic) = flags;
+            let serial = Serial::from_bytes(&serial).unwrap();
+            let ends: [Held; RECENT] = recent;
+            Entry {
+                id: IdentityId::from_key(&id).unwrap(),
+                serial: if usual {
+                    Serial::new(time(ends[RECENT - 1].expired), serial.random())
+                } else {
+                    serial
+                },
+                recent,
+                window_end,
+                retired,
+                failed,
+                failures,
+                last_cause: if failed == 0 { Cause::Other } else { Cause::ALL[kept.1] },
+                revoked,
+                automatic,
+                asked: marks[0],
+                calls: marks[1],
+                answered: marks[2],
+                provisioner,
+                state: State::ALL[kept.0],
+            }
+        },
+    )
+}
+
+proptest! {
+    /// What is kept of each is what was put there last, whatever became of its neighbours.
+    #[test]
+    fn what_is_put_is_what_is_found(steps in prop::collection::vec((0..4_u8, any::<u32>(), entry()), 1..200)) {
+        let mut entries = Entries::default();
+        let mut known: BTreeMap<Slot, Entry> = BTreeMap::new();
+        for (step, which, entry) in steps {
+            let one = known.keys().nth(which as usize % known.len().max(1)).copied();
+            match (step, one) {
+                (0 | 1, _) | (_, None) => {
+                    let slot = entries.insert(&entry);
+                    prop_assert!(known.insert(slot, entry).is_none());
+                }
+                (2, Some(slot)) => {
+                    entries.put(slot, &entry);
+                    known.insert(slot, entry);
+                }
+                (_, Some(slot)) => {
+                    entries.remove(slot);
+                    known.remove(&slot);
+                    prop_assert_eq!(entries.find(slot), None);
+                }
+            }
+            for (slot, entry) in &known {
+                prop_assert_eq!(entries.find(*slot), Some(*entry));
+                prop_assert_eq!((entries.id(*slot), entries.calls(*slot)), (&entry.id, entry.calls));
+            }
+        }
+        entries.unmark(u32::MAX);
+        for (slot, entry) in &known {
+            prop_assert_eq!(entries.get(*slot), Entry { calls: 0, answered: 0, ..*entry });
+        }
+        known.keys().for_each(|slot| entries.remove(*slot));
+        prop_assert!(entries.setbacks.is_empty() && entries.odd.is_empty());
+        entries.unmark(0);
+        prop_assert!(entries.marks.iter().all(Option::is_none));
+    }
+}
