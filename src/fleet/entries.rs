@@ -1,10 +1,12 @@
 //! All entries, each in as few bytes as it takes: there may be millions, and of most of them there is only
-//! one fresh certificate to be known. What few have (former certificates, failures, calls of campaigns) is
-//! kept apart. An [`Entry`] is what they are put together to, for as long as it is looked at.
+//! one fresh certificate to be known. What many have alike (how long their certificates live, whose
+//! provisioner they are) is kept once, and what few have (former certificates, failures, calls of campaigns)
+//! is kept apart. An [`Entry`] is what they are put together to, for as long as it is looked at.
 
 use std::collections::BTreeMap;
 
-use super::entry::{Entry, time};
+use super::entry::{Entry, time, window_end};
+use super::kinds::{Kind, Kinds};
 use super::pieces::{PIECE, Pieces, Place};
 use super::rules::{Held, RECENT};
 use super::{Cause, IdentityId, State};
@@ -19,8 +21,10 @@ pub(super) struct Entries {
     packed: Pieces<Packed>,
     past: Pieces<Past>,
     setbacks: BTreeMap<Slot, Setbacks>,
-    /// Serials that do not begin with the hour in which their certificate ends, as far as 32 bits know it.
-    odd: BTreeMap<Slot, Serial>,
+    kinds: Kinds,
+    /// Those whose serial does not begin with the hour in which their certificate ends, as far as 32 bits know
+    /// it, or for whose kind there was no place.
+    odd: BTreeMap<Slot, (Serial, Kind)>,
     /// By slot; pieces in which nobody was called are not there.
     marks: Vec<Option<Box<[Marks]>>>,
 }
@@ -32,11 +36,10 @@ struct Packed {
     /// The serial, without the hour that it begins with.
     random: [u8; Serial::RANDOM],
     issued: [u8; 4],
-    expired: [u8; 4],
-    window_end: [u8; 4],
     /// The place of its past, or [`NONE`].
     past: [u8; 4],
-    provisioner: [u8; 2],
+    /// The number of its kind, unless it is odd.
+    kind: [u8; 2],
     /// The state's place among all, or [`VACANT`], and the bits below.
     flags: u8,
 }
@@ -45,9 +48,8 @@ const NONE: Place = Place::MAX;
 const STATE: u8 = 0b111;
 const VACANT: u8 = 0b111;
 const REVOKED: u8 = 1 << 3;
-const AUTOMATIC: u8 = 1 << 4;
-const SETBACKS: u8 = 1 << 5;
-const ODD: u8 = 1 << 6;
+const SETBACKS: u8 = 1 << 4;
+const ODD: u8 = 1 << 5;
 
 /// Former certificates: when each was signed and ended.
 type Past = [(u32, u32); RECENT - 1];
@@ -77,10 +79,8 @@ impl Entries {
             id: entry.id,
             random: [0; Serial::RANDOM],
             issued: [0; 4],
-            expired: [0; 4],
-            window_end: [0; 4],
             past: NONE.to_ne_bytes(),
-            provisioner: [0; 2],
+            kind: [0; 2],
             flags: VACANT,
         };
         let slot = self.packed.insert(vacant);
@@ -90,12 +90,13 @@ impl Entries {
 
     /// Forgets one. Its slot is vacant until it is another one's.
     pub(super) fn remove(&mut self, slot: Slot) {
-        let packed = self.packed.at(slot);
-        packed.flags = VACANT;
+        let packed = *self.packed.get(slot);
         let past = Place::from_ne_bytes(packed.past);
         if past != NONE {
             self.past.free(past);
         }
+        self.leave_kind(&packed);
+        self.packed.at(slot).flags = VACANT;
         self.setbacks.remove(&slot);
         self.odd.remove(&slot);
         self.put_marks(slot, Marks::default());
@@ -121,63 +122,69 @@ impl Entries {
     pub(super) fn get(&self, slot: Slot) -> Entry {
         let packed = self.packed.get(slot);
         let has = |flag: u8| packed.flags & flag != 0;
-        let expired = u32::from_ne_bytes(packed.expired);
-        let usual = || Serial::new(time(expired), packed.random);
+        let issued = u32::from_ne_bytes(packed.issued);
         let odd = has(ODD).then(|| self.odd.get(&slot).copied()).flatten();
+        let (serial, kind) = odd.unwrap_or_else(|| {
+            let kind = self.kinds.get(u16::from_ne_bytes(packed.kind));
+            (Serial::new(time(issued.wrapping_add(kind.life)), packed.random), kind)
+        });
+        let (not_before, expired) = (issued.wrapping_sub(kind.backdate), issued.wrapping_add(kind.life));
         let setbacks = has(SETBACKS).then(|| self.setbacks.get(&slot).copied()).flatten();
         let setbacks = setbacks.unwrap_or(Setbacks::NONE);
         let marks = self.marks(slot);
         let past = Place::from_ne_bytes(packed.past);
         let past = if past == NONE { Past::default() } else { *self.past.get(past) };
         let mut recent = [Held::default(); RECENT];
-        let all = past.into_iter().chain([(u32::from_ne_bytes(packed.issued), expired)]);
+        let all = past.into_iter().chain([(issued, expired)]);
         for ((held, (issued, expired)), called) in recent.iter_mut().zip(all).zip(marks.called) {
             *held = Held { issued, expired, called };
         }
         Entry {
             id: packed.id,
-            serial: odd.unwrap_or_else(usual),
+            serial,
             recent,
-            window_end: u32::from_ne_bytes(packed.window_end),
+            not_before,
+            window_end: window_end(not_before, expired, &serial),
             retired: setbacks.retired,
             failed: setbacks.failed,
             failures: setbacks.failures,
             last_cause: setbacks.last_cause,
             revoked: has(REVOKED),
-            automatic: has(AUTOMATIC),
+            automatic: kind.automatic,
             asked: marks.asked,
             calls: marks.calls,
             answered: marks.answered,
-            provisioner: u16::from_ne_bytes(packed.provisioner),
+            provisioner: kind.provisioner,
             state: State::ALL.get(usize::from(packed.flags & STATE)).copied().unwrap_or(State::Retired),
         }
     }
 
     /// Puts one in the place of what was in its slot.
     pub(super) fn put(&mut self, slot: Slot, entry: &Entry) {
-        let Entry { id, serial, recent, window_end, revoked, automatic, provisioner, state, .. } = *entry;
+        let Entry { id, serial, recent, revoked, state, .. } = *entry;
         let [former @ .., latest] = recent;
         let random = serial.random();
-        let odd = Serial::new(time(latest.expired), random) != serial;
+        let kind = Kind::of(entry);
+        let usual = Serial::new(time(latest.expired), random) == serial;
+        self.leave_kind(&{ *self.packed.get(slot) });
+        let number = usual.then(|| self.kinds.enter(kind)).flatten();
+        let odd = number.is_none().then_some((serial, kind));
         let setbacks = Setbacks::of(entry);
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = state as u8
             | flag(revoked, REVOKED)
-            | flag(automatic, AUTOMATIC)
             | flag(setbacks != Setbacks::NONE, SETBACKS)
-            | flag(odd, ODD);
+            | flag(odd.is_some(), ODD);
         let past = self.put_past(slot, former.map(|held| (held.issued, held.expired)));
         self.put_setbacks(slot, setbacks);
-        self.put_odd(slot, odd.then_some(serial));
+        self.put_odd(slot, odd);
         self.put_marks(slot, Marks::of(entry));
         *self.packed.at(slot) = Packed {
             id,
             random,
             issued: latest.issued.to_ne_bytes(),
-            expired: latest.expired.to_ne_bytes(),
-            window_end: window_end.to_ne_bytes(),
             past: past.to_ne_bytes(),
-            provisioner: provisioner.to_ne_bytes(),
+            kind: number.unwrap_or_default().to_ne_bytes(),
             flags,
         };
     }
@@ -206,9 +213,15 @@ impl Entries {
         }
     }
 
-    fn put_odd(&mut self, slot: Slot, serial: Option<Serial>) {
-        if let Some(serial) = serial {
-            self.odd.insert(slot, serial);
+    fn leave_kind(&mut self, packed: &Packed) {
+        if packed.flags & STATE != VACANT && !packed.has(ODD) {
+            self.kinds.leave(u16::from_ne_bytes(packed.kind));
+        }
+    }
+
+    fn put_odd(&mut self, slot: Slot, odd: Option<(Serial, Kind)>) {
+        if let Some(odd) = odd {
+            self.odd.insert(slot, odd);
         } else if self.packed.get(slot).has(ODD) {
             self.odd.remove(&slot);
         }

@@ -16,6 +16,12 @@ pub(super) fn time(secs: u32) -> Timestamp {
     Timestamp::from_secs(u64::from(secs))
 }
 
+/// The end of the window that renewal information gave when a certificate was issued, whatever became of it.
+pub(super) fn window_end(not_before: u32, expired: u32, serial: &Serial) -> u32 {
+    let not_before = time(not_before);
+    secs(renewal(not_before, time(expired), serial, None, None, not_before).end)
+}
+
 /// One identity, as it is looked at; [`super::entries`] has how it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -24,7 +30,9 @@ pub(super) struct Entry {
     pub(super) serial: Serial,
     /// The latest issuances, earliest first; zeros in front.
     pub(super) recent: [Held; RECENT],
-    /// The end of the renewal window of the latest.
+    /// When the latest begins.
+    pub(super) not_before: u32,
+    /// The end of its renewal window.
     pub(super) window_end: u32,
     /// When the operator retired it; zero: never.
     pub(super) retired: u32,
@@ -52,6 +60,7 @@ impl Entry {
             id: first.identity,
             serial: first.serial,
             recent: [Held::default(); RECENT],
+            not_before: 0,
             window_end: 0,
             retired: 0,
             failed: 0,
@@ -80,16 +89,8 @@ impl Entry {
             self.revoked = issuance.revoked;
             self.automatic = issuance.automatic;
             self.provisioner = issuance.provisioner;
-            // What it gave when it was issued, whatever became of it.
-            let window = renewal(
-                issuance.not_before,
-                issuance.not_after,
-                &issuance.serial,
-                None,
-                None,
-                issuance.not_before,
-            );
-            self.window_end = secs(window.end);
+            self.not_before = secs(issuance.not_before);
+            self.window_end = window_end(self.not_before, held.expired, &issuance.serial);
             self.give_up();
             self.asked = 0;
         } else if issuance.serial == self.serial {

@@ -15,6 +15,7 @@ mod entries;
 mod entry;
 mod follow;
 mod horizon;
+mod kinds;
 pub mod notices;
 mod pieces;
 pub mod recent;

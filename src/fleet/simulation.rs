@@ -451,6 +451,6 @@ mod measured {
         println!(
             "{bytes} bytes each, learned in {learned:?}, summary in {asked:?}, expiries in {spread:?}: {summary:?}"
         );
-        assert!(bytes < 200, "{bytes}");
+        assert!(bytes < 100, "{bytes}");
     }
 }

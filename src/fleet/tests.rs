@@ -141,3 +141,38 @@ fn what_the_ca_fails_to_renew_by_itself_is_late() {
         assert_eq!(fleet.summary().failing.iter().sum::<u64>(), u64::from(!ended));
     }
 }
+
+/// Whatever they failed for, and through whichever provisioner.
+#[test]
+fn lists_are_in_the_order_of_ends_page_by_page() {
+    let mut fleet = Fleet::default();
+    fleet.advance(START, &mut |_| ());
+    let ids: Vec<IdentityId> = (0..9).map(|n| id(&[&format!("h{n}.test")])).collect();
+    for (n, one) in (0_u8..).zip(&ids) {
+        let issued = START + u32::from(n) * HOUR / 60;
+        fleet.learn(&Issuance { provisioner: u16::from(n) % 3, ..issuance(*one, issued, n) }, &mut |_| ());
+        if n % 2 == 0 {
+            fleet.failed(one, Cause::Dns, START + HOUR, &mut |_| ());
+        }
+    }
+    for (hours, state) in [(17, State::Due), (22, State::Overdue), (25, State::Expired)] {
+        fleet.advance(START + hours * HOUR, &mut |_| ());
+        assert_eq!(fleet.summary().of(state), 9);
+        for limit in [1, 2, 4, 9, 20] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = fleet.list(state, after, limit);
+                found.extend(page.iter().map(|(identity, _)| identity.id));
+                match page.last() {
+                    Some((_, place)) if page.len() == limit => after = Some(*place),
+                    _ => break,
+                }
+            }
+            assert_eq!(found, ids, "{state:?} {limit}");
+        }
+    }
+    for one in &ids {
+        fleet.retire(one, START + 25 * HOUR, &mut |_| ());
+    }
+    assert_eq!((fleet.list(State::Expired, None, 9).len(), fleet.list(State::Retired, None, 9).len()), (0, 9));
+}

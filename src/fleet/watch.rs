@@ -9,7 +9,7 @@ use super::entries::{Entries, Slot};
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
-use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary};
+use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary, Trouble};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
@@ -26,10 +26,11 @@ pub enum Retired {
 #[derive(Debug, Default)]
 pub struct Fleet {
     pub(super) entries: Entries,
-    by_id: HashTable<Slot>,
+    /// In [`SHARDS`], by a byte of the id: one table would be there twice whenever it grows.
+    by_id: Vec<HashTable<Slot>>,
     /// Slots to be looked at in a minute. One that was moved since is still there, and passed over.
     queue: BTreeMap<u32, Vec<Slot>>,
-    /// All but the healthy, by state and end.
+    /// Those that are due or retired, by state and end. (Others are healthy, or in trouble.)
     listed: BTreeSet<(State, u32, Slot)>,
     /// Those in trouble, by group and end.
     troubled: BTreeMap<Group, BTreeSet<(u32, Slot)>>,
@@ -40,6 +41,13 @@ pub struct Fleet {
     now: u32,
     /// A campaign's place is its bit in each entry.
     pub(super) followed: [Option<Followed>; MOST_IN_FORCE],
+}
+
+/// Tables by id.
+const SHARDS: usize = 256;
+
+fn shard(id: &IdentityId) -> usize {
+    id.as_bytes().last().map_or(0, |byte| usize::from(*byte))
 }
 
 fn hash(id: &IdentityId) -> u64 {
@@ -62,8 +70,8 @@ fn is_live(state: State) -> bool {
 
 fn is_listed(state: State) -> bool {
     match state {
-        State::Healthy => false,
-        State::Due | State::Overdue | State::Expired | State::Retired => true,
+        State::Healthy | State::Overdue | State::Expired => false,
+        State::Due | State::Retired => true,
     }
 }
 
@@ -205,10 +213,31 @@ impl Fleet {
     /// Up to `limit` identities in a state, what expires first in front, from behind `after`, an end and a
     /// place as returned with the last one. Of the healthy ones there is no list: the inventory has them.
     pub fn list(&self, state: State, after: Option<(u32, u32)>, limit: usize) -> Vec<(Identity, (u32, u32))> {
-        use std::ops::Bound::{Excluded, Included};
-        let from = after.map_or(Included((state, 0, 0)), |(end, slot)| Excluded((state, end, slot)));
-        let range = self.listed.range((from, Included((state, u32::MAX, Slot::MAX))));
-        range.take(limit).map(|(_, end, slot)| (self.entries.get(*slot).shown(), (*end, *slot))).collect()
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let trouble = match state {
+            State::Healthy => return Vec::new(),
+            State::Due | State::Retired => None,
+            State::Overdue => Some(Trouble::Overdue),
+            State::Expired => Some(Trouble::Expired),
+        };
+        let mut places: Vec<(u32, Slot)> = match trouble {
+            None => {
+                let from = after.map_or(Included((state, 0, 0)), |(end, slot)| Excluded((state, end, slot)));
+                let range = self.listed.range((from, Included((state, u32::MAX, Slot::MAX))));
+                range.take(limit).map(|(_, end, slot)| (*end, *slot)).collect()
+            }
+            Some(trouble) => {
+                let groups = self.troubled.iter().filter(|(group, _)| group.trouble == trouble);
+                let from = after.map_or(Unbounded, Excluded);
+                groups
+                    .flat_map(|(_, members)| members.range((from, Unbounded)).take(limit))
+                    .copied()
+                    .collect()
+            }
+        };
+        places.sort_unstable();
+        places.truncate(limit);
+        places.into_iter().map(|place| (self.entries.get(place.1).shown(), place)).collect()
     }
 
     /// The groups of those in trouble, each with how many they are and who, what expires first in front.
@@ -220,13 +249,14 @@ impl Fleet {
     }
 
     pub(super) fn slot(&self, id: &IdentityId) -> Option<Slot> {
-        self.by_id.find(hash(id), |slot| self.entries.id(*slot) == id).copied()
+        self.by_id.get(shard(id))?.find(hash(id), |slot| self.entries.id(*slot) == id).copied()
     }
 
     fn insert(&mut self, entry: &Entry) -> Slot {
         let slot = self.entries.insert(entry);
         let entries = &self.entries;
-        self.by_id.insert_unique(hash(&entry.id), slot, |slot| hash(entries.id(*slot)));
+        self.by_id.resize_with(SHARDS, HashTable::new);
+        self.by_id[shard(&entry.id)].insert_unique(hash(&entry.id), slot, |slot| hash(entries.id(*slot)));
         slot
     }
 
@@ -255,7 +285,9 @@ impl Fleet {
             }
             None => {
                 self.let_go(&entry);
-                if let Ok(found) = self.by_id.find_entry(hash(&identity), |other| *other == slot) {
+                if let Ok(found) =
+                    self.by_id[shard(&identity)].find_entry(hash(&identity), |other| *other == slot)
+                {
                     found.remove();
                 }
                 self.entries.remove(slot);

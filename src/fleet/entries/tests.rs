@@ -7,7 +7,7 @@ use crate::fleet::IdentityId;
 
 #[test]
 fn an_entry_takes_few_bytes() {
-    assert_eq!((size_of::<Packed>(), size_of::<Past>(), size_of::<Marks>()), (47, 24, 28));
+    assert_eq!((size_of::<Packed>(), size_of::<Past>(), size_of::<Marks>()), (39, 24, 28));
 }
 
 /// Mostly nothing.
@@ -27,22 +27,23 @@ fn entry() -> impl Strategy<Value = Entry> {
     let setbacks = (rare(), rare(), prop_oneof![Just([0; Cause::COUNT]), any::<[u8; Cause::COUNT]>()]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let kept = (0..State::COUNT, 0..Cause::COUNT);
-    let plain = (any::<[u8; 12]>(), any::<[u8; 19]>(), any::<u32>(), any::<u16>());
+    let backdate = prop_oneof![Just(60), any::<u32>()];
+    let plain = (any::<[u8; 12]>(), any::<[u8; 19]>(), backdate, any::<u16>());
     (plain, recent, setbacks, flags, kept, [rare(), rare(), rare()]).prop_map(
-        |((id, serial, window_end, provisioner), recent, setbacks, flags, kept, marks)| {
+        |((id, serial, backdate, provisioner), recent, setbacks, flags, kept, marks)| {
             let (retired, failed, failures) = setbacks;
             let (usual, revoked, automatic) = flags;
             let serial = Serial::from_bytes(&serial).unwrap();
-            let ends: [Held; RECENT] = recent;
+            let recent: [Held; RECENT] = recent;
+            let Held { issued, expired, .. } = recent[RECENT - 1];
+            let serial = if usual { Serial::new(time(expired), serial.random()) } else { serial };
+            let not_before = issued.wrapping_sub(backdate);
             Entry {
                 id: IdentityId::from_key(&id).unwrap(),
-                serial: if usual {
-                    Serial::new(time(ends[RECENT - 1].expired), serial.random())
-                } else {
-                    serial
-                },
+                serial,
                 recent,
-                window_end,
+                not_before,
+                window_end: window_end(not_before, expired, &serial),
                 retired,
                 failed,
                 failures,
@@ -92,7 +93,7 @@ proptest! {
             prop_assert_eq!(entries.get(*slot), Entry { calls: 0, answered: 0, ..*entry });
         }
         known.keys().for_each(|slot| entries.remove(*slot));
-        prop_assert!(entries.setbacks.is_empty() && entries.odd.is_empty());
+        prop_assert!(entries.setbacks.is_empty() && entries.odd.is_empty() && entries.kinds.is_empty());
         entries.unmark(0);
         prop_assert!(entries.marks.iter().all(Option::is_none));
     }
