@@ -264,6 +264,9 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
         ended = &mut commands => Err(DaemonError::System(format!("the admin socket ended: {ended:?}"))),
     };
     drop(background);
+    if let Err(error) = service.keep_refused(true).await {
+        tracing::warn!(%error, "the last refused requests could not be recorded");
+    }
     store.close().await;
     if let Some(exporter) = exporter {
         exporter.stop().await;

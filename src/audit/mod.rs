@@ -3,6 +3,7 @@
 //! Opening an order is not recorded: it decides nothing, and a client could fill the log with it.
 
 pub mod configuration;
+pub mod refused;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,7 @@
 //! `mayfly certs`
 
+mod refused;
+
 use std::io::Write;
 
 use hyper::Method;
@@ -15,7 +17,8 @@ use crate::x509::serial::Serial;
 
 const AFTER_HELP: &str = "\
 Every certificate that the CA has issued, until [store] retention after its end: with whose request it \
-was, from where, under which account, profile and issuer, and what it replaces.
+was, from where, under which account, profile and issuer, and what it replaces. And requests of accounts \
+that were refused, up to 10,000 and as long: what is refused again and again is one row an hour with its count.
 
 Commands go through the admin socket of the running CA, as the user it runs as or as root.
 
@@ -24,6 +27,7 @@ Examples:
   mayfly certs list --suffix web.example.internal --state any --json
   mayfly certs search db1.example.internal --config /etc/mayfly/mayfly.toml
   mayfly certs show SERIAL
+  mayfly certs refused --name db1.example.internal
   mayfly certs retire old.example.internal";
 
 /// Arguments of `mayfly certs`.
@@ -44,6 +48,8 @@ pub enum Command {
     Show(Show),
     /// Find certificates by a name and what is below it, a serial, a key's SHA-256 or an account
     Search(Search),
+    /// List requests for certificates that were refused, the newest first
+    Refused(Box<refused::Refused>),
     /// Say that an identity is not to renew any more, so that its end alarms nobody
     Retire(fleet::Retire),
 }
@@ -152,6 +158,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         Command::List(args) => list(args, out),
         Command::Show(args) => show(args.serial, &args.target, args.json, out),
         Command::Search(args) => search(args, out),
+        Command::Refused(args) => refused::list(args, out),
         Command::Retire(args) => fleet::retire(args, out),
     }
 }

@@ -67,6 +67,8 @@ pub(super) fn start(
     let it = service.clone();
     tasks.spawn(supervised("notifications", PAUSE, move || notify(it.clone())));
     let it = service.clone();
+    tasks.spawn(supervised("record of refusals", PAUSE, move || keep_refused(it.clone())));
+    let it = service.clone();
     tasks.spawn(supervised("resumption of work cut short", PAUSE, move || resume(it.clone(), started)));
     tasks
 }
@@ -350,6 +352,18 @@ async fn tell(service: Arc<Service>, receiver: Arc<Receiver>) {
                 return;
             }
         }
+    }
+}
+
+/// Writes what was refused, once a second: the answers do not wait for it.
+async fn keep_refused(service: Arc<Service>) {
+    const STEP: Duration = Duration::from_secs(1);
+    loop {
+        if let Err(error) = service.keep_refused(false).await {
+            tracing::warn!(%error, "refused requests could not be recorded; trying on");
+            tokio::time::sleep(IDLE).await;
+        }
+        tokio::time::sleep(STEP).await;
     }
 }
 

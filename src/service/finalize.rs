@@ -81,9 +81,10 @@ impl Service {
         by: impl Into<Caller>,
     ) -> Result<LoadedOrder, Error> {
         let mut meter = Issuance::at(&terms.name);
-        let outcome = self.finalize_order(terms, account, id, csr, by.into(), &mut meter).await;
+        let by = by.into();
+        let outcome = self.finalize_order(terms, account, id, csr, &by, &mut meter).await;
         let outcome = meter.ended(outcome);
-        self.heard_of(terms, account, id, outcome).await
+        self.heard_of(terms, account, (id, csr, by.client.as_ref()), outcome).await
     }
 
     async fn finalize_order(
@@ -92,10 +93,10 @@ impl Service {
         account: AccountId,
         id: OrderId,
         csr: &[u8],
-        by: Caller,
+        by: &Caller,
         meter: &mut Issuance,
     ) -> Result<LoadedOrder, Error> {
-        let Caller { source: from, client } = by;
+        let (from, client) = (by.source, by.client.clone());
         let consented = self.consent_to_finalize(terms, account, id).await?;
         let guard = self.order_locks.of(id.as_bytes()).await;
         let loaded = self.load_ordered(terms, account, id).await?;

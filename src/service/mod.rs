@@ -33,6 +33,7 @@ pub mod objects;
 pub mod own_certificate;
 pub mod reach;
 pub mod refusals;
+pub mod refused;
 pub mod renewal;
 pub mod respond;
 mod restraints;
@@ -155,6 +156,7 @@ pub struct Service {
     /// When this process began.
     started: Timestamp,
     notifier: notify::Notifier,
+    refused: refused::Refused,
 }
 
 impl Service {
@@ -189,6 +191,7 @@ impl Service {
             campaigns: campaigns::Campaigns::default(),
             started,
             notifier: notify::Notifier::default(),
+            refused: refused::Refused::default(),
         }
     }
 

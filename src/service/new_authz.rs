@@ -10,6 +10,7 @@ use super::sweep_accounts::alive_until;
 use super::{Error, Provisioner, Service};
 use crate::acme::error::Refusal;
 use crate::acme::order::{Finish, Order, OrderDetails, RawIdentifier, Slot, read_identifiers};
+use crate::authority::certificate::Client;
 use crate::id::{AccountId, OrderId};
 use crate::limits::Source;
 use crate::provisioner::acme::Terms;
@@ -25,6 +26,8 @@ pub struct NewAuthorization {
     pub subdomains: bool,
     /// Where the request comes from.
     pub from: Source,
+    /// Who sends it, as far as it is known.
+    pub client: Option<Client>,
 }
 
 impl Service {
@@ -35,6 +38,16 @@ impl Service {
         terms: &Provisioner,
         known: &KnownAccount,
         ask: NewAuthorization,
+    ) -> Result<(LoadedAuthorization, bool), Error> {
+        let opened = self.open_authorization(terms, known, &ask).await;
+        opened.inspect_err(|error| self.authorization_refused((terms, known.account.id), &ask, error))
+    }
+
+    async fn open_authorization(
+        &self,
+        terms: &Provisioner,
+        known: &KnownAccount,
+        ask: &NewAuthorization,
     ) -> Result<(LoadedAuthorization, bool), Error> {
         if !terms.offers_pre_authorization() {
             return Err(Error::NotFound);

@@ -20,6 +20,7 @@ use crate::acme::renewal::CertId;
 use crate::acme::star::{self, AutoRenewal, KEPT_AFTER_END};
 use crate::acme::subdomain::{asked_as, read_ancestors};
 use crate::audit::Event;
+use crate::authority::certificate::Client;
 use crate::id::{AccountId, OrderId};
 use crate::limits::Source;
 use crate::provisioner::acme::Terms;
@@ -45,6 +46,8 @@ pub struct NewOrder {
     pub from: Source,
     /// `auto-renewal` (RFC 8739)
     pub auto_renewal: Option<star::Ask>,
+    /// Who sends it, as far as it is known.
+    pub client: Option<Client>,
 }
 
 /// A held authorization is used again only if it holds for a while yet: the client still has to
@@ -70,6 +73,9 @@ impl Service {
         ask: NewOrder,
     ) -> Result<LoadedOrder, Error> {
         let opened = self.open_order(terms, known, &ask).await;
+        if let Err(error) = &opened {
+            self.order_refused((terms, known.account.id), &ask, error);
+        }
         self.heard(&ask, opened)
     }
 

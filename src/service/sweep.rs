@@ -10,6 +10,7 @@ use super::sweep_refusals::{MOST_REFUSALS, Span};
 use super::{Error, Service};
 use crate::acme::order::{Order, Slot};
 use crate::audit::AuditRecord;
+use crate::audit::refused::RefusedRequest;
 use crate::authority::approve::PolicyRefusal;
 use crate::authority::certificate::CertificateRecord;
 use crate::id::OrderId;
@@ -36,6 +37,7 @@ pub struct Cursors {
     audit: Option<Vec<u8>>,
     refusals: Option<Vec<u8>>,
     refusals_kept: Span,
+    refused: Option<Vec<u8>>,
     budgets: Option<Vec<u8>>,
 }
 
@@ -48,6 +50,7 @@ impl Default for Cursors {
             audit: None,
             refusals: None,
             refusals_kept: Span::default(),
+            refused: None,
             budgets: None,
         }
     }
@@ -110,14 +113,20 @@ impl Service {
             })
             .await?;
         let bounded = self.bound_refusals(&mut cursors.refusals_kept, MOST_REFUSALS).await?;
+        let refused = self
+            .sweep_rows(Table::RefusedRequests, &mut cursors.refused, |_, value| {
+                Ok((RefusedRequest::decode(value)?.last + retention <= now).then(Vec::new))
+            })
+            .await?;
         let budgets = self.sweep_budgets(&mut cursors.budgets, now).await?;
-        let all = [orders, certificates, audit, refusals, bounded, budgets];
+        let all = [orders, certificates, audit, refusals, bounded, refused, budgets];
         let tables = [
             SweptTable::Orders,
             SweptTable::Certificates,
             SweptTable::Audit,
             SweptTable::PolicyRefusals,
             SweptTable::PolicyRefusals,
+            SweptTable::RefusedRequests,
             SweptTable::IssueBudgets,
         ];
         let counts = &metrics().sweeper;

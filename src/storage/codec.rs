@@ -14,6 +14,7 @@ use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
 use crate::audit::AuditRecord;
 use crate::audit::configuration::ConfigurationVersion;
+use crate::audit::refused::RefusedRequest;
 use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
@@ -277,6 +278,11 @@ impl Record for BlockedKey {
 
 impl Record for PolicyRefusal {
     const KIND: &'static str = "policy refusal";
+    const VERSION: u8 = 1;
+}
+
+impl Record for RefusedRequest {
+    const KIND: &'static str = "refused request";
     const VERSION: u8 = 1;
 }
 

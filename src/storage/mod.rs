@@ -97,6 +97,9 @@ tables! {
     /// Receiver (8 bytes) and what the alert is recognized by, as text → the alert, and what that receiver
     /// was told of it. There as long as it goes on, or its end is to be told.
     Notices = "notices",
+    /// Number (8 bytes, big-endian, from 1) → request that was refused, or several that are alike; written
+    /// in batches behind the answers, bounded by age and number.
+    RefusedRequests = "refused_requests",
 }
 
 /// Version of a stored record: unique over the store's life, so that a record deleted and created

@@ -283,6 +283,66 @@ pub struct PolicyRefusals {
     pub next: Option<String>,
 }
 
+/// One request for a certificate that was refused, or several that are alike: of what differs between
+/// them, that of the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRequest {
+    /// When it was refused first.
+    pub first: String,
+    /// When it was last.
+    pub last: String,
+    /// How often.
+    pub times: u64,
+    /// What was asked for: `order` (newOrder), `authorization` (newAuthz), `certificate` (finalize), or
+    /// `others`: so many more than are kept one by one.
+    pub asked: String,
+    /// The provisioner's name.
+    pub provisioner: String,
+    /// The authority that it issues under.
+    pub authority: String,
+    /// The key identifier of the issuer that would have signed, lower-case hex.
+    pub issuer: String,
+    /// The ACME account; none of `others` that are several accounts'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The ACME order, of a `certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// The first names, as they were asked for.
+    pub names: Vec<String>,
+    /// How many there were besides.
+    pub others: u32,
+    /// The profile that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo, of a `certificate`; lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_sha256: Option<String>,
+    /// The serial of what was to be replaced, as the client said (RFC 9773).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// The ACME error (RFC 8555 §6.7) that it was answered with.
+    pub error: String,
+    /// Why, as the client was told.
+    pub detail: String,
+    /// The address that the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<String>,
+    /// The request's User-Agent, its first 120 printable characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+/// `GET /v1/refused-requests`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRequests {
+    /// One page, the newest first; it may be short, or empty, and yet not the last.
+    pub refused: Vec<RefusedRequest>,
+    /// If there may be more: what to ask for as `after`, with the same conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// One configuration that was put into force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigurationSummary {

@@ -36,6 +36,7 @@ mod policy;
 mod profiles;
 mod race;
 mod redaction;
+mod refused;
 mod rotation;
 mod schemathesis;
 mod star;

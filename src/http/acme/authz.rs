@@ -27,9 +27,9 @@ pub(super) async fn new_authorization(
     app: &App,
     terms: &Provisioner,
     links: &Links,
-    verified: Verified,
+    mut verified: Verified,
 ) -> Result<Response, Failure> {
-    let from = verified.from;
+    let (from, client) = (verified.from, verified.client.take());
     let (known, bytes) = verified.account()?;
     if !terms.offers_pre_authorization() {
         return Err(Failure::NoSuchResource);
@@ -40,7 +40,7 @@ pub(super) async fn new_authorization(
         return Err(Refusal::malformed(detail).into());
     }
     let subdomains = subdomain_auth_allowed || identifier.subdomain_auth_allowed;
-    let ask = NewAuthorization { identifier: asked(identifier), subdomains, from };
+    let ask = NewAuthorization { identifier: asked(identifier), subdomains, from, client };
     let (loaded, created) = app.service.new_authorization(terms, &known, ask).await?;
     let mut response = objects::authorization(links, terms, &loaded, app.service.now());
     if created {

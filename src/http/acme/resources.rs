@@ -209,9 +209,9 @@ async fn new_order(
     app: &App,
     terms: &Provisioner,
     links: &Links,
-    verified: Verified,
+    mut verified: Verified,
 ) -> Result<Response, Failure> {
-    let from = verified.from;
+    let (from, client) = (verified.from, verified.client.take());
     let (known, bytes) = verified.account()?;
     let wire::NewOrder { identifiers, not_before, not_after, replaces, profile, auto_renewal } =
         payload(&bytes)?;
@@ -223,6 +223,7 @@ async fn new_order(
         profile,
         from,
         auto_renewal: auto_renewal.as_deref().map(star::asked).transpose()?,
+        client,
     };
     let loaded = app.service.new_order(terms, &known, ask).await?;
     Ok(objects::order(links, &loaded, true, app.service.now()))
@@ -286,9 +287,9 @@ async fn finalize(
     terms: &Arc<Provisioner>,
     links: &Links,
     id: OrderId,
-    verified: Verified,
+    mut verified: Verified,
 ) -> Result<Response, Failure> {
-    let by = Caller { source: verified.from, client: verified.client.clone() };
+    let by = Caller { source: verified.from, client: verified.client.take() };
     let (known, bytes) = verified.account()?;
     let wire::Finalize { csr } = payload(&bytes)?;
     let Some(csr) = from_base64url(&csr) else {

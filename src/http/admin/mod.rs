@@ -18,6 +18,7 @@ mod parameters;
 mod problem;
 mod receivers;
 mod refusals;
+mod refused;
 mod rotations;
 mod routes;
 pub mod socket;
@@ -113,6 +114,7 @@ where
         (Resource::Certificates, &Method::GET) => certificates::list(app, query).await,
         (Resource::Certificate(serial), &Method::GET) => certificates::show(app, serial).await,
         (Resource::PolicyRefusals, &Method::GET) => refusals::list(app, query).await,
+        (Resource::RefusedRequests, &Method::GET) => refused::list(app, query).await,
         (Resource::Configurations, &Method::GET) => configuration::list(app).await,
         (Resource::Configurations, &Method::POST) => {
             configuration::apply(app, read(&head.headers, body).await?).await
@@ -141,6 +143,7 @@ where
             | Resource::Identities
             | Resource::Identity(_)
             | Resource::PolicyRefusals
+            | Resource::RefusedRequests
             | Resource::OpenApi,
             _,
         ) => Err(Failure::Method("GET")),

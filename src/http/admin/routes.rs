@@ -22,6 +22,8 @@ pub(super) enum Resource {
     Certificate(Serial),
     /// What policy refused.
     PolicyRefusals,
+    /// Requests that were refused.
+    RefusedRequests,
     /// All configurations that were in force.
     Configurations,
     /// One of them; 0 is the one in force.
@@ -69,6 +71,7 @@ impl Resource {
             | Self::BlockedKeys
             | Self::Certificates
             | Self::PolicyRefusals
+            | Self::RefusedRequests
             | Self::Identities => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
             Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
@@ -98,6 +101,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["receivers"] => Resource::Receivers,
         ["receivers", "test"] => Resource::ReceiverTest,
         ["policy-refusals"] => Resource::PolicyRefusals,
+        ["refused-requests"] => Resource::RefusedRequests,
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
         ["configurations", number] => Resource::Configuration(positive(number)?),
@@ -174,6 +178,7 @@ mod tests {
             Resource::Certificates => "/v1/certificates",
             Resource::Certificate(_) => "/v1/certificates/{serial}",
             Resource::PolicyRefusals => "/v1/policy-refusals",
+            Resource::RefusedRequests => "/v1/refused-requests",
             Resource::Configurations => "/v1/configurations",
             Resource::Configuration(_) => "/v1/configurations/{version}",
             Resource::Rotations => "/v1/rotations",
@@ -210,6 +215,6 @@ mod tests {
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 22, "one for each resource");
+        assert_eq!(paths.len(), 23, "one for each resource");
     }
 }

@@ -13,6 +13,7 @@ mod heatmap;
 mod identities;
 mod overview;
 mod page;
+mod refused;
 mod search;
 mod story;
 #[cfg(test)]
@@ -224,6 +225,10 @@ async fn route(app: &App, viewer: Viewer, head: &request::Parts) -> Result<Respo
             let asked = identities::Asked::of(query).ok_or(Failure::NoPage)?;
             let main = identities::main(app, asked).await?;
             page(identities::title(&asked), Place::Overview, None, &main)
+        }
+        Some("refused") => {
+            let main = refused::main(app, refused::after(query).ok_or(Failure::NoPage)?).await?;
+            page("Refused requests", Place::Overview, None, &main)
         }
         Some(rest) => match rest.strip_prefix("certificates/").and_then(Serial::parse) {
             Some(serial) => {

@@ -289,6 +289,7 @@ async fn activity(
                 tbody { @for (happening, found) in &rows { (happened(happening, found.as_ref(), now)) } }
             }
         }
+        p.detail { a href="/dashboard/refused" { "Refused requests, with who and why" } }
     }
 }
 

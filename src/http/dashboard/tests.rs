@@ -297,3 +297,28 @@ async fn so_many_streams_through_each_door_and_the_others_come_back_by_themselve
     }
     panic!("places are given back");
 }
+
+#[tokio::test]
+async fn refused_requests_are_shown_as_text() {
+    use crate::acme::order::RawIdentifier;
+    use crate::authority::certificate::Client;
+    use crate::service::new_order::NewOrder;
+    use crate::service::tests::sweep::{account, terms_of};
+    let stand = stand().await;
+    let shown = shown(&stand);
+    assert!(get(&shown, "/dashboard/refused").await.text.contains("There is none."));
+    let known = account(&stand).await;
+    for name in ["a_b.test", NASTY] {
+        let raw = RawIdentifier { kind: "dns".into(), value: name.into(), ancestor: None };
+        let client = Client::new("10.0.0.9".parse().unwrap(), NASTY.as_bytes());
+        let ask = NewOrder { identifiers: vec![raw], client: Some(client), ..NewOrder::default() };
+        stand.service.new_order(&terms_of(&stand), &known, ask).await.unwrap_err();
+    }
+    stand.service.keep_refused(false).await.unwrap();
+    let page = get(&shown, "/dashboard/refused").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("&lt;script&gt;") && page.text.contains("10.0.0.9"), "{}", page.text);
+    assert!(!page.text.contains("<script>alert") && !page.text.contains("<img src=x"), "{}", page.text);
+    assert!(get(&shown, "/dashboard/refused?after=1").await.text.contains("There is none."));
+    assert_eq!(get(&shown, "/dashboard/refused?after=x").await.status, 404);
+}

@@ -1,13 +1,14 @@
 //! Which refusals are failed attempts to renew, and whose.
 
+use super::super::finalize::parse_csr;
 use super::super::new_order::NewOrder;
 use super::super::objects::LoadedOrder;
-use super::super::{Error, Service};
+use super::super::{Error, Provisioner, Service};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{ChallengeState, Order, Slot};
+use crate::authority::certificate::Client;
 use crate::fleet::Cause;
 use crate::id::{AccountId, OrderId};
-use crate::provisioner::acme::Terms;
 
 impl Error {
     /// Why an attempt failed that ended so; `None` if it was none, or failed through a fault of ours.
@@ -54,19 +55,22 @@ impl Service {
         opened
     }
 
-    /// Notes a finalization that was refused. The order is read again for that; so those that succeed pay
-    /// nothing.
+    /// Notes a finalization that was refused, with what was sent for it. The order is read again for that; so
+    /// those that succeed pay nothing.
     pub(in crate::service) async fn heard_of<T>(
         &self,
-        terms: &Terms,
+        terms: &Provisioner,
         account: AccountId,
-        id: OrderId,
+        (id, csr, client): (OrderId, &[u8], Option<&Client>),
         finalized: Result<T, Error>,
     ) -> Result<T, Error> {
-        if let Some(cause) = finalized.as_ref().err().and_then(Error::cause)
+        if let Err(error) = &finalized
+            && let Some(cause) = error.cause()
             && let Ok(LoadedOrder { order, .. }) = self.load_own_order(terms, account, id).await
         {
             self.fleet.refused(order.identifiers(), cause, self.now());
+            let key = parse_csr(&order, csr).ok().map(|csr| csr.key().hash());
+            self.certificate_refused((terms, account), (id, &order), (key, client), error);
         }
         finalized
     }

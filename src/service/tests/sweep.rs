@@ -344,7 +344,7 @@ async fn churn(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 let (account, terms) = (&accounts[who], terms_of(&stand));
                 let value = format!("n{name}.test");
                 let identifier = RawIdentifier { kind: "dns".into(), value, ancestor: None };
-                let ask = NewAuthorization { identifier, subdomains: false, from: Source::default() };
+                let ask = NewAuthorization { identifier, subdomains: false, ..NewAuthorization::default() };
                 let made = stand.service.new_authorization(&terms, account, ask).await.unwrap().0;
                 let by = (account.account.id, account.thumbprint);
                 let kind = ChallengeKind::Dns01;

@@ -23,6 +23,7 @@ use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
 use crate::audit::Event;
 use crate::audit::configuration::How;
+use crate::audit::refused::Asked;
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::fleet::campaign::Selector;
@@ -577,6 +578,33 @@ fn samples() -> Vec<Sample> {
     };
     let refusal = PolicyRefusal { tbs: vec![0x30, 0], requester: acme(), context, reasons: reasons() };
     all.push(sample("policy-refusal", refusal));
+    let request = RefusedRequest {
+        first: T0,
+        last: T0 + std::time::Duration::from_secs(60),
+        times: 300,
+        asked: Asked::Certificate,
+        provisioner: "acme".into(),
+        authority: "prod".into(),
+        issuer: [7; 20],
+        account: Some(account),
+        order: Some(order),
+        names: vec!["*.a.test".into(), "10.0.0.1".into()],
+        others: 200,
+        profile: Some("short".into()),
+        key: Some(KeyHash([0x5b; 32])),
+        replaces: Some(serial()),
+        error: ErrorKind::RejectedIdentifier,
+        detail: "a “rule”".into(),
+        client: Some(Client::new([192, 0, 2, 7].into(), b"agent/1.0")),
+    };
+    for (what, asked) in [
+        ("order", Asked::Order),
+        ("authorization", Asked::Authorization),
+        ("certificate", Asked::Certificate),
+        ("others", Asked::Others),
+    ] {
+        all.push(sample(what, RefusedRequest { asked, ..request.clone() }));
+    }
     for (what, event) in events {
         all.push(sample(what, AuditRecord { at: T0, event }));
     }

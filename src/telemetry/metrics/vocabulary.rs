@@ -117,6 +117,8 @@ vocabulary! {
         Accounts = "accounts",
         /// Refusals by policy.
         PolicyRefusals = "policy_refusals",
+        /// Requests that were refused.
+        RefusedRequests = "refused_requests",
         /// Budgets of certificates that are whole again.
         IssueBudgets = "issue_budgets",
     }
