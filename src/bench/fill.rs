@@ -110,6 +110,10 @@ struct Maker {
     key: usize,
     serial: usize,
     name: usize,
+    /// Where its beginning and its end are.
+    validity: [usize; 2],
+    /// How long before its signing it begins.
+    backdate: Duration,
     /// Where its accounts' ids differ.
     accounts: [u8; 8],
     entropy: SystemEntropy,
@@ -139,7 +143,10 @@ impl Maker {
         };
         let (key, serial) = (place(&point)? + 1, place(issued.serial.as_bytes())?);
         let name = place(names[0].order_value().as_bytes())?;
-        Ok(Self { now, key, serial, name, sample, accounts: entropy.bytes(), entropy: system })
+        let not_before = issued.not_before;
+        let validity = [place(&utc_time(not_before))?, place(&utc_time(issued.not_after))?];
+        let backdate = now.since(not_before);
+        Ok(Self { now, key, serial, name, validity, backdate, sample, accounts: entropy.bytes(), entropy: system })
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -209,6 +216,10 @@ impl Maker {
         der[self.key..][..POINT].copy_from_slice(&self.random::<POINT>());
         let named = name(n);
         der[self.name..][..named.len()].copy_from_slice(named.as_bytes());
+        for (place, at) in self.validity.into_iter().zip([issued - self.backdate, not_after]) {
+            let text = utc_time(at);
+            der[place..][..text.len()].copy_from_slice(&text);
+        }
         let signature = der.len() - POINT;
         der[signature..].copy_from_slice(&self.random::<POINT>());
         let requester =
@@ -240,6 +251,14 @@ impl Maker {
     }
 }
 
+/// A time as certificates have it (RFC 5280 §4.1.2.5.1).
+fn utc_time(at: Timestamp) -> Vec<u8> {
+    let at = at.to_utc();
+    let [year, month, day] = [at.year() % 100, u8::from(at.month()).into(), at.day().into()];
+    let [hour, minute, second] = [at.hour(), at.minute(), at.second()];
+    format!("{year:02}{month:02}{day:02}{hour:02}{minute:02}{second:02}Z").into_bytes()
+}
+
 /// All of one length, to stand in the same place of the same certificate.
 fn name(n: u64) -> String {
     format!("n{n:010}-host.fill.test")
@@ -264,6 +283,9 @@ mod tests {
             assert!(record.not_after >= now && record.issued <= now);
             let (rest, parsed) = x509_parser::parse_x509_certificate(&record.der).unwrap();
             assert!(rest.is_empty() && parsed.raw_serial() == key);
+            let validity = [parsed.validity().not_before, parsed.validity().not_after];
+            let [from, to] = validity.map(|time| u64::try_from(time.timestamp()).unwrap());
+            assert_eq!((to, to - from), (record.not_after.as_secs(), 86_460));
         }
         let orders = store.scan(Table::Orders, &[], None, 1000).await.unwrap();
         let expired = orders.iter().filter(|(key, _)| OrderId::from_key(key).unwrap().purge() < now).count();
