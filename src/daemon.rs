@@ -217,7 +217,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let dashboard = Dashboard::new(service.clone(), settings.admin.dashboard_on_loopback, stopping.clone());
     let app = Arc::new(app.with_metrics(metrics_access(&settings)).with_dashboard(dashboard));
 
-    let version = service.keep_configuration(texts.file, texts.policies, How::Start).await;
+    let version = service.keep_configuration(texts.file, texts.policies, How::Start, None).await;
     let version =
         version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
     let reconfigurer = Reconfigurer::new(service.clone(), (settings.clone(), operating), reload, address);

@@ -4,6 +4,9 @@
 
 pub mod configuration;
 pub mod refused;
+mod words;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,27 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// What.
     pub event: Event,
+    /// Which operator did it; none if a client did, or this server by itself.
+    pub actor: Option<Actor>,
+}
+
+/// Who gives a command to the running server. The order of variants is part of the record format: add at the
+/// end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// A process of the user with this number, on the admin socket.
+    User(u32),
+    /// Whoever holds a certificate with this name, as `[admin] clients` lists it, on the admin listener.
+    Operator(String),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Operator(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What can happen. The order of variants is part of the record format: add at the end.

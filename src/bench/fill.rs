@@ -233,8 +233,8 @@ impl Maker {
         let signed = Event::CertificateIssued { serial, requester: requester.clone() };
         let record = CertificateRecord { der, requester, issued, not_after, ..self.sample.clone() };
         let mut batch = batch
-            .append(Table::Audit, AuditRecord { at: issued, event: proved }.encode())
-            .append(Table::Audit, AuditRecord { at: issued, event: signed }.encode())
+            .append(Table::Audit, AuditRecord { at: issued, event: proved, actor: None }.encode())
+            .append(Table::Audit, AuditRecord { at: issued, event: signed, actor: None }.encode())
             .put(Table::Certificates, *serial.as_bytes(), record.encode());
         for row in inventory::rows_of_record(&serial, &record).map_err(failed)? {
             batch = batch.put(Table::CertificateIndex, row, Vec::new());

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod acme;
+pub mod audit;
 pub mod bench;
 pub mod ca;
 pub mod certs;
@@ -73,6 +74,8 @@ pub enum Command {
     Certs(certs::Args),
     /// Rotation health of a running CA: who renews as they should, who is late, and why
     Fleet(fleet::Args),
+    /// The audit log of a running CA: what has happened, and which operator did it
+    Audit(audit::Args),
     /// Measure an ACME server under load, this machine's cryptography, or the store
     Bench(bench::Args),
     /// Keys for issuers, in files and in tokens (PKCS#11)
@@ -105,6 +108,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Keys(args) => keys::run(&args, out),
         Command::Certs(args) => certs::run(&args, out),
         Command::Fleet(args) => fleet::run(&args, out),
+        Command::Audit(args) => audit::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Key(args) => key::run(&args, out),
         Command::Version => version::run(out),

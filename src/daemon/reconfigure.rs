@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::reach::live;
 use super::{issuer, operators};
+use crate::audit::Actor;
 use crate::audit::configuration::How;
 use crate::authority::authorities::Authorities;
 use crate::config::settings::{Server, Settings};
@@ -56,7 +57,7 @@ impl Reconfigurer {
 
     /// SIGHUP, which has nobody to answer but the log.
     pub(super) async fn on_signal(self: &Arc<Self>) {
-        match self.put_into_force(How::Signal, Box::new(|_| Ok(()))).await {
+        match self.put_into_force((How::Signal, None), Box::new(|_| Ok(()))).await {
             Ok(applied) => {
                 for section in &applied.restart {
                     tracing::warn!(
@@ -113,7 +114,11 @@ impl Reconfigurer {
         }
     }
 
-    async fn put_into_force(self: &Arc<Self>, how: How, check: Check) -> Result<Applied, NotApplied> {
+    async fn put_into_force(
+        self: &Arc<Self>,
+        (how, by): (How, Option<Actor>),
+        check: Check,
+    ) -> Result<Applied, NotApplied> {
         let busy = |_| NotApplied::Failed(service::Error::Busy("a configuration is still being loaded"));
         let _turn = tokio::time::timeout(PATIENCE, self.turn.lock()).await.map_err(busy)?;
         let this = self.clone();
@@ -133,7 +138,7 @@ impl Reconfigurer {
         let live = live(&settings, authorities, self.address)
             .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
         // Recorded first: what was in force is known to the record, whatever happens in between.
-        let version = self.service.keep_configuration(texts.file, texts.policies, how).await?;
+        let version = self.service.keep_configuration(texts.file, texts.policies, how, by.as_ref()).await?;
         self.service.reload(live);
         if let Err(error) = self.service.note_issuers().await {
             // In the background it is tried on.
@@ -147,11 +152,12 @@ impl Reconfigure for Reconfigurer {
     fn reconfigure(
         self: Arc<Self>,
         how: How,
+        by: Option<Actor>,
         check: Check,
     ) -> BoxFuture<'static, Result<Applied, NotApplied>> {
         // A task of its own: who asked may go away between the record and the change.
         let task = tokio::spawn(async move {
-            let applied = self.put_into_force(how, check).await?;
+            let applied = self.put_into_force((how, by), check).await?;
             tracing::info!(version = applied.version, %how, "a configuration was put into force");
             Ok(applied)
         });

@@ -30,6 +30,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::{Semaphore, watch};
 
+use crate::audit::Actor;
 use crate::audit::configuration::How;
 use crate::limits::{Limit, Source};
 use crate::service::{self, Service};
@@ -103,9 +104,9 @@ impl App {
     }
 
     /// Puts the configuration file into force.
-    async fn reconfigure(&self, how: How, check: Check) -> Result<Applied, NotApplied> {
+    async fn reconfigure(&self, how: How, by: Option<Actor>, check: Check) -> Result<Applied, NotApplied> {
         match self.reconfigure.get() {
-            Some(who) => who.clone().reconfigure(how, check).await,
+            Some(who) => who.clone().reconfigure(how, by, check).await,
             None => Err(service::Error::Internal("nobody here knows the configuration file".into()).into()),
         }
     }

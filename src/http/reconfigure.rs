@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::Actor;
 use crate::audit::configuration::How;
 use crate::authority::rotation::NotYet;
 use crate::service;
@@ -41,6 +42,7 @@ pub trait Reconfigure: Send + Sync {
     fn reconfigure(
         self: Arc<Self>,
         how: How,
+        by: Option<Actor>,
         check: Check,
     ) -> BoxFuture<'static, Result<Applied, NotApplied>>;
 }

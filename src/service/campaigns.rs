@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 
 pub use self::follow::{EnrolCursor, Silent};
 pub use self::preview::{BUCKETS, Preview};
-use super::{Error, Live, Service, audited};
+use super::{Error, Live, Service, audited_by};
 use crate::acme::error::Refusal;
 use crate::acme::renewal::is_explanation;
-use crate::audit::Event;
+use crate::audit::{Actor, Event};
 use crate::authority::blocked::check_reason;
 use crate::authority::certificate::{CertificateRecord, Content};
 use crate::fleet::campaign::{AHEAD, Campaign, Candidate, MOST_IN_FORCE, MOST_KEPT, OVER, Selector, called};
@@ -181,7 +181,7 @@ impl Service {
     }
 
     /// Begins a campaign: clients hear of it from now on, over a restart too.
-    pub async fn begin_campaign(&self, asked: NewCampaign) -> Result<Numbered, Error> {
+    pub async fn begin_campaign(&self, asked: NewCampaign, by: Option<&Actor>) -> Result<Numbered, Error> {
         let campaign = self.planned(asked)?;
         let _turn = self.campaigns.turn.lock().await;
         let mut all = Vec::clone(&self.campaigns.known());
@@ -194,7 +194,7 @@ impl Service {
         let number = all.last().map_or(1, |(last, _)| last + 1);
         let event =
             Event::CampaignBegun { campaign: number, reason: campaign.reason.clone(), drill: campaign.drill };
-        let mut batch = audited(Batch::new(), now, event)
+        let mut batch = audited_by(Batch::new(), now, event, by)
             .expect(Table::Campaigns, key(number), Expect::Absent)
             .put(Table::Campaigns, key(number), campaign.encode());
         // The oldest that is over makes room; there are more than can be in force.
@@ -211,7 +211,7 @@ impl Service {
     }
 
     /// Ends a campaign early: windows are again what they would have been.
-    pub async fn cancel_campaign(&self, number: u64) -> Result<Campaign, Error> {
+    pub async fn cancel_campaign(&self, number: u64, by: Option<&Actor>) -> Result<Campaign, Error> {
         let _turn = self.campaigns.turn.lock().await;
         let mut all = Vec::clone(&self.campaigns.known());
         let now = self.now();
@@ -226,7 +226,7 @@ impl Service {
         campaign.cancelled = Some(now);
         let cancelled = campaign.clone();
         let event = Event::CampaignCancelled { campaign: number };
-        let batch = audited(Batch::new(), now, event);
+        let batch = audited_by(Batch::new(), now, event, by);
         self.commit_campaigns(batch.put(Table::Campaigns, key(number), cancelled.encode())).await?;
         self.campaigns.set(all);
         tracing::info!(campaign = number, "campaign cancelled");

@@ -2,9 +2,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Error, Service, audited};
-use crate::audit::Event;
+use super::{Error, Service, audited_by};
 use crate::audit::configuration::{ConfigurationVersion, How};
+use crate::audit::{Actor, Event};
 use crate::storage::codec::Record;
 use crate::storage::{Batch, CommitOutcome, Expect, Table, Version};
 use crate::x509::hex;
@@ -37,6 +37,7 @@ impl Service {
         text: String,
         files: Vec<(String, String)>,
         how: How,
+        by: Option<&Actor>,
     ) -> Result<u64, Error> {
         let (last, expected) = self.last_configuration().await?;
         if let Some((number, known)) = self.configuration(last).await?
@@ -55,7 +56,7 @@ impl Service {
         if let Some(old) = number.checked_sub(KEPT).filter(|old| *old > 0) {
             batch = batch.delete(Table::Configurations, old.to_be_bytes());
         }
-        match self.store.commit(audited(batch, at, event)).await? {
+        match self.store.commit(audited_by(batch, at, event, by)).await? {
             CommitOutcome::Committed(_) => Ok(number),
             CommitOutcome::Conflict => Err(Error::Busy("another configuration was put into force just now")),
         }
@@ -111,13 +112,13 @@ mod tests {
         let service = &stand.service;
         assert!(service.configuration(0).await.unwrap().is_none());
         assert!(service.configurations(Clone::clone).await.unwrap().is_empty());
-        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start).await.unwrap(), 1);
+        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start, None).await.unwrap(), 1);
         // A start with the same file is none of its own.
-        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start).await.unwrap(), 1);
+        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Start, None).await.unwrap(), 1);
         let rules = vec![("policy.toml".to_owned(), "a".to_owned())];
-        assert_eq!(service.keep_configuration(text(1), rules.clone(), How::Signal).await.unwrap(), 2);
+        assert_eq!(service.keep_configuration(text(1), rules.clone(), How::Signal, None).await.unwrap(), 2);
         stand.clock.advance(Duration::from_secs(5));
-        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Rollback(1)).await.unwrap(), 3);
+        assert_eq!(service.keep_configuration(text(1), Vec::new(), How::Rollback(1), None).await.unwrap(), 3);
         let all = service.configurations(Clone::clone).await.unwrap();
         let hows: Vec<_> = all.iter().map(|(number, version)| (*number, version.how)).collect();
         assert_eq!(hows, [(1, How::Start), (2, How::Signal), (3, How::Rollback(1))]);
@@ -128,7 +129,7 @@ mod tests {
         assert!(service.configuration(4).await.unwrap().is_none());
 
         for n in 4..=KEPT + 10 {
-            assert_eq!(service.keep_configuration(text(n), Vec::new(), How::Apply).await.unwrap(), n);
+            assert_eq!(service.keep_configuration(text(n), Vec::new(), How::Apply, None).await.unwrap(), n);
         }
         let all = service.configurations(Clone::clone).await.unwrap();
         assert_eq!((all.len() as u64, all[0].0, all.last().unwrap().0), (KEPT, 11, KEPT + 10));
@@ -143,8 +144,8 @@ mod tests {
     async fn of_two_at_once_none_is_lost() {
         let stand = Stand::new().await;
         let both = tokio::join!(
-            stand.service.keep_configuration(text(1), Vec::new(), How::Signal),
-            stand.service.keep_configuration(text(2), Vec::new(), How::Apply),
+            stand.service.keep_configuration(text(1), Vec::new(), How::Signal, None),
+            stand.service.keep_configuration(text(2), Vec::new(), How::Apply, None),
         );
         let kept = [both.0.ok(), both.1.ok()].into_iter().flatten().count();
         assert_eq!(stand.service.configurations(|_| ()).await.unwrap().len(), kept);

@@ -6,10 +6,10 @@
 use tokio::sync::MutexGuard;
 use zeroize::Zeroizing;
 
-use super::{Error, Service, audited};
+use super::{Error, Service, audited, audited_by};
 use crate::acme::account::{Account, EabBinding};
 use crate::acme::error::Refusal;
-use crate::audit::Event;
+use crate::audit::{Actor, Event};
 use crate::id::EabKid;
 use crate::jose::jwk::Jwk;
 use crate::jose::mac::UnverifiedMac;
@@ -75,7 +75,7 @@ pub struct ListedKey {
 
 impl Service {
     /// Makes a key.
-    pub async fn create_eab_key(&self, ask: EabAsk) -> Result<EabKey, Error> {
+    pub async fn create_eab_key(&self, ask: EabAsk, by: Option<&Actor>) -> Result<EabKey, Error> {
         let Some(terms) = self.provisioner(&ask.provisioner) else {
             let mut names: Vec<String> = self.live().provisioners.keys().cloned().collect();
             names.sort();
@@ -92,7 +92,7 @@ impl Service {
         };
         let batch =
             Batch::new().expect(Table::EabKeys, row, Expect::Absent).put(Table::EabKeys, row, key.encode());
-        match self.store.commit(audited(batch, now, event)).await? {
+        match self.store.commit(audited_by(batch, now, event, by)).await? {
             CommitOutcome::Committed(_) => {
                 tracing::info!(kid = %key.kid, provisioner = key.provisioner, "EAB key created");
                 Ok(key)
@@ -118,7 +118,7 @@ impl Service {
 
     /// Revokes a key, for good: it registers nobody any more, and accounts that it has registered
     /// neither order nor finalize. One that is revoked already stays as it is.
-    pub async fn revoke_eab_key(&self, kid: EabKid) -> Result<ListedKey, Error> {
+    pub async fn revoke_eab_key(&self, kid: EabKid, by: Option<&Actor>) -> Result<ListedKey, Error> {
         // Not against registrations under way, which would lose their race: behind them.
         let _turn = self.eab_locks.of(kid.as_bytes()).await;
         let (EabUses(uses), _) = self.eab_uses(kid).await?;
@@ -134,7 +134,7 @@ impl Service {
             row,
             key.encode(),
         );
-        match self.store.commit(audited(batch, now, Event::EabKeyRevoked { kid })).await? {
+        match self.store.commit(audited_by(batch, now, Event::EabKeyRevoked { kid }, by)).await? {
             CommitOutcome::Committed(_) => {
                 tracing::info!(%kid, "EAB key revoked");
                 Ok(ListedKey { key, uses })

@@ -14,10 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use self::failures::news_of;
 pub use self::list::{IdentityPage, KnownIdentity, Place};
 use super::leaves::{self, Scanned};
-use super::{Error, Service, audited};
+use super::{Error, Service, audited_by};
 use crate::acme::error::Refusal;
 use crate::acme::identifier::Identifier;
-use crate::audit::Event;
+use crate::audit::{Actor, Event};
 use crate::authority::certificate::{CertificateRecord, Content};
 use crate::authority::sign::Issued;
 use crate::fleet::recent::{Happening, MINUTES, Minute, Recent};
@@ -462,7 +462,7 @@ impl Service {
     }
 
     /// Retires the identity of exactly these names: it is not expected to renew, until it does.
-    pub async fn retire(&self, names: Vec<Identifier>) -> Result<Identity, Error> {
+    pub async fn retire(&self, names: Vec<Identifier>, by: Option<&Actor>) -> Result<Identity, Error> {
         if !self.fleet.is_complete() {
             return Err(Error::Busy("the inventory is still being read"));
         }
@@ -475,7 +475,7 @@ impl Service {
         let now = self.now();
         let event = Event::IdentityRetired { identifiers: names.clone() };
         let row = RetiredIdentity { at: now, names }.encode();
-        let batch = audited(Batch::new().put(Table::Retired, *id.as_bytes(), row), now, event);
+        let batch = audited_by(Batch::new().put(Table::Retired, *id.as_bytes(), row), now, event, by);
         match self.store.commit(batch).await? {
             CommitOutcome::Committed(_) => {}
             CommitOutcome::Conflict => {

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Error, Service, audited};
+use super::{Error, Service, audited_by};
 use crate::acme::error::{ErrorKind, Refusal};
-use crate::audit::Event;
+use crate::audit::{Actor, Event};
 use crate::authority::blocked::{BlockedKey, Blocker, check_reason};
 use crate::storage::codec::Record;
 use crate::storage::limits::MAX_OPS;
@@ -123,7 +123,12 @@ impl Service {
     }
 
     /// Blocks keys for good, or until they are unblocked; all or none. At most [`MOST_AT_ONCE`].
-    pub async fn block_keys(&self, keys: &[KeyHash], reason: &str) -> Result<Blocked, Error> {
+    pub async fn block_keys(
+        &self,
+        keys: &[KeyHash],
+        reason: &str,
+        actor: Option<&Actor>,
+    ) -> Result<Blocked, Error> {
         let reason = check_reason(reason).map_err(|why| Refusal::malformed(format!("reason: {why}")))?;
         let keys: BTreeSet<KeyHash> = keys.iter().copied().collect();
         if keys.is_empty() || keys.len() > MOST_AT_ONCE {
@@ -138,7 +143,7 @@ impl Service {
             }
             new += 1;
             let row = BlockedKey { at: now, reason: reason.clone(), by: Blocker::Operator };
-            batch = blocking(batch, *key, &row);
+            batch = blocking(batch, *key, &row, actor);
         }
         let known = keys.len() - new;
         if new == 0 {
@@ -167,17 +172,17 @@ impl Service {
         }
         self.any_blocked.note();
         let reason = "a certificate of it was revoked for keyCompromise".to_owned();
-        Ok(blocking(batch, key, &BlockedKey { at: now, reason, by }))
+        Ok(blocking(batch, key, &BlockedKey { at: now, reason, by }, None))
     }
 
     /// Lifts a block.
-    pub async fn unblock_key(&self, key: KeyHash) -> Result<BlockedKey, Error> {
+    pub async fn unblock_key(&self, key: KeyHash, by: Option<&Actor>) -> Result<BlockedKey, Error> {
         let row = self.store.get(Table::BlockedKeys, key.as_bytes()).await?.ok_or(Error::NotFound)?;
         let blocked = BlockedKey::decode(&row.value)?;
         let batch = Batch::new()
             .expect(Table::BlockedKeys, key.0, Expect::Is(row.version))
             .delete(Table::BlockedKeys, key.0);
-        match self.store.commit(audited(batch, self.now(), Event::KeyUnblocked { key })).await? {
+        match self.store.commit(audited_by(batch, self.now(), Event::KeyUnblocked { key }, by)).await? {
             CommitOutcome::Committed(_) => {
                 tracing::warn!(%key, "key unblocked");
                 Ok(blocked)
@@ -202,8 +207,8 @@ impl Service {
 }
 
 /// Adds a row that is not there yet, and its event.
-fn blocking(batch: Batch, key: KeyHash, row: &BlockedKey) -> Batch {
+fn blocking(batch: Batch, key: KeyHash, row: &BlockedKey, actor: Option<&Actor>) -> Batch {
     let batch =
         batch.expect(Table::BlockedKeys, key.0, Expect::Absent).put(Table::BlockedKeys, key.0, row.encode());
-    audited(batch, row.at, Event::KeyBlocked { key, by: row.by })
+    audited_by(batch, row.at, Event::KeyBlocked { key, by: row.by }, actor)
 }

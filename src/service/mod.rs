@@ -12,6 +12,7 @@ pub mod campaigns;
 pub mod ceremony;
 pub mod configuration;
 pub mod eab;
+pub mod events;
 pub mod finalize;
 pub mod fleet;
 pub mod gate;
@@ -67,7 +68,7 @@ use self::turns::Turns;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::error::Refusal;
 use crate::acme::nonce::Nonces;
-use crate::audit::{AuditRecord, Event};
+use crate::audit::{Actor, AuditRecord, Event};
 use crate::entropy::Entropy;
 use crate::id::{AuthorityName, OrderId};
 use crate::limits::{Limiter, Refused};
@@ -241,7 +242,12 @@ impl Service {
 
 /// Adds an audit event to a batch.
 pub(crate) fn audited(batch: Batch, at: Timestamp, event: Event) -> Batch {
-    batch.append(Table::Audit, AuditRecord { at, event }.encode())
+    audited_by(batch, at, event, None)
+}
+
+/// Adds an audit event of what an operator does.
+fn audited_by(batch: Batch, at: Timestamp, event: Event, by: Option<&Actor>) -> Batch {
+    batch.append(Table::Audit, AuditRecord { at, event, actor: by.cloned() }.encode())
 }
 
 /// Locks for read-modify-write, striped by id.

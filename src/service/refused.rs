@@ -105,9 +105,10 @@ impl Error {
     }
 }
 
-/// With what is said of single names.
+/// With what is said of single names; one alone is the whole.
 fn whole(refusal: &Refusal) -> String {
-    let of = refusal.subproblems.iter().take(SUBPROBLEMS);
+    let most = if refusal.subproblems.len() > 1 { SUBPROBLEMS } else { 0 };
+    let of = refusal.subproblems.iter().take(most);
     let parts = of.map(|one| format!("; {}: {}", one.identifier.1, one.detail));
     [refusal.detail.to_string()].into_iter().chain(parts).collect()
 }
@@ -117,9 +118,10 @@ fn written(raw: &RawIdentifier) -> String {
     Identifier::parse(&raw.kind, &raw.value).map_or_else(|_| raw.value.clone(), |name| name.to_string())
 }
 
-fn number(key: &[u8]) -> Result<u64, Error> {
+/// The number that a row is kept by.
+pub(super) fn number(key: &[u8]) -> Result<u64, Error> {
     let number = key.try_into().map(u64::from_be_bytes);
-    number.map_err(|_| Error::Internal("a refused request has no number".into()))
+    number.map_err(|_| Error::Internal("a numbered row has no number".into()))
 }
 
 impl Refused {
@@ -282,26 +284,15 @@ impl Service {
         let mut page = RefusedPage { refused: Vec::new(), next: None };
         let mut end = before.unwrap_or(u64::MAX).min(kept.last + 1);
         let stop = kept.gone.max(end.saturating_sub(WALK + 1));
-        while end > kept.gone + 1 {
-            if end <= stop + 1 {
-                page.next = Some(end);
-                break;
-            }
+        while end > stop + 1 {
             let from = end.saturating_sub(STEP + 1).max(stop);
-            let count = usize::try_from(end - from - 1).unwrap_or_default();
-            let rows = self.store.scan(Table::RefusedRequests, &[], Some(&from.to_be_bytes()), count).await?;
-            for (key, row) in rows.iter().rev() {
-                let number = number(key)?;
-                // Some in between may have been swept, so that a read goes further than it should.
-                if number >= end {
-                    continue;
-                }
+            for (number, row) in self.numbered_rows(Table::RefusedRequests, from, end).await? {
                 if page.refused.len() == limit {
                     page.next = Some(end);
                     return Ok(page);
                 }
                 end = number;
-                match RefusedRequest::decode(&row.value) {
+                match RefusedRequest::decode(&row) {
                     Ok(row) if query.admits(&row) => page.refused.push((number, row)),
                     Ok(_) => {}
                     Err(error) => tracing::error!(number, %error, "a refused request does not read"),
@@ -309,7 +300,28 @@ impl Service {
             }
             end = from + 1;
         }
+        page.next = Some(end).filter(|end| *end > kept.gone + 1);
         Ok(page)
+    }
+
+    /// The rows of a table that is kept by numbers between two of them, neither included; the last in front.
+    pub(super) async fn numbered_rows(
+        &self,
+        table: Table,
+        from: u64,
+        end: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let count = usize::try_from(end.saturating_sub(from + 1)).unwrap_or_default();
+        let rows = self.store.scan(table, &[], Some(&from.to_be_bytes()), count).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for (key, row) in rows.into_iter().rev() {
+            let number = number(&key)?;
+            // Some in between may have been swept, so that the read went further than it should.
+            if number < end {
+                found.push((number, row.value));
+            }
+        }
+        Ok(found)
     }
 }
 

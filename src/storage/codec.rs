@@ -12,9 +12,9 @@ use super::StoreError;
 use crate::acme::account::{Account, AccountDetails};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, OrderDetails};
-use crate::audit::AuditRecord;
 use crate::audit::configuration::ConfigurationVersion;
 use crate::audit::refused::RefusedRequest;
+use crate::audit::{Actor, AuditRecord};
 use crate::authority::approve::PolicyRefusal;
 use crate::authority::blocked::BlockedKey;
 use crate::authority::certificate::{CertificateDetails, CertificateRecord, Provenance};
@@ -119,7 +119,11 @@ impl Record for CertificateRecord {
 
 impl Record for AuditRecord {
     const KIND: &'static str = "audit event";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn grown_since(version: u8) -> Option<Vec<u8>> {
+        since_version_1::<Option<Actor>>(version)
+    }
 }
 
 /// The account that a key belongs to.

@@ -5,6 +5,8 @@ mod fleet;
 mod notify;
 mod rotation;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::campaign::{
@@ -338,6 +340,33 @@ pub struct RefusedRequest {
 pub struct RefusedRequests {
     /// One page, the newest first; it may be short, or empty, and yet not the last.
     pub refused: Vec<RefusedRequest>,
+    /// If there may be more: what to ask for as `after`, with the same conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One event of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When.
+    pub at: String,
+    /// What: `certificate_issued`, `eab_key_revoked`, …
+    pub event: String,
+    /// Which operator did it: as `[admin] clients` lists them, or `uid N` on the admin socket; none if a
+    /// client did, or this server by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// What is known of it.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// `GET /v1/audit-events`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvents {
+    /// One page, the newest first; it may be short, or empty, and yet not the last.
+    pub events: Vec<AuditEvent>,
     /// If there may be more: what to ask for as `after`, with the same conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

@@ -1,6 +1,7 @@
 //! The admin listener: whose certificate is on the list, and nobody else.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -170,17 +171,32 @@ fn changes_are_refused_to_other_sites(server: &Server, port: u16, alice: &Holder
 }
 
 fn commands_go_there(server: &Server, port: u16, alice: &Holder, stranger: &Holder) {
-    let command = |holder: &Holder| {
+    let command = |holder: &Holder, what: &[&str]| {
         let mut command = Command::new(binary());
-        command.args(["certs", "list", "--json", "--url", &format!("https://localhost:{port}")]);
+        command.args(what).args(["--json", "--url", &format!("https://localhost:{port}")]);
         command.arg("--trust").arg(server.root()).arg("--client-cert").arg(&holder.cert);
         command.arg("--client-key").arg(&holder.key);
         run(&mut command, &server.scratch("cli").join("out"), LIMIT)
     };
-    let listed = command(alice);
+    let listed = command(alice, &["certs", "list"]);
     assert!(listed.status.success() && listed.output.contains("\"certificates\""), "{}", listed.output);
-    let refused = command(stranger);
+    let refused = command(stranger, &["certs", "list"]);
     assert!(!refused.status.success() && refused.output.contains("error"), "{}", refused.output);
+
+    // What operators do is recorded with who it was, whichever way they came.
+    let hash = "5b".repeat(32);
+    let blocked = command(alice, &["keys", "block", "--sha256", &hash, "--reason", "leaked"]);
+    assert!(blocked.status.success(), "{}", blocked.output);
+    let mut here = Command::new(binary());
+    here.args(["keys", "unblock", &hash, "--config"]).arg(server.config());
+    assert!(here.output().unwrap().status.success());
+    let audit = command(alice, &["audit", "--operators"]);
+    let events: serde_json::Value = serde_json::from_str(&audit.output).unwrap();
+    let by: Vec<_> = events["events"].as_array().unwrap().iter().map(|event| &event["operator"]).collect();
+    let uid = format!("uid {}", fs::metadata(server.config()).unwrap().uid());
+    assert_eq!(by, [uid.as_str(), "alice@example.com"], "{events}");
+    assert_eq!(events["events"][0]["event"], "key_unblocked", "{events}");
+    assert_eq!(events["events"][0]["facts"]["key"], hash.as_str(), "{events}");
 }
 
 fn revoked_ones_are_out(server: &Server, port: u16, dir: &Path) {

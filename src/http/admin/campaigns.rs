@@ -10,6 +10,7 @@ use super::problem::Failure;
 use super::routes::Campaigns;
 use super::{App, Response, json};
 use crate::acme::renewal::begin;
+use crate::audit::Actor;
 use crate::fleet::campaign::{Campaign, Selector};
 use crate::fleet::{Cause, Followed};
 use crate::jose::{base64url, from_base64url};
@@ -25,7 +26,12 @@ use crate::x509::serial::Serial;
 const PAGE: (usize, usize) = (100, 500);
 
 /// Answers a request to one of them.
-pub(super) async fn answer<B>(app: &App, which: Campaigns, head: &Parts, body: B) -> Result<Response, Failure>
+pub(super) async fn answer<B>(
+    app: &App,
+    (which, by): (Campaigns, Option<&Actor>),
+    head: &Parts,
+    body: B,
+) -> Result<Response, Failure>
 where
     B: hyper::body::Body + Send + Unpin,
     B::Data: Send,
@@ -33,11 +39,11 @@ where
 {
     match (which, &head.method) {
         (Campaigns::All, &Method::GET) => list(app),
-        (Campaigns::All, &Method::POST) => create(app, super::read(&head.headers, body).await?).await,
+        (Campaigns::All, &Method::POST) => create(app, by, super::read(&head.headers, body).await?).await,
         (Campaigns::All, _) => Err(Failure::Method("GET, POST")),
         (Campaigns::Preview, &Method::POST) => preview(app, super::read(&head.headers, body).await?).await,
         (Campaigns::One(number), &Method::GET) => show(app, number),
-        (Campaigns::Cancellation(number), &Method::POST) => cancel(app, number).await,
+        (Campaigns::Cancellation(number), &Method::POST) => cancel(app, by, number).await,
         (Campaigns::Unanswered(number), &Method::GET) => unanswered(app, number, head.uri.query()).await,
         (Campaigns::Preview | Campaigns::Cancellation(_), _) => Err(Failure::Method("POST")),
         (Campaigns::One(_) | Campaigns::Unanswered(_), _) => Err(Failure::Method("GET")),
@@ -101,8 +107,8 @@ async fn preview(app: &App, asked: wire::AskForPreview) -> Result<Response, Fail
     json(StatusCode::OK, &preview)
 }
 
-async fn create(app: &App, asked: wire::NewCampaign) -> Result<Response, Failure> {
-    let (number, campaign) = app.service.begin_campaign(wanted(&asked)?).await?;
+async fn create(app: &App, by: Option<&Actor>, asked: wire::NewCampaign) -> Result<Response, Failure> {
+    let (number, campaign) = app.service.begin_campaign(wanted(&asked)?, by).await?;
     json(StatusCode::CREATED, &shown(number, &campaign, &app.service, false))
 }
 
@@ -117,8 +123,8 @@ fn show(app: &App, number: u64) -> Result<Response, Failure> {
     json(StatusCode::OK, &shown(number, &campaign, &app.service, true))
 }
 
-async fn cancel(app: &App, number: u64) -> Result<Response, Failure> {
-    let campaign = app.service.cancel_campaign(number).await?;
+async fn cancel(app: &App, by: Option<&Actor>, number: u64) -> Result<Response, Failure> {
+    let campaign = app.service.cancel_campaign(number, by).await?;
     json(StatusCode::OK, &shown(number, &campaign, &app.service, false))
 }
 

@@ -6,6 +6,7 @@ use super::super::NotApplied;
 use super::problem::Failure;
 use super::rotations::Asked;
 use super::{App, Response, json};
+use crate::audit::Actor;
 use crate::audit::configuration::How;
 use crate::service::configuration::{Numbered, text_digest};
 use crate::wire::admin as wire;
@@ -35,7 +36,11 @@ pub(super) async fn show(app: &App, number: u64) -> Result<Response, Failure> {
     json(StatusCode::OK, &whole)
 }
 
-pub(super) async fn apply(app: &App, ask: wire::ApplyConfiguration) -> Result<Response, Failure> {
+pub(super) async fn apply(
+    app: &App,
+    by: Option<&Actor>,
+    ask: wire::ApplyConfiguration,
+) -> Result<Response, Failure> {
     let asked = ask.rotation.as_ref().map(Asked::read).transpose()?;
     let how = match (ask.rollback_to, &asked) {
         (Some(_), Some(_)) => {
@@ -60,6 +65,6 @@ pub(super) async fn apply(app: &App, ask: wire::ApplyConfiguration) -> Result<Re
         }
         asked.map_or(Ok(()), |asked| asked.permitted(&service)).map_err(NotApplied::NotYet)
     };
-    let applied = app.reconfigure(how, Box::new(check)).await.map_err(Failure::NotApplied)?;
+    let applied = app.reconfigure(how, by.cloned(), Box::new(check)).await.map_err(Failure::NotApplied)?;
     json(StatusCode::OK, &wire::AppliedConfiguration { version: applied.version, restart: applied.restart })
 }

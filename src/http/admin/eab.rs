@@ -6,6 +6,7 @@ use hyper::StatusCode;
 
 use super::problem::Failure;
 use super::{App, Response, json};
+use crate::audit::Actor;
 use crate::http::acme;
 use crate::id::EabKid;
 use crate::provisioner::eab::EabAsk;
@@ -46,18 +47,18 @@ pub(super) async fn list(app: &App, query: Option<&str>) -> Result<Response, Fai
     json(StatusCode::OK, &wire::EabKeys { keys, next })
 }
 
-pub(super) async fn create(app: &App, ask: wire::NewEabKey) -> Result<Response, Failure> {
+pub(super) async fn create(app: &App, by: Option<&Actor>, ask: wire::NewEabKey) -> Result<Response, Failure> {
     let wire::NewEabKey { provisioner, allow, lifetime, max_uses, label, trust_names } = ask;
     let lifetime = Duration::from_secs(lifetime);
     let ask = EabAsk { provisioner, allow, lifetime, max_uses, label, trusts_names: trust_names };
-    let created = app.service.create_eab_key(ask).await?;
+    let created = app.service.create_eab_key(ask, by).await?;
     let (hmac_key, directory) =
         (created.secret.reveal(), acme::directory_url(&app.base_url, &created.provisioner));
     let key = key(&ListedKey { key: created, uses: 0 }, app.service.now());
     json(StatusCode::CREATED, &wire::CreatedEabKey { key, hmac_key, directory })
 }
 
-pub(super) async fn revoke(app: &App, kid: EabKid) -> Result<Response, Failure> {
-    let revoked = app.service.revoke_eab_key(kid).await?;
+pub(super) async fn revoke(app: &App, by: Option<&Actor>, kid: EabKid) -> Result<Response, Failure> {
+    let revoked = app.service.revoke_eab_key(kid, by).await?;
     json(StatusCode::OK, &key(&revoked, app.service.now()))
 }

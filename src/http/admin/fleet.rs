@@ -5,6 +5,7 @@ use hyper::StatusCode;
 use super::parameters::Parameters;
 use super::problem::Failure;
 use super::{App, Response, json};
+use crate::audit::Actor;
 use crate::fleet::{Cause, IdentityId, State};
 use crate::jose::{base64url, from_base64url};
 use crate::service::fleet::{KnownIdentity, Place};
@@ -72,13 +73,13 @@ pub(super) async fn show(app: &App, id: &IdentityId) -> Result<Response, Failure
     json(StatusCode::OK, &identity(&app.service.known_identity(id).await?))
 }
 
-pub(super) async fn retire(app: &App, ask: wire::Retire) -> Result<Response, Failure> {
+pub(super) async fn retire(app: &App, by: Option<&Actor>, ask: wire::Retire) -> Result<Response, Failure> {
     let mut names = Vec::with_capacity(ask.names.len());
     for (place, text) in ask.names.iter().enumerate() {
         let malformed = |why| Failure::Malformed(format!("names[{place}]: {why}"));
         names.push(super::parameters::name(text).map_err(malformed)?);
     }
-    let retired = app.service.retire(names).await?;
+    let retired = app.service.retire(names, by).await?;
     json(StatusCode::OK, &identity(&app.service.known_identity(&retired.id).await?))
 }
 

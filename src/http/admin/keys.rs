@@ -4,6 +4,7 @@ use hyper::StatusCode;
 
 use super::problem::Failure;
 use super::{App, Response, json};
+use crate::audit::Actor;
 use crate::authority::blocked::{BlockedKey, Blocker};
 use crate::service::keys::PAGE;
 use crate::wire::admin as wire;
@@ -35,18 +36,18 @@ pub(super) async fn list(app: &App, query: Option<&str>) -> Result<Response, Fai
     json(StatusCode::OK, &wire::BlockedKeys { keys: listed.iter().map(shown).collect(), next })
 }
 
-pub(super) async fn block(app: &App, ask: wire::BlockKeys) -> Result<Response, Failure> {
+pub(super) async fn block(app: &App, by: Option<&Actor>, ask: wire::BlockKeys) -> Result<Response, Failure> {
     let mut keys = Vec::with_capacity(ask.keys.len());
     for (place, text) in ask.keys.iter().enumerate() {
         let malformed =
             || Failure::Malformed(format!("keys[{place}]: is no SHA-256: give 64 hexadecimal digits"));
         keys.push(KeyHash::parse(text).ok_or_else(malformed)?);
     }
-    let done = app.service.block_keys(&keys, &ask.reason).await?;
+    let done = app.service.block_keys(&keys, &ask.reason, by).await?;
     json(StatusCode::OK, &wire::KeysBlocked { blocked: done.new, known: done.known })
 }
 
-pub(super) async fn unblock(app: &App, key: KeyHash) -> Result<Response, Failure> {
-    let blocked = app.service.unblock_key(key).await?;
+pub(super) async fn unblock(app: &App, by: Option<&Actor>, key: KeyHash) -> Result<Response, Failure> {
+    let blocked = app.service.unblock_key(key, by).await?;
     json(StatusCode::OK, &shown(&(key, blocked)))
 }

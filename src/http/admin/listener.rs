@@ -13,6 +13,7 @@ use hyper::{Method, Request, Uri};
 use super::operators::{Operators, Stranger};
 use super::problem::{self, Failure};
 use crate::acme::error::ErrorKind;
+use crate::audit::Actor;
 use crate::http::server::{Limits, Unanswered};
 use crate::http::{App, Response, tagged};
 use crate::service;
@@ -43,18 +44,18 @@ where
     B::Data: Send,
     B::Error: std::fmt::Display,
 {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let admitted = admit(app, operators, &head).await;
     // Before a refusal too: an HTTP/2 client whose body nobody takes hears of that instead of the answer.
     let body = whole(body).await;
     match admitted.and_then(|operator| Ok((operator, body?))) {
         Ok((operator, body)) => {
             if !is_reading(&head.method) {
-                // Who it was, beside what the audit log says of what was done.
                 tracing::info!(
                     request = id, operator, method = %head.method, path = head.uri.path(), "admin command"
                 );
             }
+            head.extensions.insert(Actor::Operator(operator));
             super::answer(app, Request::from_parts(head, Full::new(body)), id).await
         }
         Err(failure) => {

@@ -10,6 +10,7 @@ mod campaigns;
 mod certificates;
 mod configuration;
 mod eab;
+mod events;
 mod fleet;
 mod keys;
 pub mod listener;
@@ -35,6 +36,7 @@ use self::routes::Resource;
 use super::dashboard::{self, Viewer};
 use super::{App, Response, reply, tagged};
 use crate::acme::error::ErrorKind;
+use crate::audit::Actor;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::metrics::vocabulary::{Operation, Reason};
 use crate::telemetry::trace;
@@ -79,7 +81,9 @@ where
     B::Data: Send,
     B::Error: std::fmt::Display,
 {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let by: Option<Actor> = head.extensions.remove();
+    let by = by.as_ref();
     if head.uri.path() == "/" {
         return Ok(dashboard::from_root());
     }
@@ -102,27 +106,30 @@ where
     }
     match (resource, &head.method) {
         (Resource::EabKeys, &Method::GET) => eab::list(app, query).await,
-        (Resource::EabKeys, &Method::POST) => eab::create(app, read(&head.headers, body).await?).await,
+        (Resource::EabKeys, &Method::POST) => eab::create(app, by, read(&head.headers, body).await?).await,
         (Resource::EabKeys, _) => Err(Failure::Method("GET, POST")),
-        (Resource::EabRevocation(kid), &Method::POST) => eab::revoke(app, kid).await,
+        (Resource::EabRevocation(kid), &Method::POST) => eab::revoke(app, by, kid).await,
         (Resource::EabRevocation(_), _) => Err(Failure::Method("POST")),
         (Resource::BlockedKeys, &Method::GET) => keys::list(app, query).await,
-        (Resource::BlockedKeys, &Method::POST) => keys::block(app, read(&head.headers, body).await?).await,
+        (Resource::BlockedKeys, &Method::POST) => {
+            keys::block(app, by, read(&head.headers, body).await?).await
+        }
         (Resource::BlockedKeys, _) => Err(Failure::Method("GET, POST")),
-        (Resource::Unblocking(key), &Method::POST) => keys::unblock(app, key).await,
+        (Resource::Unblocking(key), &Method::POST) => keys::unblock(app, by, key).await,
         (Resource::Unblocking(_), _) => Err(Failure::Method("POST")),
         (Resource::Certificates, &Method::GET) => certificates::list(app, query).await,
         (Resource::Certificate(serial), &Method::GET) => certificates::show(app, serial).await,
         (Resource::PolicyRefusals, &Method::GET) => refusals::list(app, query).await,
         (Resource::RefusedRequests, &Method::GET) => refused::list(app, query).await,
+        (Resource::AuditEvents, &Method::GET) => events::list(app, query).await,
         (Resource::Configurations, &Method::GET) => configuration::list(app).await,
         (Resource::Configurations, &Method::POST) => {
-            configuration::apply(app, read(&head.headers, body).await?).await
+            configuration::apply(app, by, read(&head.headers, body).await?).await
         }
         (Resource::Configurations, _) => Err(Failure::Method("GET, POST")),
         (Resource::Configuration(number), &Method::GET) => configuration::show(app, number).await,
         (Resource::Configuration(_), _) => Err(Failure::Method("GET")),
-        (Resource::Campaigns(which), _) => campaigns::answer(app, which, &head, body).await,
+        (Resource::Campaigns(which), _) => campaigns::answer(app, (which, by), &head, body).await,
         (Resource::OpenApi, &Method::GET) => Ok(reply(StatusCode::OK, "application/json", OPEN_API)),
         (Resource::Rotations, &Method::GET) => rotations::list(app),
         (Resource::Rotations, &Method::POST) => rotations::ask(app, &read(&head.headers, body).await?),
@@ -130,7 +137,9 @@ where
         (Resource::Fleet, &Method::GET) => fleet::summary(app),
         (Resource::Identities, &Method::GET) => fleet::list(app, query).await,
         (Resource::Identity(id), &Method::GET) => fleet::show(app, &id).await,
-        (Resource::Retirement, &Method::POST) => fleet::retire(app, read(&head.headers, body).await?).await,
+        (Resource::Retirement, &Method::POST) => {
+            fleet::retire(app, by, read(&head.headers, body).await?).await
+        }
         (Resource::Retirement, _) => Err(Failure::Method("POST")),
         (Resource::Receivers, &Method::GET) => receivers::list(app),
         (Resource::Receivers, _) => Err(Failure::Method("GET")),
@@ -144,6 +153,7 @@ where
             | Resource::Identity(_)
             | Resource::PolicyRefusals
             | Resource::RefusedRequests
+            | Resource::AuditEvents
             | Resource::OpenApi,
             _,
         ) => Err(Failure::Method("GET")),

@@ -24,6 +24,8 @@ pub(super) enum Resource {
     PolicyRefusals,
     /// Requests that were refused.
     RefusedRequests,
+    /// The audit log.
+    AuditEvents,
     /// All configurations that were in force.
     Configurations,
     /// One of them; 0 is the one in force.
@@ -72,6 +74,7 @@ impl Resource {
             | Self::Certificates
             | Self::PolicyRefusals
             | Self::RefusedRequests
+            | Self::AuditEvents
             | Self::Identities => true,
             Self::EabRevocation(_) | Self::Unblocking(_) | Self::Certificate(_) | Self::OpenApi => false,
             Self::Configurations | Self::Configuration(_) | Self::Rotations => false,
@@ -102,6 +105,7 @@ pub(super) fn parse(path: &str) -> Option<Resource> {
         ["receivers", "test"] => Resource::ReceiverTest,
         ["policy-refusals"] => Resource::PolicyRefusals,
         ["refused-requests"] => Resource::RefusedRequests,
+        ["audit-events"] => Resource::AuditEvents,
         ["configurations"] => Resource::Configurations,
         ["configurations", "current"] => Resource::Configuration(0),
         ["configurations", number] => Resource::Configuration(positive(number)?),
@@ -179,6 +183,7 @@ mod tests {
             Resource::Certificate(_) => "/v1/certificates/{serial}",
             Resource::PolicyRefusals => "/v1/policy-refusals",
             Resource::RefusedRequests => "/v1/refused-requests",
+            Resource::AuditEvents => "/v1/audit-events",
             Resource::Configurations => "/v1/configurations",
             Resource::Configuration(_) => "/v1/configurations/{version}",
             Resource::Rotations => "/v1/rotations",
@@ -215,6 +220,6 @@ mod tests {
             let resource = parse(&real).unwrap_or_else(|| panic!("{path} is not known"));
             assert_eq!(described(resource), path);
         }
-        assert_eq!(paths.len(), 23, "one for each resource");
+        assert_eq!(paths.len(), 24, "one for each resource");
     }
 }

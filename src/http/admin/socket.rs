@@ -23,6 +23,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::problem::{self, Failure};
+use crate::audit::Actor;
 use crate::http::{App, Response, known_method};
 use crate::service;
 use crate::telemetry::trace::{self, Span, Work};
@@ -241,12 +242,12 @@ async fn answer(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Result
 async fn command(
     app: Arc<App>,
     peer: Peer,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     id: Arc<str>,
     span: Span,
 ) -> Response {
+    request.extensions_mut().insert(Actor::User(peer.uid));
     if request.method() != Method::GET {
-        // Who it was, beside what the audit log says of what was done.
         tracing::info!(uid = peer.uid, method = %request.method(), path = request.uri().path(), "admin command");
     }
     // In a task of its own: a command that is interrupted does not stop a change half way.

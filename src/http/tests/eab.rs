@@ -40,7 +40,7 @@ pub(super) async fn key(stand: &Stand, allow: &[&str], max_uses: u32, trusts_nam
         label: String::new(),
         trusts_names,
     };
-    stand.service.create_eab_key(ask).await.unwrap()
+    stand.service.create_eab_key(ask, None).await.unwrap()
 }
 
 pub(super) async fn uses(stand: &Stand, key: &EabKey) -> u32 {
@@ -221,7 +221,7 @@ async fn keys_run_out_expire_and_are_revoked() {
     let expiring = key(&stand, &[], 5, false).await;
     let second = bound(&app, &expiring).await;
     let revoked = key(&stand, &[], 5, false).await;
-    stand.service.revoke_eab_key(revoked.kid).await.unwrap();
+    stand.service.revoke_eab_key(revoked.kid, None).await.unwrap();
     let reply = register(&late, &binding(&late, &revoked)).await;
     reply.refused(403, "unauthorized");
     assert!(reply.text().contains("revoked"), "{}", reply.text());
@@ -274,7 +274,7 @@ async fn a_revoked_key_ends_orders_and_finalizations_at_once() {
         let certificate = client.obtain(&["old.test"], &leaf_key()).await;
         let order = client.order(&["a.test"]).await.expect(201);
         let order = client.prove(&order).await;
-        stand.service.revoke_eab_key(key.kid).await.unwrap();
+        stand.service.revoke_eab_key(key.kid, None).await.unwrap();
         client.order(&["a.test"]).await.refused(403, "unauthorized");
         client.finalize(&order, &csr(&["a.test"], &leaf_key())).await.refused(403, "unauthorized");
         assert_eq!(stand.certificates().await.len(), 1);
@@ -297,7 +297,7 @@ async fn a_revocation_reaches_an_order_that_waits_for_its_signature() {
     let body = signed(&client, &url, &payload).await;
     let finalizing = tokio::spawn(posting(&client, &url, body));
     until(&client, &order, "processing").await;
-    stand.service.revoke_eab_key(key.kid).await.unwrap();
+    stand.service.revoke_eab_key(key.kid, None).await.unwrap();
     let _ = finalizing.await.unwrap();
     let ended = until(&client, &order, "invalid").await;
     assert!(ended.at("/error/type").ends_with("unauthorized"), "{}", ended.text());
@@ -361,7 +361,7 @@ async fn a_new_account_key_does_not_loosen_the_binding() {
     client.key = fresh;
     assert_eq!(client.read(&client.kid).await.expect(200).json()["externalAccountBinding"], shown);
     client.order(&["b.test"]).await.refused(400, "rejectedIdentifier");
-    stand.service.revoke_eab_key(key.kid).await.unwrap();
+    stand.service.revoke_eab_key(key.kid, None).await.unwrap();
     client.order(&["a.test"]).await.refused(403, "unauthorized");
 }
 
@@ -412,7 +412,7 @@ async fn nothing_gets_past_a_revocation_that_returned() {
         if round % 2 == 1 {
             tokio::task::yield_now().await;
         }
-        stand.service.revoke_eab_key(key.kid).await.unwrap();
+        stand.service.revoke_eab_key(key.kid, None).await.unwrap();
         let at_return = stand.certificates().await.len();
         let mut won = 0;
         for task in tasks {
@@ -492,7 +492,7 @@ async fn trust_ends_when_key_provisioner_or_client_say_so() {
 
     // The key is revoked.
     let order = client.order(&["a.test"]).await.expect(201).location();
-    stand.service.revoke_eab_key(key.kid).await.unwrap();
+    stand.service.revoke_eab_key(key.kid, None).await.unwrap();
     client.finalize(&order, &csr).await.refused(403, "unauthorized");
     client.order(&["a.test"]).await.refused(403, "unauthorized");
     assert_eq!(stand.certificates().await.len(), 0);

@@ -33,7 +33,7 @@ async fn a_blocked_key_gets_no_certificate_and_an_unblocked_one_does() {
     let mut stand = Stand::new().await;
     let client = Client::new(&app(&stand)).await;
     let key = leaf_key();
-    stand.service.block_keys(&[hash(&key)], "leaked").await.unwrap();
+    stand.service.block_keys(&[hash(&key)], "leaked", None).await.unwrap();
     let order = ready(&client, &["a.test"]).await;
     let no = client.finalize(&order, &csr(&["a.test"], &key)).await;
     no.refused(400, "badCSR");
@@ -43,7 +43,7 @@ async fn a_blocked_key_gets_no_certificate_and_an_unblocked_one_does() {
     let client = client.moved(&app(&stand));
     client.finalize(&order, &csr(&["a.test"], &key)).await.refused(400, "badCSR");
     // The order is as good as before.
-    stand.service.unblock_key(hash(&key)).await.unwrap();
+    stand.service.unblock_key(hash(&key), None).await.unwrap();
     client.finalize(&order, &csr(&["a.test"], &key)).await.expect(200);
     let events = stand.events().await;
     assert!(events.contains(&Event::KeyBlocked { key: hash(&key), by: Blocker::Operator }));
@@ -59,7 +59,7 @@ async fn accounts_do_not_take_blocked_keys() {
         let jwk = crate::jose::jwk::Jwk::parse(&key.jwk.to_string()).unwrap();
         jwk.spki().hash()
     };
-    stand.service.block_keys(&[of(&stranger.key)], "leaked").await.unwrap();
+    stand.service.block_keys(&[of(&stranger.key)], "leaked", None).await.unwrap();
     stranger.register(&json!({})).await.refused(400, "badPublicKey");
     assert_eq!(stand.rows(Table::Accounts).await, 0);
 
@@ -69,7 +69,7 @@ async fn accounts_do_not_take_blocked_keys() {
     let inner = json!({ "account": client.kid, "oldKey": client.key.jwk });
     let change = stranger.key.jws(&inner_header, inner.to_string().as_bytes());
     client.post(&url, &change).await.refused(400, "badPublicKey");
-    stand.service.unblock_key(of(&stranger.key)).await.unwrap();
+    stand.service.unblock_key(of(&stranger.key), None).await.unwrap();
     client.post(&url, &change).await.expect(200);
     stranger.kid = client.kid.clone();
     stranger.order(&["a.test"]).await.expect(201);
@@ -86,7 +86,7 @@ async fn a_block_that_comes_while_the_signer_works_wins() {
     let request = csr(&["a.test"], &key);
     let (reply, ()) = tokio::join!(client.finalize(&order, &request), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        stand.service.block_keys(&[hash(&key)], "leaked").await.unwrap();
+        stand.service.block_keys(&[hash(&key)], "leaked", None).await.unwrap();
     });
     reply.expect(200);
     let ended = until(&client, &order, "invalid").await;
@@ -135,7 +135,7 @@ async fn revocation_for_key_compromise_blocks_the_key_in_its_commit() {
     let (first, second) = (client.obtain(&["a.test"], &key).await, client.obtain(&["a.test"], &key).await);
     client.revoke(&first, Some(4)).await.expect(200);
     client.obtain(&["a.test"], &key).await;
-    stand.service.block_keys(&[hash(&key)], "by hand").await.unwrap();
+    stand.service.block_keys(&[hash(&key)], "by hand", None).await.unwrap();
     client.revoke(&second, Some(1)).await.expect(200);
     let rows = stand.service.blocked_keys(None).await.unwrap();
     let row = rows.iter().find(|(known, _)| *known == hash(&key)).unwrap();

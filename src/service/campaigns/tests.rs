@@ -78,7 +78,7 @@ async fn windows_move_over_a_restart_and_back_when_it_is_cancelled() {
     let (inside, outside) = (certify(&stand, "a.web.test").await, certify(&stand, "a.db.test").await);
     stand.clock.advance(MINUTE);
     let usual = [ask(&stand, inside).await, ask(&stand, outside).await];
-    let (number, campaign) = stand.service.begin_campaign(asked(below("web.test"))).await.unwrap();
+    let (number, campaign) = stand.service.begin_campaign(asked(below("web.test")), None).await.unwrap();
     let begun = Event::CampaignBegun { campaign: number, reason: "a drill".into(), drill: true };
     assert!(number == 1 && stand.events().await.contains(&begun));
     for _ in 0..2 {
@@ -103,16 +103,16 @@ async fn windows_move_over_a_restart_and_back_when_it_is_cancelled() {
     ask(&stand, inside).await;
     assert_eq!(stand.store.reads.load(Ordering::SeqCst), reads + 1, "one read, as ever");
 
-    let cancelled = stand.service.cancel_campaign(1).await.unwrap();
+    let cancelled = stand.service.cancel_campaign(1, None).await.unwrap();
     assert_eq!(cancelled.cancelled, Some(stand.service.now()));
     assert!(stand.events().await.contains(&Event::CampaignCancelled { campaign: 1 }));
     for _ in 0..2 {
         assert_eq!(ask(&stand, inside).await.renewal.start, usual[0].renewal.start);
-        let again = stand.service.cancel_campaign(1).await;
+        let again = stand.service.cancel_campaign(1, None).await;
         assert!(matches!(again, Err(Error::Refused(_))), "{again:?}");
         restart(&mut stand).await;
     }
-    assert!(matches!(stand.service.cancel_campaign(2).await, Err(Error::NotFound)));
+    assert!(matches!(stand.service.cancel_campaign(2, None).await, Err(Error::NotFound)));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn revocation_comes_first_and_a_called_certificate_is_not_given_again() {
         if serials.len() == 2 {
             assert_eq!(serials[0], serials[1], "it was given again");
             let at_once = NewCampaign { over: Duration::from_secs(10), ..asked(Selector::default()) };
-            stand.service.begin_campaign(at_once).await.unwrap();
+            stand.service.begin_campaign(at_once, None).await.unwrap();
             stand.clock.advance(MINUTE);
         }
     }
@@ -178,7 +178,7 @@ async fn what_is_no_campaign_says_which_field_is_wrong() {
         (NewCampaign { explanation: text("wiki"), ..asked(below("test")) }, "explanation_url: "),
     ];
     for (asked, words) in rows {
-        match stand.service.begin_campaign(asked).await {
+        match stand.service.begin_campaign(asked, None).await {
             Err(Error::Refused(refusal)) => assert!(refusal.detail.starts_with(words), "{}", refusal.detail),
             other => panic!("{words}: {other:?}"),
         }
@@ -191,14 +191,14 @@ async fn only_so_many_are_in_force_and_only_so_many_are_kept() {
     let mut stand = Stand::new().await;
     let mut last = 0;
     while last < MOST_IN_FORCE as u64 {
-        last = stand.service.begin_campaign(asked(below("a.test"))).await.unwrap().0;
+        last = stand.service.begin_campaign(asked(below("a.test")), None).await.unwrap().0;
     }
-    let one_more = stand.service.begin_campaign(asked(below("a.test"))).await;
+    let one_more = stand.service.begin_campaign(asked(below("a.test")), None).await;
     assert!(matches!(one_more, Err(Error::Refused(_))));
-    stand.service.cancel_campaign(3).await.unwrap();
+    stand.service.cancel_campaign(3, None).await.unwrap();
     while last < MOST_KEPT as u64 + 20 {
-        last = stand.service.begin_campaign(asked(below("a.test"))).await.unwrap().0;
-        stand.service.cancel_campaign(last).await.unwrap();
+        last = stand.service.begin_campaign(asked(below("a.test")), None).await.unwrap().0;
+        stand.service.cancel_campaign(last, None).await.unwrap();
     }
     // Those in force stay, however old; the oldest others have gone.
     for _ in 0..2 {
@@ -255,7 +255,7 @@ async fn a_drill_tells_who_came_and_who_did_not_over_a_restart() {
         ids.push(certify(&stand, name).await);
     }
     stand.clock.advance(MINUTE);
-    let (number, _) = stand.service.begin_campaign(asked(below("test"))).await.unwrap();
+    let (number, _) = stand.service.begin_campaign(asked(below("test")), None).await.unwrap();
     assert_eq!(stand.service.reaction(number), None);
     follow(&stand).await;
     stand.clock.advance(HOUR);
@@ -264,7 +264,7 @@ async fn a_drill_tells_who_came_and_who_did_not_over_a_restart() {
     }
     certify(&stand, "comes.test").await;
     let retired = crate::acme::identifier::Identifier::parse_dns("retired.test").unwrap();
-    stand.service.retire(vec![retired]).await.unwrap();
+    stand.service.retire(vec![retired], None).await.unwrap();
     for known in [true, false] {
         let reaction = stand.service.reaction(number).unwrap();
         assert!(reaction.complete);
@@ -287,7 +287,7 @@ async fn a_drill_tells_who_came_and_who_did_not_over_a_restart() {
     // One that is planned calls nobody yet; when it is over, nobody is waited for.
     let start = Some(stand.service.now() + HOUR);
     let planned =
-        stand.service.begin_campaign(NewCampaign { start, ..asked(below("test")) }).await.unwrap().0;
+        stand.service.begin_campaign(NewCampaign { start, ..asked(below("test")) }, None).await.unwrap().0;
     follow(&stand).await;
     assert_eq!(stand.service.reaction(planned), None);
     stand.clock.advance(2 * HOUR);

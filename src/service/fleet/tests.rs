@@ -56,9 +56,9 @@ async fn silence_retirement_and_revocation_over_a_restart() {
     let terms = terms_of(&stand);
     stand.service.revoke(&terms, Asker::Account(account), &revoked.der, None).await.unwrap();
     let of = |texts: &[&str]| texts.iter().map(|name| Identifier::parse_dns(name).unwrap()).collect();
-    let refused = stand.service.retire(of(&["old.test"])).await;
+    let refused = stand.service.retire(of(&["old.test"]), None).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "not all of its names");
-    stand.service.retire(of(&["b.test", "old.test"])).await.unwrap();
+    stand.service.retire(of(&["b.test", "old.test"]), None).await.unwrap();
     // Another key, and another account.
     stand.clock.advance(15 * HOUR);
     certify(&stand, &["moves.test"]).await;

@@ -21,9 +21,9 @@ use crate::acme::order::{AttestedKey, Authorization, Challenge, ChallengeState, 
 use crate::acme::renewal::CertId;
 use crate::acme::star::{AutoRenewal, Current, Renewing};
 use crate::acme::subdomain::Named;
-use crate::audit::Event;
 use crate::audit::configuration::How;
 use crate::audit::refused::Asked;
+use crate::audit::{Actor, Event};
 use crate::authority::blocked::Blocker;
 use crate::authority::certificate::{Client, Replacement, Revocation, Revoker};
 use crate::fleet::campaign::Selector;
@@ -606,12 +606,18 @@ fn samples() -> Vec<Sample> {
         all.push(sample(what, RefusedRequest { asked, ..request.clone() }));
     }
     for (what, event) in events {
-        all.push(sample(what, AuditRecord { at: T0, event }));
+        all.push(sample(what, AuditRecord { at: T0, event, actor: None }));
+    }
+    for (what, actor) in
+        [("by-user", Actor::User(1000)), ("by-operator", Actor::Operator("alice@example.com".into()))]
+    {
+        let event = Event::EabKeyRevoked { kid: kid() };
+        all.push(sample(what, AuditRecord { at: T0, event, actor: Some(actor) }));
     }
     // The order of this vocabulary is part of the format.
     for kind in ErrorKind::ALL {
         let event = Event::IssuanceRefused { account, order, error: *kind };
-        all.push(sample(&format!("error-{}", kind.name()), AuditRecord { at: T0, event }));
+        all.push(sample(&format!("error-{}", kind.name()), AuditRecord { at: T0, event, actor: None }));
     }
     all
 }
