@@ -174,5 +174,8 @@ fn lists_are_in_the_order_of_ends_page_by_page() {
     for one in &ids {
         fleet.retire(one, START + 25 * HOUR, &mut |_| ());
     }
-    assert_eq!((fleet.list(State::Expired, None, 9).len(), fleet.list(State::Retired, None, 9).len()), (0, 9));
+    assert_eq!(
+        (fleet.list(State::Expired, None, 9).len(), fleet.list(State::Retired, None, 9).len()),
+        (0, 9)
+    );
 }

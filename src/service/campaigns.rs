@@ -120,6 +120,13 @@ impl Service {
         self.campaigns.known().iter().rev().cloned().collect()
     }
 
+    /// The numbers of those in force: at most [`MOST_IN_FORCE`].
+    pub fn campaigns_in_force(&self) -> Vec<u64> {
+        let now = self.now();
+        let known = self.campaigns.known();
+        known.iter().filter(|(_, one)| one.is_in_force(now)).map(|(number, _)| *number).collect()
+    }
+
     /// One of them.
     pub fn campaign(&self, number: u64) -> Result<Campaign, Error> {
         let known = self.campaigns.known();

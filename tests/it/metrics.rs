@@ -11,7 +11,7 @@ use crate::support::server::{Server, section};
 use crate::support::web::Web;
 
 /// `GET /metrics` over plain HTTP.
-fn plain(port: u16, path: &str) -> String {
+pub(crate) fn plain(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut reply = String::new();
@@ -20,7 +20,7 @@ fn plain(port: u16, path: &str) -> String {
 }
 
 /// What `promtool check metrics` has to say.
-fn promtool(page: &str) -> String {
+pub(crate) fn promtool(page: &str) -> String {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

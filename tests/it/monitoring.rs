@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::metrics::{plain, promtool};
 use crate::support::acme::{Client, csr};
 use crate::support::ports;
 use crate::support::process::{Running, output, until_or_explain};
-use crate::support::server::{Server, provisioner, section};
+use crate::support::server::{Server, binary, provisioner, section};
 use crate::support::web::Web;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -68,6 +69,10 @@ fn prometheus_scrapes_the_dashboard_has_data_and_alertmanager_hears() {
         let acme = provisioner(config);
         acme.insert("max_ttl".into(), "30d".into());
         acme.insert("default_ttl".into(), "30d".into());
+        let receiver =
+            format!("name = \"am\"\ntype = \"alertmanager\"\nurl = \"http://127.0.0.1:{alertmanager}\"");
+        let receiver: toml::Table = receiver.parse().unwrap();
+        config.insert("notify".into(), toml::Value::Array(vec![receiver.into()]));
     });
     let web = Web::start(server.http_port);
     let home = server.scratch("monitoring");
@@ -109,6 +114,9 @@ fn prometheus_scrapes_the_dashboard_has_data_and_alertmanager_hears() {
     client.issue(&web, &["long.test"]).unwrap();
     let order = client.order(&["early.test"]).unwrap();
     client.finalize(&order, &csr(&["early.test"]).1).unwrap_err();
+    let mut drill = Command::new(binary());
+    drill.args(["fleet", "drill", "--all", "--over", "1m", "--reason", "a test", "--config"]);
+    output(drill.arg(server.config()));
     let heard = || {
         let alerts = get(alertmanager, "/api/v2/alerts")?;
         let named = |alert: &Value| alert["labels"]["alertname"] == "MayflyLongLivedCertificate";
@@ -128,5 +136,9 @@ fn prometheus_scrapes_the_dashboard_has_data_and_alertmanager_hears() {
         until_or_explain(&expression, LIMIT, data, explain);
         queries += 1;
     }
-    assert!(queries > 20, "{queries}");
+    assert!(queries > 25, "{queries}");
+    let page = plain(own, "/metrics");
+    let (_, page) = page.split_once("\r\n\r\n").unwrap();
+    assert!(page.contains("mayfly_campaign_members{campaign=\"1\"} 1"), "{page}");
+    assert_eq!(promtool(page), "");
 }

@@ -2,7 +2,7 @@
 
 use super::super::Service;
 use crate::fleet::{Cause, State};
-use crate::telemetry::metrics::fleet::{Fleet, SPANS};
+use crate::telemetry::metrics::fleet::{Campaign, Fleet, SPANS};
 
 impl Service {
     /// As of now; `None` until the inventory has been read.
@@ -26,7 +26,19 @@ impl Service {
             horizon: horizon.collect(),
             within,
             all,
+            campaigns: self.metered_campaigns(),
         })
+    }
+
+    /// Those in force whose members are known: of others there are more than is known yet.
+    fn metered_campaigns(&self) -> Vec<Campaign> {
+        let in_force = self.campaigns_in_force();
+        let count = |fleet: &crate::fleet::Fleet, number: &u64| {
+            let known = fleet.reaction(*number).filter(|known| known.complete)?;
+            let (members, asked, renewed) = (known.members, known.asked, known.renewed);
+            Some(Campaign { number: *number, members, asked, renewed, missing: known.missing() })
+        };
+        self.fleet.with(|fleet, _| in_force.iter().filter_map(|number| count(fleet, number)).collect())
     }
 }
 

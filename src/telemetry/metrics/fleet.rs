@@ -23,13 +23,30 @@ pub struct Fleet {
     pub within: Vec<u64>,
     /// How many there are.
     pub all: u64,
+    /// What has come of the campaigns in force, of which there are few at a time.
+    pub campaigns: Vec<Campaign>,
+}
+
+/// What has come of a campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Campaign {
+    /// Its number.
+    pub number: u64,
+    /// Identities that it calls.
+    pub members: u64,
+    /// Of these, those that have asked when to renew since it was begun, as far as this process knows.
+    pub asked: u64,
+    /// Of these, those that have renewed.
+    pub renewed: u64,
+    /// Of these, those that are waited for.
+    pub missing: u64,
 }
 
 pub(super) fn write(writer: &mut Writer<'_>, fleet: Option<&Fleet>) -> fmt::Result {
     let help = "Whether the fleet is known (1), or the inventory is still being read after a start (0)";
     writer.level("mayfly_fleet_complete", help, f64::from(u8::from(fleet.is_some())))?;
     // Half an inventory makes whoever has renewed since look late.
-    let Some(Fleet { states, failing, horizon, within, all }) = fleet else { return Ok(()) };
+    let Some(Fleet { states, failing, horizon, within, all, campaigns }) = fleet else { return Ok(()) };
     writer.levels(
         "mayfly_fleet_identities",
         "Identities (sets of names with a certificate) by how they renew",
@@ -52,7 +69,23 @@ pub(super) fn write(writer: &mut Writer<'_>, fleet: Option<&Fleet>) -> fmt::Resu
         "mayfly_fleet_expiring_identities",
         "Identities to be renewed whose certificate expires within so many seconds from now; cumulative",
         spans.zip(counts).map(|(within, count)| (vec![("within", within)], *count as f64)),
-    )
+    )?;
+    write_campaigns(writer, campaigns)
+}
+
+fn write_campaigns(writer: &mut Writer<'_>, campaigns: &[Campaign]) -> fmt::Result {
+    let rows: Vec<(String, &Campaign)> = campaigns.iter().map(|one| (one.number.to_string(), one)).collect();
+    let mut write = |name, help, of: fn(&Campaign) -> u64| {
+        let levels = rows.iter().map(|(number, one)| (vec![("campaign", number.as_str())], of(one) as f64));
+        writer.levels(name, help, levels)
+    };
+    let help = "Identities that a campaign in force calls over, those that came included";
+    write("mayfly_campaign_members", help, |one| one.members)?;
+    let help =
+        "Of these, those that have asked when to renew since it was begun, as far as this process knows";
+    write("mayfly_campaign_asked_members", help, |one| one.asked)?;
+    write("mayfly_campaign_renewed_members", "Of these, those that have renewed", |one| one.renewed)?;
+    write("mayfly_campaign_missing_members", "Of these, those that are waited for", |one| one.missing)
 }
 
 #[cfg(test)]
@@ -68,14 +101,18 @@ mod tests {
             horizon: vec![("first", Timestamp::from_secs(60)), ("0.05", Timestamp::from_secs(120))],
             within: (0..SPANS.len() as u64).collect(),
             all: 9,
+            campaigns: vec![Campaign { number: 17, members: 9, asked: 5, renewed: 4, missing: 3 }],
         };
         let rows = |fleet| -> Vec<String> {
             let page = page::write(Format::Prometheus, Now { fleet, ..Now::default() }, false);
-            page.lines().filter(|line| line.starts_with("mayfly_fleet_")).map(str::to_owned).collect()
+            page.lines()
+                .filter(|line| line.starts_with("mayfly_fleet_") || line.starts_with("mayfly_campaign_"))
+                .map(str::to_owned)
+                .collect()
         };
         assert_eq!(rows(None), ["mayfly_fleet_complete 0.0"]);
         let shown = rows(Some(fleet));
-        assert_eq!(shown.len(), 1 + 2 + 1 + 2 + SPANS.len() + 1, "{shown:?}");
+        assert_eq!(shown.len(), 1 + 2 + 1 + 2 + SPANS.len() + 1 + 4, "{shown:?}");
         for want in [
             "mayfly_fleet_complete 1.0",
             "mayfly_fleet_identities{state=\"overdue\"} 2.0",
@@ -84,6 +121,10 @@ mod tests {
             "mayfly_fleet_expiring_identities{within=\"3600\"} 0.0",
             "mayfly_fleet_expiring_identities{within=\"7200\"} 1.0",
             "mayfly_fleet_expiring_identities{within=\"+Inf\"} 9.0",
+            "mayfly_campaign_members{campaign=\"17\"} 9.0",
+            "mayfly_campaign_asked_members{campaign=\"17\"} 5.0",
+            "mayfly_campaign_renewed_members{campaign=\"17\"} 4.0",
+            "mayfly_campaign_missing_members{campaign=\"17\"} 3.0",
         ] {
             assert!(shown.iter().any(|row| row == want), "{want}: {shown:?}");
         }
