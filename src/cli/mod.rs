@@ -27,6 +27,7 @@ pub mod version;
 
 use std::io::Write;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 pub use error::CliError;
@@ -94,6 +95,21 @@ pub enum Command {
     Rotation(rotation::Args),
     /// Receivers of notices at a running CA: how they stand, and a test
     Notify(notify::Args),
+}
+
+/// What a usage error quotes may be the URI of a key with its PIN, which is refused and not to be shown.
+pub fn conceal(error: &mut clap::Error) {
+    let conceals = |(kind, value): (ContextKind, &ContextValue)| match value {
+        ContextValue::String(text) => {
+            let (shown, _) = text.split_once("pin-value=")?;
+            Some((kind, format!("{shown}pin-value=…")))
+        }
+        _ => None,
+    };
+    let concealed: Vec<_> = error.context().filter_map(conceals).collect();
+    for (kind, text) in concealed {
+        error.insert(kind, ContextValue::String(text));
+    }
 }
 
 /// Runs a command. What it has to say goes to `out`; what goes wrong is returned.

@@ -359,3 +359,23 @@ fn the_version_names_the_engines() {
     assert!(text.starts_with(&format!("mayfly {}\n", env!("CARGO_PKG_VERSION"))), "{text}");
     assert_eq!(text.contains("sled"), cfg!(feature = "sled"));
 }
+
+#[test]
+fn usage_errors_show_no_pin() {
+    let uri = "pkcs11:token=t;object=o?module-path=/m.so&pin-value=quartz-4711";
+    let equals = format!("--key={uri}");
+    let rows: [&[&str]; 5] = [
+        &["key", "show", uri],
+        &["key", "show", "pkcs11:token=t;object=o?module-path=/m.so", uri],
+        &["init", "--name", "N", "--dns", "a.test", "--key", uri],
+        &["init", "--name", "N", "--dns", "a.test", &equals],
+        &["ca", "create-root", "--name", "N", "--dir", "d", "--key", uri],
+    ];
+    for row in rows {
+        let mut error = parse(row).unwrap_err();
+        assert!(error.to_string().contains("quartz"), "{error}");
+        conceal(&mut error);
+        assert!(!error.to_string().contains("quartz"), "{error}");
+        assert!(error.to_string().contains("pin-value=…"), "{error}");
+    }
+}

@@ -18,9 +18,11 @@ use crate::support::otlp::Collector;
 use crate::support::process::{self, run, until};
 use crate::support::server::{Server, binary, provisioner, section};
 use crate::support::web::Web;
+use crate::tokens::{PIN, Token};
 
 const PASSWORD: &str = "correct-horse-battery";
 const WRONG: &str = "wrong-horse-battery";
+const WRONG_PIN: &str = "basalt-0815";
 const HEADER: &str = "Bearer collector-hush-hush";
 const BEARER: &str = "client-sent-this-bearer";
 const HOOK_TOKEN: &str = "receiver-token-hush";
@@ -297,4 +299,81 @@ fn secrets_are_in_no_line_of_text_and_in_no_span() {
 #[test]
 fn secrets_are_in_no_line_of_json_and_in_no_span() {
     nothing_is_shown("json");
+}
+
+/// The token's PIN, and one that it refuses: at commands, at a start, in service, and at a reload.
+#[test]
+fn a_tokens_pin_is_in_no_line_and_in_no_span() {
+    let (collector, mut secrets) = (Collector::start(), Secrets::default());
+    secrets.text("a PIN", PIN);
+    secrets.text("a wrong PIN", WRONG_PIN);
+    let token = Token::new();
+    token.made("issuer", "ec-p256");
+    let conf = token.path("conf");
+    let variables = [("SOFTHSM2_CONF", conf.to_str().unwrap())];
+    let uri = token.uri("issuer");
+    let mut server = Server::init_with(&["--key", &uri], &variables, |config| {
+        section(config, "log").insert("level".into(), "trace".into());
+        let traces = section(config, "traces");
+        traces.insert("otlp_endpoint".into(), collector.endpoint().into());
+        traces.insert("interval".into(), "100ms".into());
+    });
+    closed(&token.path("pin"), WRONG_PIN);
+    let config = server.config();
+    let config = config.to_str().unwrap();
+    for arguments in [
+        &["key", "show", &uri][..],
+        &["key", "generate", &uri, "--kind", "ec-p256"],
+        &["check-config", config],
+        &["serve", "--config", config],
+    ] {
+        let mut command = token.mayfly();
+        let failed =
+            run(command.args(arguments), &server.scratch("wrong").join("log"), Duration::from_secs(60));
+        assert!(!failed.status.success() && failed.output.contains("refuses the PIN"), "{}", failed.output);
+        secrets.look(arguments[0], failed.output.as_bytes());
+    }
+    // The URI's own is refused before anything is done with it.
+    let in_uri = uri.replace("pin-source=", &format!("pin-value={PIN}&pin-source="));
+    let failed = token.mayfly().args(["key", "show", &in_uri]).output().unwrap();
+    assert!(!failed.status.success());
+    secrets.look("a URI with the PIN", &[failed.stdout, failed.stderr].concat());
+
+    let text = fs::read_to_string(server.config()).unwrap();
+    let with_pin = server.dir().join("with_pin.toml");
+    fs::write(&with_pin, text.replace("pin-source=", &format!("pin-value={PIN}&pin-source="))).unwrap();
+    let failed = token.mayfly().arg("check-config").arg(&with_pin).output().unwrap();
+    assert!(!failed.status.success());
+    secrets.look("a configuration with the PIN", &[failed.stdout, failed.stderr].concat());
+
+    closed(&token.path("pin"), PIN);
+    server.serve();
+    let web = Web::start(server.http_port);
+    Client::registered(&server).issue(&web, &["token.test"]).unwrap();
+    until("the spans", Duration::from_secs(20), || {
+        collector.spans().iter().any(|span| span.name == "sign").then_some(())
+    });
+    server.stop();
+    let log = server.log();
+    assert!(log.contains("certificate issued") && log.contains("DEBUG"), "{log}");
+    secrets.look("the log", log.as_bytes());
+    for export in collector.exports() {
+        secrets.look("a span", &export.bytes);
+    }
+
+    // A running server that has not logged in yet, and meets the token at a reload.
+    let mut server = Server::init_with(&[], &variables, |config| {
+        section(config, "log").insert("level".into(), "trace".into());
+    });
+    server.serve();
+    let (file, text) =
+        ("key = \"secrets/intermediate_ca_key\"", fs::read_to_string(server.config()).unwrap());
+    assert!(text.contains(file));
+    fs::write(server.config(), text.replace(file, &format!("key = \"{uri}\""))).unwrap();
+    closed(&token.path("pin"), WRONG_PIN);
+    server.reload("refuses the PIN (PinIncorrect)");
+    closed(&token.path("pin"), PIN);
+    server.reload("is not the certificate of the key in pkcs11:");
+    server.stop();
+    secrets.look("the log of a reload", server.log().as_bytes());
 }

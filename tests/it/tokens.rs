@@ -18,7 +18,7 @@ const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// OpenSC's: passes every call on and writes it down.
 const SPY: &str = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so";
 const REMOTE: &str = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so";
-const PIN: &str = "quartz-4711";
+pub(super) const PIN: &str = "quartz-4711";
 
 /// A token of SoftHSM's in a directory of its own.
 pub(super) struct Token {
