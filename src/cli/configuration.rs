@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Component, Path};
 
+use diffy::DiffOptions;
 use hyper::Method;
-use similar::TextDiff;
 
 use super::CliError;
 use super::replace::{self, Replaced};
@@ -184,9 +184,10 @@ fn compared(from: &Side, to: &Side) -> String {
     for (path, _) in from.texts.iter().chain(added) {
         let (old, new) = (from.text(path), to.text(path));
         if old != new {
-            let titles = [from, to].map(|side| format!("{path} ({})", side.title));
-            let diff = TextDiff::from_lines(old, new);
-            out.push_str(&diff.unified_diff().header(&titles[0], &titles[1]).to_string());
+            let title = |side: &Side| format!("{path} ({})", side.title);
+            let mut options = DiffOptions::new();
+            options.set_original_filename(title(from)).set_modified_filename(title(to));
+            out.push_str(&options.create_patch(old, new).to_string());
         }
     }
     out
