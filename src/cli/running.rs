@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,19 @@ impl Target {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, CliError> {
+        let body = body.map(admin::encoded).transpose();
+        let body = body.map_err(|error| CliError::Admin { file: None, error })?;
+        let (file, answer) = self.ask(method, path, body)?;
+        admin::decoded(&answer).map_err(|error| CliError::Admin { file, error })
+    }
+
+    /// Sends JSON and gives JSON, and the configuration file by which the CA was found.
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Option<PathBuf>, Bytes), CliError> {
         let (file, endpoint) = match &self.url {
             Some(Url::Socket(socket)) => (None, Endpoint::Socket(socket.clone())),
             Some(Url::Listener(url)) => (None, Endpoint::Listener(self.listener(url)?)),
@@ -105,8 +119,11 @@ impl Target {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CliError::Runtime)?;
-        let called = runtime.block_on(admin::call_at(&endpoint, method, path, body));
-        called.map_err(|error| CliError::Admin { file, error })
+        let asked = runtime.block_on(admin::ask(&endpoint, method, path, body));
+        match asked {
+            Ok(answer) => Ok((file, answer)),
+            Err(error) => Err(CliError::Admin { file, error }),
+        }
     }
 }
 

@@ -141,22 +141,38 @@ pub async fn call_at<T: DeserializeOwned>(
     path: &str,
     body: Option<&impl Serialize>,
 ) -> Result<T, AdminError> {
+    decoded(&ask(endpoint, method, path, body.map(encoded).transpose()?).await?)
+}
+
+/// A body in JSON, as [`ask`] takes it.
+pub fn encoded(body: &impl Serialize) -> Result<Vec<u8>, AdminError> {
+    serde_json::to_vec(body).map_err(|error| AdminError::Exchange(error.to_string()))
+}
+
+/// An answer of [`ask`], read.
+pub fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AdminError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| AdminError::Exchange(format!("its answer does not read: {error}")))
+}
+
+/// Sends one request, whose body is JSON, and gives the JSON of its answer. Knows no types of either, so that
+/// the exchange is compiled once, not for every command.
+pub async fn ask(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<Vec<u8>>,
+) -> Result<Bytes, AdminError> {
     let exchanged = tokio::time::timeout(TIME, exchange(endpoint, method, path, body)).await;
     let (success, bytes) = exchanged.map_err(|_| AdminError::Exchange("it took too long".into()))??;
-    let broken =
-        |error: serde_json::Error| AdminError::Exchange(format!("its answer does not read: {error}"));
-    if success {
-        serde_json::from_slice(&bytes).map_err(broken)
-    } else {
-        Err(AdminError::Refused(serde_json::from_slice(&bytes).map_err(broken)?))
-    }
+    if success { Ok(bytes) } else { Err(AdminError::Refused(decoded(&bytes)?)) }
 }
 
 async fn exchange(
     endpoint: &Endpoint,
     method: Method,
     path: &str,
-    body: Option<&impl Serialize>,
+    body: Option<Vec<u8>>,
 ) -> Result<(bool, Bytes), AdminError> {
     let failed = |error: &dyn std::fmt::Display| AdminError::Exchange(error.to_string());
     let host = match endpoint {
@@ -164,12 +180,10 @@ async fn exchange(
         Endpoint::Listener(listener) => &listener.authority,
     };
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-    let mut bytes = Vec::new();
-    if let Some(body) = body {
-        bytes = serde_json::to_vec(body).map_err(|e| failed(&e))?;
+    if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
-    let request = request.body(Full::new(Bytes::from(bytes))).map_err(|e| failed(&e))?;
+    let request = request.body(Full::new(Bytes::from(body.unwrap_or_default()))).map_err(|e| failed(&e))?;
     let sent = match endpoint {
         Endpoint::Socket(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
