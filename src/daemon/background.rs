@@ -16,6 +16,7 @@ use crate::service::campaigns::EnrolCursor;
 use crate::service::fleet::FleetCursor;
 use crate::service::star::RenewalCursor;
 use crate::service::sweep::Cursors;
+use crate::storage::BoxFuture;
 use crate::telemetry::trace::Span;
 use crate::time::Timestamp;
 
@@ -74,10 +75,19 @@ pub(super) fn start(
 }
 
 /// Runs a task to its end, as often as it takes: a panic is told of, and the task begins anew.
-async fn supervised<F>(name: &'static str, pause: Duration, task: impl Fn() -> F)
+fn supervised<F>(
+    name: &'static str,
+    pause: Duration,
+    task: impl Fn() -> F + Send + 'static,
+) -> BoxFuture<'static, ()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    // In boxes, so that what watches over a task is compiled once, not for every one.
+    Box::pin(watched(name, pause, Box::new(move || Box::pin(task()))))
+}
+
+async fn watched(name: &'static str, pause: Duration, task: Box<dyn Fn() -> BoxFuture<'static, ()> + Send>) {
     loop {
         // A set, because it takes its task along when it is dropped.
         let mut one = JoinSet::new();

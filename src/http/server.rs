@@ -490,8 +490,7 @@ async fn answer_as(
     let Ok(permit) = permit else { return unanswered(Unanswered::Crowded) };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
-    // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
-    let work = tokio::spawn(trace::carried(Box::pin({
+    let work = tokio::spawn(trace::carried({
         let id = id.clone();
         async move {
             let response = match door {
@@ -502,7 +501,7 @@ async fn answer_as(
             span.ended(response.status());
             response
         }
-    })));
+    }));
     // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {

@@ -76,6 +76,8 @@ impl Lane {
             return Err(Error::Busy("the signing key has more to do than it can, or does not answer"));
         };
         let lane = self.clone();
+        // In a box: what runs it is compiled for every type.
+        let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);
         let working = tokio::task::spawn_blocking(trace::carried_over(move || {
             let done = work();
             drop((place, lane));

@@ -161,6 +161,8 @@ fn closed() -> StoreError {
 
 /// Runs a blocking step off the async threads, where there are any.
 async fn blocking<T: Send + 'static>(step: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    // In a box: what runs it is compiled for every type.
+    let step: Box<dyn FnOnce() -> T + Send> = Box::new(step);
     match Handle::try_current() {
         Err(_) => Ok(step()),
         // The step cannot be cancelled short of the runtime's end.

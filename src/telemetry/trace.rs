@@ -20,6 +20,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,8 +79,13 @@ pub(super) fn current<T>(look: impl FnOnce(&Work) -> T) -> Option<T> {
     WORK.try_with(look).ok()
 }
 
-/// A future that is still the current work when it runs in a task of its own.
-pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+/// A future that is still the current work when it runs in a task of its own. In a box: the runtime copies a
+/// task's state several times, some are of kilobytes, and its code is compiled once for all of one output.
+pub fn carried<T>(work: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send + 'static
+where
+    T: 'static,
+{
+    let work: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(work);
     WORK.scope(current(Work::clone).unwrap_or_default(), work)
 }
 
