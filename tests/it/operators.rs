@@ -151,6 +151,10 @@ fn only_listed_certificates_command_the_ca() {
 
     commands_go_there(&server, port, &alice, &stranger);
     revoked_ones_are_out(&server, port, dir);
+    // Whoever knocks and knocks is counted, and fills no log.
+    (0..12).for_each(|_| answered(&ask(Some(&bob)), "403", "bob.test"));
+    let lines = server.log().matches("a request on the admin listener was refused").count();
+    assert!((1..=10).contains(&lines), "{lines} lines");
     server.stop();
 }
 

@@ -62,7 +62,15 @@ where
             let is_stranger = matches!(failure, Failure::Stranger(_) | Failure::OtherOrigin);
             let kind = if is_stranger { ErrorKind::Unauthorized } else { ErrorKind::Malformed };
             metrics().admin().refused(Reason::Kind(kind));
-            tracing::warn!(request = id, ?failure, "a request on the admin listener was refused");
+            // Whoever has any certificate of the right CA can bring this about.
+            if let Some(passed_over) = operators.telling.may(app.service.now()) {
+                tracing::warn!(
+                    request = id,
+                    ?failure,
+                    passed_over,
+                    "a request on the admin listener was refused"
+                );
+            }
             super::private(tagged(problem::render(&failure, id), id))
         }
     }

@@ -23,6 +23,7 @@ mod refused;
 mod rotations;
 mod routes;
 pub mod socket;
+mod sparing;
 
 use std::time::Instant;
 

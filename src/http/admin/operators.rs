@@ -19,6 +19,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use super::sparing::Sparing;
 use crate::acme::error::ErrorKind;
 use crate::http::tls::OwnCertificate;
 use crate::provisioner::operator::{OperatorName, Presented};
@@ -45,6 +46,8 @@ pub struct Operators {
     algorithms: WebPkiSupportedAlgorithms,
     /// Of requests.
     places: Arc<Semaphore>,
+    /// Lines about requests that were refused.
+    pub(super) telling: Sparing,
 }
 
 /// Why somebody is sent away.
@@ -85,7 +88,14 @@ impl Operators {
         };
         let mut cas = cas.to_vec();
         cas.sort_unstable();
-        Ok(Self { listed, roots, cas, algorithms, places: Arc::new(Semaphore::new(REQUESTS)) })
+        Ok(Self {
+            listed,
+            roots,
+            cas,
+            algorithms,
+            places: Arc::new(Semaphore::new(REQUESTS)),
+            telling: Sparing::default(),
+        })
     }
 
     /// Whether both trust the same CAs.
