@@ -1,5 +1,6 @@
 //! Public keys as JSON (RFC 7517, RFC 7518 §6, RFC 8037), and their thumbprints (RFC 7638).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -7,6 +8,7 @@ use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use serde::Deserialize;
 
 use super::{base64url, from_base64url};
+use crate::x509::der::{sequence, unsigned_integer};
 use crate::x509::spki::{PublicKey, Spki, bits};
 use crate::x509::weak::{self, Weakness};
 
@@ -35,11 +37,27 @@ impl Algorithm {
 
     fn verification(self) -> &'static dyn VerificationAlgorithm {
         match self {
-            Self::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
-            Self::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Self::Es256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Self::Es384 => &signature::ECDSA_P384_SHA384_ASN1,
             Self::EdDsa => &signature::ED25519,
             Self::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
         }
+    }
+
+    /// A signature of JWS as the verification takes it: for ECDSA, r and s of fixed length (RFC 7518 §3.4)
+    /// become a SEQUENCE (RFC 3279 §2.2.3). aws-lc-rs can do that too, at ten times the cost.
+    /// `None` if it has another length.
+    fn signature(self, fixed: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let half = match self {
+            Self::Es256 => 32,
+            Self::Es384 => 48,
+            Self::EdDsa | Self::Rs256 => return Some(Cow::Borrowed(fixed)),
+        };
+        if fixed.len() != 2 * half {
+            return None;
+        }
+        let (r, s) = fixed.split_at(half);
+        Some(Cow::Owned(sequence(&[&unsigned_integer(r), &unsigned_integer(s)])))
     }
 }
 
@@ -146,7 +164,8 @@ impl Jwk {
 
     /// Verifies a JWS signature (ECDSA: r and s, fixed length).
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify_sig(message, signature).is_ok()
+        let signature = self.algorithm.signature(signature);
+        signature.is_some_and(|signature| self.verifier.verify_sig(message, &signature).is_ok())
     }
 
     /// The canonical JSON (RFC 7638 §3): required members only, in lexicographic order.
@@ -326,6 +345,55 @@ mod tests {
         let other = [&point[..33], &negated.to_bytes_be()].concat();
         let other = Jwk::from_key(PublicKey::EcP256(other)).unwrap();
         assert_ne!(other.thumbprint(), key.thumbprint());
+    }
+
+    /// Every signature holds or not exactly as aws-lc-rs itself says of r and s of fixed length.
+    #[test]
+    fn signatures_of_fixed_length() {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{self, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+        let rows = [
+            (&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &signature::ECDSA_P256_SHA256_FIXED, 32),
+            (&signature::ECDSA_P384_SHA384_FIXED_SIGNING, &signature::ECDSA_P384_SHA384_FIXED, 48),
+        ];
+        for (signing, verification, half) in rows {
+            let pair = EcdsaKeyPair::generate(signing).unwrap();
+            let point = pair.public_key().as_ref();
+            let key =
+                if half == 32 { PublicKey::EcP256(point.into()) } else { PublicKey::EcP384(point.into()) };
+            let key = Jwk::from_key(key).unwrap();
+            let other = UnparsedPublicKey::new(verification, point);
+            let check = |message: &[u8], signature: &[u8], want: bool| {
+                assert_eq!(key.verify(message, signature), want, "{signature:02x?}");
+                assert_eq!(other.verify(message, signature).is_ok(), want, "{signature:02x?}");
+            };
+            // Enough that some r or s begins with a zero, and some with a set bit.
+            for n in 0..600u16 {
+                let good = pair.sign(&SystemRandom::new(), &n.to_be_bytes()).unwrap();
+                assert!(key.verify(&n.to_be_bytes(), good.as_ref()), "{:02x?}", good.as_ref());
+            }
+            let good = pair.sign(&SystemRandom::new(), b"message").unwrap().as_ref().to_vec();
+            check(b"message", &good, true);
+            check(b"massage", &good, false);
+            let (r, s) = good.split_at(half);
+            let (zero, most) = (vec![0; half], vec![0xff; half]);
+            let bad = [
+                &[][..],
+                &[r, s, &[0]].concat(),
+                &[&[0], r, s].concat(),
+                &[&[0], r, &[0], s].concat(),
+                &good[..2 * half - 1],
+                &good[..half],
+                &[s, r].concat(),
+                &[r, &zero].concat(),
+                &[&zero[..], s].concat(),
+                &[&zero[..], &zero].concat(),
+                &[&most[..], s].concat(),
+                &[r, &most].concat(),
+                &sequence(&[&unsigned_integer(r), &unsigned_integer(s)]),
+            ];
+            bad.iter().for_each(|signature| check(b"message", signature, false));
+        }
     }
 
     #[test]
