@@ -57,6 +57,7 @@ mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::MutexGuard;
@@ -238,6 +239,13 @@ impl Service {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// A future in a box, made there: `Box::pin` has it made on the stack first, and copies kilobytes of room
+/// for what it has not come to yet.
+pub(crate) fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, make()))
 }
 
 /// Adds an audit event to a batch.

@@ -14,7 +14,7 @@ use super::fleet::news_of;
 use super::objects::{LoadedAuthorization, LoadedOrder};
 use super::reach::Subject;
 use super::slots::Seat;
-use super::{Claim, Error, Provisioner, Service, audited, metered};
+use super::{Claim, Error, Provisioner, Service, audited, boxed, metered};
 use crate::acme::challenge::{ChallengeKind, without_token};
 use crate::acme::error::{ErrorKind, StoredProblem};
 use crate::acme::order::{Authorization, AuthorizationStatus, ChallengeState, Verdict};
@@ -170,7 +170,7 @@ impl Service {
         span.note("mayfly.identifier", &ask.identifier);
         let work = span.work();
         // In a box: the runtime copies a task's state several times, and this one's is of kilobytes.
-        tokio::spawn(work.within(Box::pin(async move {
+        tokio::spawn(work.within(boxed(move || async move {
             service.validate(&terms, target, ask, known, (claim, seat), report).await;
             drop(span);
         })));
@@ -188,7 +188,7 @@ impl Service {
         report: oneshot::Sender<Report>,
     ) {
         let (claim, seat) = held;
-        let mut result = Box::pin(self.attempts(&terms.name, &ask, &seat));
+        let mut result = boxed(|| self.attempts(&terms.name, &ask, &seat));
         let quick = tokio::time::timeout(QUICK, &mut result).await;
         let (verdict, known, report) = match quick {
             Ok(verdict) => (verdict, known, Some(report)),

@@ -25,12 +25,12 @@ use crate::jose::jwk::Jwk;
 use crate::jose::jws::{KeyRef, Unverified};
 use crate::limits::{Limit, Source};
 use crate::provisioner::acme::Terms;
-use crate::service;
 use crate::service::Provisioner;
 use crate::service::account::{AccountUpdate, NewAccount};
 use crate::service::finalize::Caller;
 use crate::service::new_order::NewOrder;
 use crate::service::revoke::Asker;
+use crate::service::{self, boxed};
 use crate::time::Timestamp;
 use crate::wire::acme as wire;
 use crate::x509::pem;
@@ -63,15 +63,15 @@ where
                 _ => Ok(objects::nonce(StatusCode::NO_CONTENT)),
             }
         }
-        Resource::NewAccount => Box::pin(new_account(app, terms, links, verified)).await,
+        Resource::NewAccount => boxed(|| new_account(app, terms, links, verified)).await,
         Resource::NewAuthz => authz::new_authorization(app, terms, links, verified).await,
         Resource::AccountOrders(id, after) => authz::account_orders(app, links, (id, after), verified).await,
-        Resource::NewOrder => Box::pin(new_order(app, terms, links, verified)).await,
+        Resource::NewOrder => boxed(|| new_order(app, terms, links, verified)).await,
         Resource::RevokeCert => revoke(app, terms, verified).await,
         Resource::KeyChange => key_change(app, terms, links, verified).await,
         Resource::Account(id) => account(app, links, id, verified).await,
-        Resource::Order(id) => Box::pin(order(app, terms, links, id, verified)).await,
-        Resource::Finalize(id) => Box::pin(finalize(app, terms, links, id, verified)).await,
+        Resource::Order(id) => boxed(|| order(app, terms, links, id, verified)).await,
+        Resource::Finalize(id) => boxed(|| finalize(app, terms, links, id, verified)).await,
         Resource::Authorization(id, index) => authorization(app, terms, links, (id, index), verified).await,
         Resource::Challenge(id, index, kind) => {
             challenge(app, terms, links, (id, index), kind, verified).await
