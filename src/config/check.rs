@@ -375,14 +375,20 @@ fn check_metrics(section: &Section<'_>, findings: &mut Findings) -> Metrics {
 
 /// The value of the row whose name the field has.
 pub(super) fn one_of<T: Copy>(field: &Field<'_>, table: &[(&str, T)], findings: &mut Findings) -> Option<T> {
+    let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    table.get(known(field, &names, findings)?).map(|(_, value)| *value)
+}
+
+/// The place of the field's text among the names. Apart from [`one_of`], so that it is compiled once.
+fn known(field: &Field<'_>, names: &[&str], findings: &mut Findings) -> Option<usize> {
     let text = field.string(findings)?;
-    let found = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    let found = names.iter().position(|name| *name == text);
     if found.is_none() {
-        let names = || table.iter().map(|(name, _)| *name);
-        let hint = match nearest(text, names()) {
+        let hint = match nearest(text, names.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => {
-                format!("write one of {}", names().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", "))
+                let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+                format!("write one of {}", quoted.join(", "))
             }
         };
         field.error(findings, format!("{:?} is not known; {hint}", shorten(text)));
