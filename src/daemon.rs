@@ -220,6 +220,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let version = service.keep_configuration(texts.file, texts.policies, How::Start, None).await;
     let version =
         version.map_err(|error| DaemonError::System(format!("the configuration's record: {error}")))?;
+    service.live().kept_as(version);
     let reconfigurer = Reconfigurer::new(service.clone(), (settings.clone(), operating), reload, address);
     app.reconfigured_by(reconfigurer.clone());
 

@@ -58,6 +58,8 @@ pub struct Provenance {
     pub eab: Option<EabKid>,
     /// The certificate that it replaces, as the client said (RFC 9773 §5).
     pub replaces: Option<Serial>,
+    /// The configuration in force, by its number, whose policies allowed it; none if that is not known.
+    pub configuration: Option<u64>,
 }
 
 /// The sender of a request, as the inventory keeps it.

@@ -146,7 +146,17 @@ impl Maker {
         let not_before = issued.not_before;
         let validity = [place(&utc_time(not_before))?, place(&utc_time(issued.not_after))?];
         let backdate = now.since(not_before);
-        Ok(Self { now, key, serial, name, validity, backdate, sample, accounts: entropy.bytes(), entropy: system })
+        Ok(Self {
+            now,
+            key,
+            serial,
+            name,
+            validity,
+            backdate,
+            sample,
+            accounts: entropy.bytes(),
+            entropy: system,
+        })
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

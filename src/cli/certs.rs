@@ -316,6 +316,7 @@ fn told(found: &Certificate) -> String {
         ("user agent", found.user_agent.clone()),
         ("replaces", found.replaces.clone()),
         ("replaced by", found.replaced_by.clone()),
+        ("allowed by", found.configuration.map(|number| format!("configuration {number}"))),
         ("revoked", revoked),
     ];
     let mut text: String = lines

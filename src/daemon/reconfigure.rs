@@ -139,6 +139,7 @@ impl Reconfigurer {
             .map_err(|error| NotApplied::Failed(service::Error::Internal(error.to_string())))?;
         // Recorded first: what was in force is known to the record, whatever happens in between.
         let version = self.service.keep_configuration(texts.file, texts.policies, how, by.as_ref()).await?;
+        live.kept_as(version);
         self.service.reload(live);
         if let Err(error) = self.service.note_issuers().await {
             // In the background it is tried on.

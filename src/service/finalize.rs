@@ -205,6 +205,7 @@ impl Service {
             client,
             eab: eab.map(|key| key.kid),
             replaces: order.details.replaces.map(|old| old.serial),
+            configuration: terms.configuration(),
         };
         let also = |issued: &crate::authority::sign::Issued| {
             order.finish = Finish::Issued { serial: issued.serial, csr: csr_digest(csr.der()) };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Reach;
 use crate::authority::authorities::{Authorities, Authority};
@@ -18,12 +18,17 @@ use crate::provisioner::acme::Terms;
 pub struct Provisioner {
     terms: Terms,
     issues_under: Arc<Authority>,
+    configuration: Arc<OnceLock<u64>>,
 }
 
 impl Provisioner {
     /// Joins a provisioner's terms and its authority; `None` if they name another one.
     pub fn new(terms: Terms, authority: Arc<Authority>) -> Option<Self> {
-        (terms.authority == *authority.name()).then_some(Self { terms, issues_under: authority })
+        (terms.authority == *authority.name()).then_some(Self {
+            terms,
+            issues_under: authority,
+            configuration: Arc::default(),
+        })
     }
 
     /// The terms alone.
@@ -34,6 +39,11 @@ impl Provisioner {
     /// The authority that it issues under.
     pub fn issues_under(&self) -> &Arc<Authority> {
         &self.issues_under
+    }
+
+    /// The number of the configuration that it is of, once that is known.
+    pub fn configuration(&self) -> Option<u64> {
+        self.configuration.get().copied()
     }
 
     /// The issuer that signs for it.
@@ -66,6 +76,8 @@ pub struct Live {
     pub limits: Rules,
     /// Who is told what is wrong in the fleet.
     pub receivers: Vec<Arc<Receiver>>,
+    /// The number that the configuration is kept under, known once it is.
+    configuration: Arc<OnceLock<u64>>,
 }
 
 /// A name that no authority has.
@@ -86,12 +98,29 @@ impl Live {
             authorities.get(name.as_str()).cloned().ok_or_else(|| NoSuchAuthority(name.clone()))
         };
         let own = of(own)?;
-        let mut provisioners = HashMap::new();
+        let (mut provisioners, configuration) = (HashMap::new(), Arc::<OnceLock<u64>>::default());
         for terms in terms {
             let issues_under = of(&terms.authority)?;
-            provisioners.insert(terms.name.clone(), Arc::new(Provisioner { terms, issues_under }));
+            provisioners.insert(
+                terms.name.clone(),
+                Arc::new(Provisioner { terms, issues_under, configuration: configuration.clone() }),
+            );
         }
-        Ok(Self { authorities, own, provisioners, reach, attempts, limits, receivers: Vec::new() })
+        Ok(Self {
+            authorities,
+            own,
+            provisioners,
+            reach,
+            attempts,
+            limits,
+            receivers: Vec::new(),
+            configuration,
+        })
+    }
+
+    /// It is kept under that number; the first word counts.
+    pub fn kept_as(&self, number: u64) {
+        let _ = self.configuration.set(number);
     }
 
     /// The same, with these receivers.

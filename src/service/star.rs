@@ -154,7 +154,7 @@ impl Service {
             Some(_) => None,
         };
         let replaces = replaced.as_ref().map(|predecessor| predecessor.serial);
-        let provenance = Provenance { client: None, eab, replaces };
+        let provenance = Provenance { client: None, eab, replaces, configuration: terms.configuration() };
         let mut next = None;
         let also = |issued: &Issued| {
             let current = Some(Current { index, serial: issued.serial, not_after: issued.not_after });

@@ -106,12 +106,14 @@ impl Record for Order {
 
 impl Record for CertificateRecord {
     const KIND: &'static str = "certificate";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn grown_since(version: u8) -> Option<Vec<u8>> {
         match version {
             1 => postcard::to_allocvec(&CertificateDetails::default()).ok(),
             2 => postcard::to_allocvec(&Provenance::default()).ok(),
+            // The number of a configuration.
+            3 => postcard::to_allocvec(&None::<u64>).ok(),
             _ => None,
         }
     }

@@ -194,6 +194,10 @@ pub struct Certificate {
     /// The serial of what has replaced it, as the client said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<String>,
+    /// The number of the configuration that was in force, whose policies allowed it; `/v1/configurations` has
+    /// those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<u64>,
     /// If it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<Revocation>,

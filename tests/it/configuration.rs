@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::process::{Finished, run};
+use crate::support::acme::Client;
+use crate::support::process::{Finished, output, run};
 use crate::support::server::{Server, binary, provisioner, section};
+use crate::support::web::Web;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -124,6 +126,33 @@ fn applied_compared_and_rolled_back_without_a_restart() {
 }
 
 /// A CA whose own certificate its policy refuses would be gone within a day.
+#[test]
+fn certificates_say_under_which_configuration_they_were_allowed() {
+    let mut server = Server::start();
+    let web = Web::start(server.http_port);
+    let mut client = Client::registered(&server);
+    let allowed_by = |server: &Server, name: &str| {
+        let mut command = Command::new(binary());
+        command.args(["certs", "search", name, "--json", "--config"]).arg(server.config());
+        let found: Value = serde_json::from_str(&output(&mut command)).unwrap();
+        found["certificates"][0]["configuration"].as_u64()
+    };
+    client.issue(&web, &["a.test"]).unwrap();
+    assert_eq!(allowed_by(&server, "a.test"), Some(1));
+    fs::write(server.dir().join("web.toml"), "[[allow]]\ndns = [\"*.test\"]\n").unwrap();
+    edit(&server, |table| {
+        provisioner(table).insert("policy".into(), "web.toml".into());
+    });
+    said(&config(&server, &["apply"]), true, &["Version 2 is in force."]);
+    client.issue(&web, &["b.test"]).unwrap();
+    server.stop();
+    server.serve();
+    client.again().issue(&web, &["c.test"]).unwrap();
+    let of = ["a.test", "b.test", "c.test"].map(|name| allowed_by(&server, name));
+    assert_eq!(of, [Some(1), Some(2), Some(2)]);
+    server.stop();
+}
+
 #[test]
 fn a_policy_that_shuts_the_ca_itself_out_is_refused() {
     let mut server = Server::init_only(|table| {

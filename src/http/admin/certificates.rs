@@ -127,6 +127,7 @@ fn certificate(found: &ListedCertificate, live: &Live, now: Timestamp) -> wire::
             .map(|client| client.user_agent.clone())
             .filter(|agent| !agent.is_empty()),
         replaces: provenance.replaces.map(|serial| serial.to_string()),
+        configuration: provenance.configuration,
         replaced_by: replaced.map(ToString::to_string),
         revocation: record.revocation.as_ref().map(|revocation| {
             let (by, account) = match &revocation.by {

@@ -134,6 +134,9 @@ fn history(story: &Story, now: Timestamp) -> Markup {
             }
             (step("allowed", html! {
                 p { "The CA's checks and the policies in force had nothing against it: what they refuse is not signed." }
+                @if let Some(number) = record.details.provenance.configuration {
+                    p { "Configuration " (number) " was in force; " code { "mayfly config show " (number) } " has its policies." }
+                }
             }, None))
             (step("issued", html! { p { "Signed, recorded and handed out" } }, Some(when(record.issued, now))))
             @if let Some(identity) = story.identity.filter(|identity| identity.serial == story.certificate.serial) {

@@ -464,10 +464,14 @@ fn samples() -> Vec<Sample> {
             client: Some(Client::new(address.parse().unwrap(), b"lego/4.20 (linux)")),
             eab: Some(kid()),
             replaces: Some(serial()),
+            configuration: None,
         };
         let details = CertificateDetails { provenance, ..CertificateDetails::default() };
         all.push(sample(what, CertificateRecord { details, ..certificate(acme(), None) }));
     }
+    let provenance = Provenance { configuration: Some(300), ..Provenance::default() };
+    let details = CertificateDetails { provenance, ..CertificateDetails::default() };
+    all.push(sample("configuration", CertificateRecord { details, ..certificate(acme(), None) }));
     let revokers = [
         ("owner", Revoker::Owner(account_id()), None),
         ("authorized", Revoker::Authorized(account_id()), Some(0)),

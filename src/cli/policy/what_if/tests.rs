@@ -35,6 +35,7 @@ fn recorded(authority: Option<&str>, profile: Option<&str>, unrecorded: &[&str])
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
     Certificate {
+        configuration: None,
         serial: "00".repeat(19),
         state: "valid".into(),
         names: vec!["a.test".into()],
