@@ -2,15 +2,14 @@
 //!
 //! Callers queue their batches; a dedicated thread takes what has gathered, evaluates the checks in
 //! arrival order, applies everything that holds in one durable write, and only then answers. Reads
-//! go to what was committed lately (`recent.rs`) or straight to the engine; neither shows anything that is
-//! not durable. Read-modify-write is read, check, and retry on [`CommitOutcome::Conflict`].
+//! go straight to the engine, which shows nothing that is not durable. Read-modify-write is read,
+//! check, and retry on [`CommitOutcome::Conflict`].
 //!
 //! After an engine error nothing is acknowledged or read any more. A failed sync is never retried:
 //! the kernel may have dropped the very pages it could not write, and a second sync would succeed
 //! without them.
 
 mod overlay;
-mod recent;
 mod writer;
 
 #[cfg(test)]
@@ -25,7 +24,6 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::overlay::Ledger;
-use self::recent::Recent;
 use self::writer::{Reply, Txn};
 use super::engine::Engine;
 use super::{Batch, BoxFuture, CommitOutcome, Row, Store, StoreError, Table, Versioned, limits, record};
@@ -58,8 +56,6 @@ struct Inner<E: Engine> {
 struct Shared<E: Engine> {
     /// Read-locked by every operation for as long as it lasts, taken on close.
     engine: RwLock<Option<E>>,
-    /// What was committed lately.
-    recent: Recent,
     /// Why the store has failed, once it has.
     failed: OnceLock<StoreError>,
     /// Bytes in the queue.
@@ -74,7 +70,6 @@ impl<E: Engine> GroupCommit<E> {
         let ledger = Ledger::open(&engine)?;
         let shared = Arc::new(Shared {
             engine: RwLock::new(Some(engine)),
-            recent: Recent::new(),
             failed: OnceLock::new(),
             queued: AtomicUsize::new(0),
         });
@@ -185,12 +180,9 @@ impl<E: Engine> Store for GroupCommit<E> {
         key: &'a [u8],
     ) -> BoxFuture<'a, Result<Option<Versioned>, StoreError>> {
         Box::pin(async move {
-            let shared = &self.inner.shared;
-            shared.read(|engine| match shared.recent.get(table, key) {
-                Some(record) => Ok(Some(record)),
-                None if limits::is_key(key) => record::read(engine, table, key),
-                None => Ok(None),
-            })
+            self.inner
+                .shared
+                .read(|engine| if limits::is_key(key) { record::read(engine, table, key) } else { Ok(None) })
         })
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::recent::Recent;
 use crate::storage::engine::{Engine, Purpose, Space, Write};
 use crate::storage::record::{self, Head};
 use crate::storage::{Batch, CommitOutcome, Expect, Op, StoreError, Table, Version, Versioned};
@@ -73,7 +72,6 @@ fn has_chunks(engine: &impl Engine, table: Table) -> Result<bool, StoreError> {
 /// The changes of one group over the engine's state.
 pub struct Overlay<'a, E> {
     engine: &'a E,
-    recent: &'a Recent,
     ledger: &'a mut Ledger,
     changes: BTreeMap<(Table, Vec<u8>), Change>,
     appended: [bool; TABLES],
@@ -90,8 +88,8 @@ struct Change {
 
 impl<'a, E: Engine> Overlay<'a, E> {
     /// An empty group.
-    pub fn new(engine: &'a E, recent: &'a Recent, ledger: &'a mut Ledger) -> Self {
-        Self { engine, recent, ledger, changes: BTreeMap::new(), appended: [false; TABLES], any: false }
+    pub fn new(engine: &'a E, ledger: &'a mut Ledger) -> Self {
+        Self { engine, ledger, changes: BTreeMap::new(), appended: [false; TABLES], any: false }
     }
 
     /// Evaluates the checks; if all hold, the batch's changes join the group.
@@ -118,10 +116,7 @@ impl<'a, E: Engine> Overlay<'a, E> {
         let place = (table, key);
         let found = match self.changes.get(&place) {
             Some(change) => change.record.as_ref().map(|record| record.version),
-            None => match self.recent.version(table, &place.1) {
-                Some(version) => Some(version),
-                None => record::head(self.engine, table, &place.1)?.map(|head| head.version()),
-            },
+            None => record::head(self.engine, table, &place.1)?.map(|head| head.version()),
         };
         Ok(match expect {
             Expect::Absent => found.is_none(),
@@ -150,29 +145,21 @@ impl<'a, E: Engine> Overlay<'a, E> {
             return Ok(());
         }
         let mut writes = Vec::with_capacity(self.changes.len() + 2);
-        let mut kept = Vec::new();
         for (ordinal, ((table, key), change)) in (0u32..).zip(std::mem::take(&mut self.changes)) {
             if !change.fresh && self.ledger.chunked[table as usize] {
                 self.remove_chunks(table, &key, &mut writes)?;
             }
-            self.recent.forget(table, &key);
             match change.record {
                 None => writes.push(Write::Delete(Space::Table(table), key)),
                 Some(record) => {
-                    let again = Recent::wants(table, &record).then(|| key.clone());
                     let chunked = record::encode(table, key, &record, ordinal, &mut writes)?;
                     self.ledger.chunked[table as usize] |= chunked;
-                    kept.extend(again.map(|key| (table, key, record)));
                 }
             }
         }
         self.write_ledger(&mut writes);
         writes.sort_by(|a, b| a.target().cmp(&b.target()));
-        self.engine.apply(writes)?;
-        for (table, key, record) in kept {
-            self.recent.keep(table, key, record);
-        }
-        Ok(())
+        self.engine.apply(writes)
     }
 
     /// Removes the chunks of the record that the engine holds under `key`.

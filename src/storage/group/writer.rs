@@ -199,7 +199,7 @@ fn try_group<E: Engine>(
             None
         }
     };
-    let mut overlay = Overlay::new(engine, &shared.recent, ledger);
+    let mut overlay = Overlay::new(engine, ledger);
     let mut answers = Vec::with_capacity(batches.len());
     for batch in batches {
         if let Some(full) = &full
