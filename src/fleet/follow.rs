@@ -141,8 +141,14 @@ impl Followed {
 }
 
 impl Fleet {
+    /// A campaign is about to be begun: who asks from now on is noted.
+    pub fn expect_campaign(&mut self) {
+        self.expects = true;
+    }
+
     /// Follows a campaign; false if no more can be.
     pub fn follow(&mut self, campaign: Followed) -> bool {
+        self.expects = false;
         if self.place(campaign.campaign).is_some() {
             return true;
         }
@@ -234,7 +240,7 @@ impl Fleet {
 
     /// Takes in that somebody asked when a certificate is to be renewed.
     pub fn asked(&mut self, identity: &IdentityId, serial: &Serial, at: Timestamp) {
-        if self.followed.iter().all(Option::is_none) {
+        if !self.expects && self.followed.iter().all(Option::is_none) {
             return;
         }
         let Some(slot) = self.slot(identity) else { return };

@@ -41,6 +41,8 @@ pub struct Fleet {
     now: u32,
     /// A campaign's place is its bit in each entry.
     pub(super) followed: [Option<Followed>; MOST_IN_FORCE],
+    /// Whether a campaign is about to be followed.
+    pub(super) expects: bool,
 }
 
 /// Tables by id.

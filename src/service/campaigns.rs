@@ -210,6 +210,7 @@ impl Service {
         {
             batch = batch.delete(Table::Campaigns, key(all.remove(place).0));
         }
+        self.fleet.with(|fleet, _| fleet.expect_campaign());
         self.commit_campaigns(batch).await?;
         all.push((number, campaign.clone()));
         self.campaigns.set(all);

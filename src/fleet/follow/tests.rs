@@ -141,6 +141,23 @@ fn a_curve_and_the_number_of_campaigns_are_bounded() {
     assert!(fleet.follow(Followed::new(99, START, START)));
 }
 
+/// Who hears of it at once is not forgotten, and who asks when nobody calls is not noted.
+#[test]
+fn who_asks_between_the_beginning_and_the_following_is_known() {
+    for expected in [true, false] {
+        let (mut fleet, one) = (Fleet::default(), issuance(0, START, 1));
+        fleet.advance(START, &mut |_| ());
+        learn(&mut fleet, &one);
+        if expected {
+            fleet.expect_campaign();
+        }
+        fleet.asked(&one.identity, &one.serial, START + HOUR);
+        assert!(fleet.follow(Followed::new(1, START + HOUR, START + HOUR)));
+        fleet.enrol(1, &member(&one, START + HOUR), &mut |_| ());
+        assert_eq!(fleet.reaction(1).unwrap().asked, u64::from(expected));
+    }
+}
+
 #[test]
 #[ignore = "measures time: cargo test --release --lib -- --ignored a_million_that_are_called --nocapture"]
 fn a_million_that_are_called() {
