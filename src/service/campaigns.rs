@@ -111,6 +111,10 @@ impl Service {
             let number = number.map_err(|_| Error::Internal("a campaign has no number".into()))?;
             all.push((number, Campaign::decode(&row.value)?));
         }
+        let now = self.now();
+        if all.iter().any(|(_, campaign)| campaign.is_in_force(now)) {
+            self.fleet.with(|fleet, _| fleet.expect_campaign());
+        }
         self.campaigns.set(all);
         Ok(())
     }
