@@ -90,7 +90,6 @@ impl Entry {
             self.automatic = issuance.automatic;
             self.provisioner = issuance.provisioner;
             self.not_before = secs(issuance.not_before);
-            self.window_end = window_end(self.not_before, held.expired, &issuance.serial);
             self.give_up();
             self.asked = 0;
         } else if issuance.serial == self.serial {
@@ -101,6 +100,9 @@ impl Entry {
             self.recent[0] = held;
             self.recent.sort_unstable();
         }
+        // Of two that were signed in one second, the one that ends later is the last of these, whichever has
+        // the greater serial.
+        self.window_end = window_end(self.not_before, self.recent[RECENT - 1].expired, &self.serial);
     }
 
     fn is_blank(&self) -> bool {

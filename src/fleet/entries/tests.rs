@@ -1,13 +1,45 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::IdentityId;
+use crate::fleet::{IdentityId, Issuance};
+use crate::time::Timestamp;
 
 #[test]
 fn an_entry_takes_few_bytes() {
     assert_eq!((size_of::<Packed>(), size_of::<Past>(), size_of::<Marks>()), (39, 24, 28));
+}
+
+proptest! {
+    /// Whatever was learned, in whatever order: the moments of what is found again are those that were planned.
+    #[test]
+    fn what_was_learned_is_kept(all in prop::collection::vec((0..4_u64, 0..4000_u64, any::<[u8; 16]>()), 1..8)) {
+        let learned = all.into_iter().map(|(issued, more, random)| {
+            let issued = Timestamp::from_secs(1_793_318_400 + issued);
+            let not_after = issued + Duration::from_secs(86_400 + more);
+            Issuance {
+                identity: IdentityId::from_key(&[1; 12]).unwrap(),
+                serial: Serial::new(not_after, random),
+                issued,
+                not_before: issued - Duration::from_secs(60 + more % 7),
+                not_after,
+                revoked: false,
+                automatic: false,
+                provisioner: 0,
+            }
+        });
+        let learned: Vec<Issuance> = learned.collect();
+        let mut entry = Entry::new(&learned[0]);
+        let mut entries = Entries::default();
+        let slot = entries.insert(&entry);
+        for issuance in &learned[1..] {
+            entry.learn(issuance);
+            entries.put(slot, &entry);
+            prop_assert_eq!((entries.get(slot), entries.get(slot).next()), (entry, entry.next()));
+        }
+    }
 }
 
 /// Mostly nothing.
