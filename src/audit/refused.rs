@@ -26,11 +26,14 @@ pub const MOST_OF_ACCOUNT: u32 = 200;
 /// New rows between two writes, which are a second apart.
 pub const MOST_AT_ONCE: usize = 64;
 
+/// Rows of one write: some hundred kilobytes.
+pub const AT_ONCE: usize = 256;
+
 /// How long a row that is written waits until its count is written again.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rows in which repetitions are counted; accounts that are counted.
-const MOST_OPEN: usize = 1024;
+pub const MOST_OPEN: usize = 1024;
 const MOST_ACCOUNTS: usize = 4096;
 
 /// Bytes of a refusal's reason, of a profile's name as the client wrote it, of a name, and of all names.
@@ -103,13 +106,26 @@ pub struct RefusedRequest {
     pub client: Option<Client>,
 }
 
-/// The beginning of a text.
+/// Whether a character moves what is around it when a terminal or a page shows it.
+fn moves(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The beginning of a text, with nothing in it that would be more than text.
 fn cut(text: &str, most: usize) -> String {
-    text[..text.floor_char_boundary(most)].to_owned()
+    let mut kept = String::new();
+    for c in text.chars().map(|c| if moves(c) { char::REPLACEMENT_CHARACTER } else { c }) {
+        if kept.len() + c.len_utf8() > most {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
 }
 
 impl RefusedRequest {
-    /// Keeps so much of it that it is of bounded size: clients have written some of it.
+    /// Keeps so much of it that it is of bounded size, and text only: clients have written some of it.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let mut room = LONGEST_NAMES;
@@ -117,7 +133,7 @@ impl RefusedRequest {
         let names = self.names.iter().map(|name| cut(name, LONGEST_NAME));
         self.names = names
             .take_while(|name| {
-                room = room.saturating_sub(name.len());
+                room = room.saturating_sub(name.len() + 1);
                 room > 0
             })
             .collect();
@@ -159,6 +175,8 @@ struct Open {
     /// Since when it is as it was written; none if it is not.
     written: Option<Timestamp>,
     changed: bool,
+    /// Whether it was taken last, and may be put back.
+    taken: bool,
 }
 
 /// What was refused lately, on its way to the store.
@@ -215,7 +233,7 @@ impl Collected {
 
     fn begin(&mut self, kind: Kind, row: RefusedRequest) {
         self.fresh += 1;
-        self.open.insert(kind, Open { row, number: None, written: None, changed: true });
+        self.open.insert(kind, Open { row, number: None, written: None, changed: true, taken: false });
     }
 
     fn may_have_more(&mut self, account: AccountId, now: Timestamp) -> bool {
@@ -238,7 +256,7 @@ impl Collected {
         if self.open.len() < MOST_OPEN {
             return true;
         }
-        let unchanged = self.open.iter().filter(|(_, open)| !open.changed);
+        let unchanged = self.open.iter().filter(|(_, open)| !open.changed && !open.taken);
         let Some(oldest) = unchanged.min_by_key(|(_, open)| open.row.last).map(|(kind, _)| kind.clone())
         else {
             return false;
@@ -247,10 +265,19 @@ impl Collected {
         true
     }
 
-    /// What is to be written now, by number: new rows get those behind `last`, which is moved on.
-    /// With `all`, counts are written that would wait otherwise.
-    pub fn take(&mut self, now: Timestamp, all: bool, last: &mut u64) -> Vec<(u64, RefusedRequest)> {
+    /// What is to be written now, [`AT_ONCE`] at most, by number: new rows get those behind `last`, which is
+    /// moved on, and so do those whose number is no more than `going`, which is kept no longer. What was taken
+    /// the last time cannot be put back any more. With `all`, counts are written that would wait otherwise.
+    pub fn take(
+        &mut self,
+        now: Timestamp,
+        all: bool,
+        last: &mut u64,
+        going: u64,
+    ) -> Vec<(u64, RefusedRequest)> {
         self.fresh = 0;
+        self.open.retain(|_, open| open.changed || !open.has_ended(now));
+        self.open.values_mut().for_each(|open| open.taken = false);
         self.accounts.retain(|_, (since, _)| now.since(*since) < SPAN && *since <= now);
         let mut due = Vec::new();
         for open in self.open.values_mut().filter(|open| open.changed) {
@@ -260,30 +287,30 @@ impl Collected {
             }
         }
         due.sort_by_key(|open| (open.row.first, open.number));
+        due.truncate(AT_ONCE);
         let mut rows = Vec::with_capacity(due.len());
         for open in due {
+            open.number = open.number.filter(|number| *number > going);
             let number = *open.number.get_or_insert_with(|| {
                 *last += 1;
                 *last
             });
-            (open.changed, open.written) = (false, Some(now));
+            (open.changed, open.written, open.taken) = (false, Some(now), true);
             rows.push((number, open.row.clone()));
         }
-        self.open.retain(|_, open| open.changed || !open.has_ended(now));
         rows
     }
 
-    /// Takes back what could not be written, to write it with what comes next.
+    /// Takes back what was taken last and could not be written, to write it with what comes next.
     pub fn put_back(&mut self, rows: Vec<(u64, RefusedRequest)>) {
         for (number, row) in rows {
             let kind = match row.asked {
                 Asked::Others => Kind::beyond(row.account),
                 Asked::Order | Asked::Authorization | Asked::Certificate => Kind::of(&row),
             };
-            let back = Open { row, number: Some(number), written: None, changed: true };
-            let open = self.open.entry(kind).or_insert(back);
-            if open.number == Some(number) {
-                (open.changed, open.written) = (true, None);
+            // It is there still, perhaps with more counted in it: what is taken stays until the next time.
+            if let Some(open) = self.open.get_mut(&kind).filter(|open| open.number == Some(number)) {
+                (open.changed, open.written, open.taken) = (true, None, false);
             }
         }
     }
@@ -340,24 +367,24 @@ mod tests {
         collected.note(refused(1, "a.test", 100));
         collected.note(refused(1, "a.test", 100));
         collected.note(refused(2, "a.test", 100));
-        let rows = collected.take(at(101), false, &mut last);
+        let rows = collected.take(at(101), false, &mut last, 0);
         assert_eq!(rows.iter().map(|(number, row)| (*number, row.times)).collect::<Vec<_>>().len(), 2);
         assert_eq!(last, 8);
         let number = rows.iter().find(|(_, row)| row.times == 2).unwrap().0;
         // The count waits a little.
         collected.note(refused(1, "a.test", 105));
-        assert_eq!(collected.take(at(106), false, &mut last), []);
-        let again = collected.take(at(111), false, &mut last);
+        assert_eq!(collected.take(at(106), false, &mut last, 0), []);
+        let again = collected.take(at(111), false, &mut last, 0);
         assert_eq!((again[0].0, again[0].1.times, again.len()), (number, 3, 1));
         assert_eq!((again[0].1.first, again[0].1.last), (at(100), at(105)));
         assert_eq!(again[0].1.detail, "at 105");
         // A stop does not wait.
         collected.note(refused(1, "a.test", 112));
-        assert_eq!(collected.take(at(112), true, &mut last)[0].1.times, 4);
+        assert_eq!(collected.take(at(112), true, &mut last, 0)[0].1.times, 4);
         // Another hour, another row.
-        assert_eq!(collected.take(at(100 + 3600), false, &mut last), []);
+        assert_eq!(collected.take(at(100 + 3600), false, &mut last, 0), []);
         collected.note(refused(1, "a.test", 3700));
-        let next = collected.take(at(3701), false, &mut last);
+        let next = collected.take(at(3701), false, &mut last, 0);
         assert_eq!((next[0].0, next[0].1.times), (9, 1));
     }
 
@@ -365,17 +392,18 @@ mod tests {
     fn what_could_not_be_written_is_written_later() {
         let (mut collected, mut last) = (Collected::default(), 0);
         collected.note(refused(1, "a.test", 100));
-        let rows = collected.take(at(101), false, &mut last);
+        let rows = collected.take(at(101), false, &mut last, 0);
         collected.put_back(rows.clone());
-        assert_eq!(collected.take(at(101), false, &mut last), rows);
+        assert_eq!(collected.take(at(101), false, &mut last, 0), rows);
         // Counted in meanwhile, and with its hour over.
-        let rows = collected.take(at(100), false, &mut last);
+        let rows = collected.take(at(100), false, &mut last, 0);
         assert_eq!(rows, []);
         collected.note(refused(1, "a.test", 102));
-        let rows = collected.take(at(4000), false, &mut last);
+        let rows = collected.take(at(4000), false, &mut last, 0);
         assert_eq!((rows.len(), rows[0].1.times, last), (1, 2, 1));
         collected.put_back(rows.clone());
-        assert_eq!(collected.take(at(4001), false, &mut last), rows);
+        assert_eq!(collected.take(at(4001), false, &mut last, 0), rows);
+        assert_eq!(collected.take(at(4002), false, &mut last, 0), []);
         assert!(collected.open.is_empty());
     }
 
@@ -389,30 +417,66 @@ mod tests {
         assert!(kept.names.len() > 10 && postcard::to_allocvec(&kept).unwrap().len() < 2048);
     }
 
+    #[test]
+    fn what_clients_wrote_is_text_and_names_of_nothing_take_room_too() {
+        let mut odd = refused(1, "\u{1b}]0;x\u{7}\nforged\u{9b}2J\u{202e}", 1);
+        (odd.detail, odd.profile) = ("a\rb".into(), Some("p\u{85}q".into()));
+        odd.names.extend(vec![String::new(); 3000]);
+        let kept = odd.bounded();
+        assert_eq!(kept.names[0], "\u{fffd}]0;x\u{fffd}\u{fffd}forged\u{fffd}2J\u{fffd}");
+        assert_eq!((kept.detail.as_str(), kept.profile.as_deref()), ("a\u{fffd}b", Some("p\u{fffd}q")));
+        assert!(kept.names.len() <= LONGEST_NAMES && kept.names.len() + kept.others as usize == 3001);
+    }
+
+    #[test]
+    fn a_row_that_goes_gets_a_number_that_stays() {
+        let (mut collected, mut last) = (Collected::default(), 0);
+        collected.note(refused(1, "a.test", 100));
+        assert_eq!(collected.take(at(101), false, &mut last, 0)[0].0, 1);
+        last = 20_000;
+        collected.note(refused(1, "a.test", 200));
+        let again = collected.take(at(201), false, &mut last, 11_000);
+        assert_eq!((again[0].0, again[0].1.times), (20_001, 2));
+    }
+
     proptest! {
         /// Nothing is lost from the count, and the bounds hold, whoever asks for whatever.
         #[test]
         fn all_are_counted_in_few_rows(asks in prop::collection::vec((0..40u8, 0..3000u32, 0..3u64), 1..4000)) {
             let (mut collected, mut last, mut now) = (Collected::default(), 0, 1000);
             let mut kept: HashMap<u64, RefusedRequest> = HashMap::new();
-            let many = asks.len() as u64;
+            let (mut many, mut seconds) = (asks.len() as u64, 0);
             for (place, (account, name, wait)) in asks.into_iter().enumerate() {
                 collected.note(refused(account, &format!("{name}.test"), now));
                 // Seldom, so that a second has many.
                 if place % 200 == 199 {
                     now += wait;
-                    let before = last;
-                    let rows = collected.take(at(now), false, &mut last);
+                    seconds += 1;
+                    let rows = collected.take(at(now), false, &mut last, 0);
                     // The one row of all accounts comes besides.
-                    prop_assert!(last - before <= MOST_AT_ONCE as u64 + 1);
+                    prop_assert!(last <= seconds * (MOST_AT_ONCE as u64 + 1));
                     match wait {
-                        1 => collected.put_back(rows),
+                        1 => {
+                            // More are refused while the store takes its time to say no.
+                            for n in 0..80 {
+                                collected.note(refused(account, &format!("{}.test", name + n), now));
+                                many += 1;
+                            }
+                            collected.put_back(rows);
+                        }
                         _ => kept.extend(rows),
                     }
                 }
                 prop_assert!(collected.open.len() <= MOST_OPEN + 1);
             }
-            kept.extend(collected.take(at(now), true, &mut last));
+            loop {
+                let rows = collected.take(at(now), true, &mut last, 0);
+                prop_assert!(rows.len() <= AT_ONCE);
+                if rows.is_empty() {
+                    break;
+                }
+                kept.extend(rows);
+            }
             prop_assert_eq!(kept.values().map(|row| row.times).sum::<u64>(), many);
             prop_assert_eq!(kept.len() as u64, last);
         }
@@ -426,10 +490,10 @@ mod tests {
             for n in 0..10 {
                 collected.note(refused(1, &format!("{second}-{n}.test"), second));
             }
-            kept.extend(collected.take(at(second), false, &mut last));
+            kept.extend(collected.take(at(second), false, &mut last, 0));
         }
         collected.note(refused(2, "a.test", 300));
-        kept.extend(collected.take(at(301), true, &mut last));
+        kept.extend(collected.take(at(301), true, &mut last, 0));
         assert_eq!(kept.len(), MOST_OF_ACCOUNT as usize + 2);
         let others: Vec<_> = kept.values().filter(|row| row.asked == Asked::Others).collect();
         assert_eq!((others.len(), others[0].times), (1, 3000 - u64::from(MOST_OF_ACCOUNT)));

@@ -141,14 +141,13 @@ impl Followed {
 }
 
 impl Fleet {
-    /// A campaign is about to be begun: who asks from now on is noted.
-    pub fn expect_campaign(&mut self) {
-        self.expects = true;
+    /// Whether a campaign is to be followed that is not yet: then who asks is noted.
+    pub fn expect_campaign(&mut self, expects: bool) {
+        self.expects = expects;
     }
 
     /// Follows a campaign; false if no more can be.
     pub fn follow(&mut self, campaign: Followed) -> bool {
-        self.expects = false;
         if self.place(campaign.campaign).is_some() {
             return true;
         }

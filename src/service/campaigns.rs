@@ -113,7 +113,7 @@ impl Service {
         }
         let now = self.now();
         if all.iter().any(|(_, campaign)| campaign.is_in_force(now)) {
-            self.fleet.with(|fleet, _| fleet.expect_campaign());
+            self.fleet.with(|fleet, _| fleet.expect_campaign(true));
         }
         self.campaigns.set(all);
         Ok(())
@@ -214,10 +214,11 @@ impl Service {
         {
             batch = batch.delete(Table::Campaigns, key(all.remove(place).0));
         }
-        self.fleet.with(|fleet, _| fleet.expect_campaign());
         self.commit_campaigns(batch).await?;
         all.push((number, campaign.clone()));
         self.campaigns.set(all);
+        // Until it is followed, which comes a moment later, or at its start.
+        self.fleet.with(|fleet, _| fleet.expect_campaign(true));
         tracing::info!(campaign = number, reason = campaign.reason, drill = campaign.drill, "campaign begun");
         Ok((number, campaign))
     }

@@ -47,7 +47,7 @@ impl Service {
     ) -> Result<EventPage, Error> {
         let mut page = EventPage { events: Vec::new(), next: None };
         let mut end = match before {
-            Some(before) => before,
+            Some(before) => before.min(self.last_event().await?.saturating_add(1)),
             None => self.last_event().await?.saturating_add(1),
         };
         let first = match self.store.scan(Table::Audit, &[], None, 1).await?.first() {

@@ -380,13 +380,15 @@ impl Service {
     async fn finish_processing(&self, id: OrderId, client: Option<Client>) -> Result<(), Error> {
         let loaded = self.load_order(id).await?;
         let Finish::Processing(der) = &loaded.order.finish else { return Ok(()) };
-        let issued = match (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner)) {
+        let (parsed, terms) = (parse_csr(&loaded.order, der), self.provisioner(&loaded.order.provisioner));
+        let key = parsed.as_ref().ok().map(|csr| csr.key().hash());
+        let issued = match (parsed, &terms) {
             // Accepted a while ago, perhaps by a process that is no more.
-            (Ok(csr), Some(terms)) => match self.check_consent(&terms, &loaded.order).await {
-                Ok(()) => match self.issue_accepted(&terms, loaded.clone(), &csr, client).await {
+            (Ok(csr), Some(terms)) => match self.check_consent(terms, &loaded.order).await {
+                Ok(()) => match self.issue_accepted(terms, loaded.clone(), &csr, client.clone()).await {
                     // Perhaps because the account was closed meanwhile: then nobody comes to ask again.
                     Err(busy @ Error::Busy(_)) => {
-                        self.account_in_standing(&terms, loaded.order.account).await.and(Err(busy))
+                        self.account_in_standing(terms, loaded.order.account).await.and(Err(busy))
                     }
                     other => other.map(drop),
                 },
@@ -395,6 +397,10 @@ impl Service {
             (Err(error), _) => Err(Error::Internal(format!("a stored CSR does not parse: {error}"))),
             (_, None) => Err(Refusal::unauthorized("the provisioner is gone").into()),
         };
+        if let (Err(error), Some(terms)) = (&issued, &terms) {
+            let of = (&**terms, loaded.order.account);
+            self.certificate_refused(of, (id, &loaded.order), (key, client.as_ref()), error);
+        }
         match issued {
             // Refused for good: say so on the order, or the client would poll for ever.
             Err(Error::Refused(refusal)) => {

@@ -13,7 +13,7 @@ use super::{Error, Provisioner, Service};
 use crate::acme::error::{ErrorKind, Refusal};
 use crate::acme::identifier::Identifier;
 use crate::acme::order::{Order, RawIdentifier};
-use crate::audit::refused::{Asked, Collected, RefusedRequest};
+use crate::audit::refused::{AT_ONCE, Asked, Collected, MOST_OPEN, RefusedRequest};
 use crate::authority::certificate::Client;
 use crate::id::{AccountId, OrderId};
 use crate::storage::codec::Record;
@@ -27,9 +27,6 @@ pub const MOST: u64 = 10_000;
 /// Rows of one read; rows that one page walks over.
 const STEP: u64 = 250;
 const WALK: u64 = 2000;
-
-/// Rows of one commit: some hundred kilobytes.
-const AT_ONCE: usize = 256;
 
 /// Subproblems of a refusal that are kept with it.
 const SUBPROBLEMS: usize = 3;
@@ -89,6 +86,11 @@ impl RefusedQuery {
 }
 
 impl Error {
+    /// Whether something was refused, rather than that it failed.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.refused_as().is_some()
+    }
+
     /// The kind and the text of a refusal; `None` of what was not refused, but failed.
     fn refused_as(&self) -> Option<(ErrorKind, String)> {
         match self {
@@ -208,24 +210,26 @@ impl Service {
     /// before a stop.
     pub async fn keep_refused(&self, all: bool) -> Result<(), Error> {
         let mut kept = self.refused.kept.lock().await;
-        let known = self.known_refusals(&mut kept).await?;
-        let mut last = known.last;
-        let rows = self.refused.lock().take(self.now(), all, &mut last);
-        // Whatever becomes of the rows, their numbers are theirs.
-        let mut now = Kept { last, ..known };
-        *kept = Some(now);
-        let mut left = rows.into_iter();
         loop {
-            let some: Vec<_> = left.by_ref().take(AT_ONCE).collect();
-            if some.is_empty() {
+            let mut now = self.known_refusals(&mut kept).await?;
+            // What makes room soon, and what is counted in still, is written anew.
+            let going = (now.last + MOST_OPEN as u64).saturating_sub(MOST);
+            let rows = self.refused.lock().take(self.now(), all, &mut now.last, going);
+            // Whatever becomes of the rows, their numbers are theirs.
+            *kept = Some(now);
+            if rows.is_empty() {
                 return Ok(());
             }
-            match self.store_refused(&some, &mut now).await {
+            let many = rows.len();
+            match self.store_refused(&rows, &mut now).await {
                 Ok(()) => *kept = Some(now),
                 Err(error) => {
-                    self.refused.lock().put_back(some.into_iter().chain(left).collect());
+                    self.refused.lock().put_back(rows);
                     return Err(error);
                 }
+            }
+            if many < AT_ONCE {
+                return Ok(());
             }
         }
     }

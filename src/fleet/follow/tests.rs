@@ -148,9 +148,7 @@ fn who_asks_between_the_beginning_and_the_following_is_known() {
         let (mut fleet, one) = (Fleet::default(), issuance(0, START, 1));
         fleet.advance(START, &mut |_| ());
         learn(&mut fleet, &one);
-        if expected {
-            fleet.expect_campaign();
-        }
+        fleet.expect_campaign(expected);
         fleet.asked(&one.identity, &one.serial, START + HOUR);
         assert!(fleet.follow(Followed::new(1, START + HOUR, START + HOUR)));
         fleet.enrol(1, &member(&one, START + HOUR), &mut |_| ());

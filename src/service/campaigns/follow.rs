@@ -35,11 +35,16 @@ fn is_followed(campaign: &Campaign, now: Timestamp) -> bool {
 impl Service {
     /// One bounded step; whether more is to be done at once.
     pub async fn follow_campaigns(&self, cursor: &mut EnrolCursor) -> Result<bool, Error> {
+        let now = self.now();
+        let known = self.campaigns.known();
+        self.fleet.with(|fleet, _| {
+            let following = fleet.following();
+            let missing = |(number, it): &Numbered| it.is_in_force(now) && !following.contains(number);
+            fleet.expect_campaign(known.iter().any(missing));
+        });
         if !self.fleet.is_complete() {
             return Ok(false);
         }
-        let now = self.now();
-        let known = self.campaigns.known();
         let mut wanted: Vec<&Numbered> = known.iter().filter(|(_, it)| is_followed(it, now)).collect();
         // Those that are cancelled give way.
         wanted.sort_by_key(|(number, it)| (!it.is_in_force(now), std::cmp::Reverse(*number)));

@@ -65,10 +65,12 @@ impl Service {
         finalized: Result<T, Error>,
     ) -> Result<T, Error> {
         if let Err(error) = &finalized
-            && let Some(cause) = error.cause()
+            && error.is_refusal()
             && let Ok(LoadedOrder { order, .. }) = self.load_own_order(terms, account, id).await
         {
-            self.fleet.refused(order.identifiers(), cause, self.now());
+            if let Some(cause) = error.cause() {
+                self.fleet.refused(order.identifiers(), cause, self.now());
+            }
             let key = parse_csr(&order, csr).ok().map(|csr| csr.key().hash());
             self.certificate_refused((terms, account), (id, &order), (key, client), error);
         }

@@ -150,6 +150,11 @@ async fn a_slow_signer_changes_nothing() {
     let ended = stand.service.order(&terms_of(&stand), account.account.id, accepted.id).await.unwrap();
     let Finish::Failed(problem) = &ended.order.finish else { panic!("{:?}", ended.order.finish) };
     assert_eq!(problem.kind, ErrorKind::Caa);
+    // The inventory has both refusals, though nobody was answered with the second.
+    stand.service.keep_refused(true).await.unwrap();
+    let kept = stand.service.refused_requests(&Default::default(), None, 9).await.unwrap().refused;
+    let times: u64 = kept.iter().map(|(_, row)| row.times).sum();
+    assert!(times == 2 && kept.iter().all(|(_, row)| row.order == Some(accepted.id)), "{kept:?}");
 }
 
 #[tokio::test]
