@@ -159,6 +159,10 @@ pub(super) fn undo(place: &Place) -> Result<bool, CliError> {
         }
         let mut replaced = Replaced::default();
         replaced.put(&place.file, &place.in_force)?;
+        // What was cut short may have come into force only now.
+        if !place.is_in_force()? {
+            return Err(RotationError::Differs(place.file.clone()).into());
+        }
         replaced.keep()?;
     }
     unfinished.finish()?;

@@ -42,8 +42,7 @@ impl Place {
         // As the CA has it, which follows no link to find where relative paths start.
         let file = std::path::absolute(&file).map_err(|source| CliError::File { path: file, source })?;
         let base = file.parent().unwrap_or(Path::new("/")).to_owned();
-        let path = "/v1/configurations/current";
-        let found: wire::Configuration = target.call(Method::GET, path, None::<&()>)?;
+        let found = in_force(&target)?;
         let settings = config::parse(&found.text, &base).settings;
         let settings = settings.map_err(|problems| CliError::Config { file: file.clone(), problems })?;
         let authority = chosen(&settings, which.authority.as_deref())?.clone();
@@ -97,7 +96,11 @@ impl Place {
             force,
         };
         // Nothing is written that a restart would put into force although it is refused now.
-        let _: wire::Rotations = self.target.call(Method::POST, "/v1/rotations", Some(&rotation))?;
+        let checked: Result<wire::Rotations, _> =
+            self.target.call(Method::POST, "/v1/rotations", Some(&rotation));
+        if let Err(refusal) = checked {
+            return self.done(&text).ok_or(refusal);
+        }
         let mut replaced = Replaced::default();
         replaced.put_over(&self.file, &self.in_force, &text)?;
         let ask = wire::ApplyConfiguration {
@@ -106,7 +109,20 @@ impl Place {
             text_sha256: Some(text_digest(&text)),
         };
         let outcome = self.target.call(Method::POST, "/v1/configurations", Some(&ask));
+        let outcome = outcome.or_else(|refusal| self.done(&text).ok_or(refusal));
         replaced.settled(outcome).map(|(applied, _)| applied)
+    }
+
+    /// How this text came into force, if it is: of a command that was cut short, the CA may have carried out
+    /// what it had been sent only after this one began.
+    fn done(&self, text: &str) -> Option<wire::AppliedConfiguration> {
+        let found = in_force(&self.target).ok().filter(|found| found.text == text)?;
+        Some(wire::AppliedConfiguration { version: found.summary.version, restart: Vec::new() })
+    }
+
+    /// Whether what was in force when this began still is.
+    pub(super) fn is_in_force(&self) -> Result<bool, CliError> {
+        Ok(in_force(&self.target)?.text == self.in_force)
     }
 
     /// Where the rotation stands.
@@ -165,6 +181,10 @@ impl Place {
     }
 }
 
+fn in_force(target: &Target) -> Result<wire::Configuration, CliError> {
+    target.call(Method::GET, "/v1/configurations/current", None::<&()>)
+}
+
 /// The one that is named, or the only one.
 pub(super) fn chosen<'s>(settings: &'s Settings, name: Option<&str>) -> Result<&'s Authority, RotationError> {
     let all = &settings.authorities;
@@ -185,7 +205,102 @@ pub(super) fn chosen<'s>(settings: &'s Settings, name: Option<&str>) -> Result<&
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread::JoinHandle;
+
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::config::edit::Next;
+
+    /// A CA that gives these answers, one after another, each on a connection of its own; what it was asked.
+    fn scripted(socket: &Path, answers: Vec<(u16, Value)>) -> JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(socket).unwrap();
+        std::thread::spawn(move || {
+            let answer = |(status, value): (u16, Value)| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let lines = std::iter::repeat_with(|| {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    line.to_ascii_lowercase()
+                });
+                let head: Vec<String> = lines.take_while(|line| line != "\r\n").collect();
+                let length = head.iter().find_map(|line| line.strip_prefix("content-length:"));
+                let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+                reader.read_exact(&mut body).unwrap();
+                let text = value.to_string();
+                let length = text.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
+                )
+                .unwrap();
+                head[0].trim_end_matches(" http/1.1\r\n").to_owned()
+            };
+            answers.into_iter().map(answer).collect()
+        })
+    }
+
+    /// The CA carries out what a command that was cut short had sent it while the same command runs again.
+    #[test]
+    fn what_came_about_meanwhile_is_not_taken_back() {
+        const TEXT: &str = "[server]\naddress = \"[::1]:1\"\ndns_names = [\"ca.test\"]\n[admin]\nsocket = \
+                            \"admin.sock\"\n[authority]\ncertificate = \"1.crt\"\nkey = \"1.key\"\n\
+                            [[provisioner]]\ntype = \"acme\"\nname = \"x\"\n";
+        let next = Next {
+            certificate: "2.crt".into(),
+            key: "2.key".into(),
+            password: None,
+            alternate_chains: Vec::new(),
+        };
+        let change = Change::Start(next, None);
+        let after = edit::edit(TEXT, "default", &change).unwrap();
+        let version = |text: &str| json!({"version": 7, "at": "", "how": "start", "sha256": "", "text": text, "files": []});
+        let refusal =
+            json!({"type": "about:blank", "title": "", "status": 400, "detail": "there is a next issuer"});
+        let (get, check) = ("get /v1/configurations/current", "post /v1/rotations");
+        let apply = "post /v1/configurations";
+        let checked = (200, json!({"rotations": []}));
+        for (answers, asked, came) in [
+            (
+                vec![checked.clone(), (400, refusal.clone()), (200, version(&after))],
+                vec![check, apply, get],
+                true,
+            ),
+            (vec![(400, refusal.clone()), (200, version(&after))], vec![check, get], true),
+            (vec![checked, (400, refusal.clone()), (200, version(TEXT))], vec![check, apply, get], false),
+            (vec![(400, refusal.clone()), (200, version(TEXT))], vec![check, get], false),
+        ] {
+            for written in [TEXT, &after] {
+                let home = tempfile::tempdir().unwrap();
+                let file = home.path().join("mayfly.toml");
+                fs::write(&file, written).unwrap();
+                let target = Target {
+                    config: Some(file.clone()),
+                    dir: None,
+                    url: None,
+                    client_cert: None,
+                    client_key: None,
+                    trust: None,
+                };
+                let answers = [vec![(200, version(TEXT))], answers.clone()].concat();
+                let ca = scripted(&home.path().join("admin.sock"), answers);
+                let place = Place::find(&Which { authority: None, target }).unwrap();
+                let taken = place.take(&change, (RotationStep::Start, None, false));
+                assert_eq!(ca.join().unwrap()[1..], asked[..]);
+                let now = fs::read_to_string(&file).unwrap();
+                if came {
+                    assert_eq!(taken.unwrap().version, 7);
+                    assert!(now == after || asked.len() == 2 && now == written, "{now}");
+                } else {
+                    assert!(taken.unwrap_err().to_string().contains("there is a next issuer"));
+                    assert!(now == TEXT || asked.len() == 2 && now == written, "{now}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn of_several_authorities_one_is_named() {
