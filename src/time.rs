@@ -43,6 +43,11 @@ impl Timestamp {
         Self(self.0 - self.0 % 1000)
     }
 
+    /// The first instant from this one on that has no fraction of a second.
+    pub const fn next_whole_second(self) -> Self {
+        Self(self.0.saturating_add(999)).whole_seconds()
+    }
+
     /// Time elapsed since `earlier`; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -177,6 +182,15 @@ mod tests {
         }
         same(Timestamp::from_millis(1_793_318_400_999));
         same(Timestamp::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn whole_seconds_before_and_after() {
+        let millis = Timestamp::from_millis;
+        for (at, before, after) in [(0, 0, 0), (1, 0, 1000), (999, 0, 1000), (1000, 1000, 1000)] {
+            assert_eq!(millis(at).whole_seconds(), millis(before), "{at}");
+            assert_eq!(millis(at).next_whole_second(), millis(after), "{at}");
+        }
     }
 
     #[test]

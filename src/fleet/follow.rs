@@ -146,6 +146,11 @@ impl Fleet {
         self.expects = expects;
     }
 
+    /// Whether it is noted who asks.
+    pub fn notes_asking(&self) -> bool {
+        self.expects || self.followed.iter().any(Option::is_some)
+    }
+
     /// Follows a campaign; false if no more can be.
     pub fn follow(&mut self, campaign: Followed) -> bool {
         if self.place(campaign.campaign).is_some() {
@@ -239,7 +244,7 @@ impl Fleet {
 
     /// Takes in that somebody asked when a certificate is to be renewed.
     pub fn asked(&mut self, identity: &IdentityId, serial: &Serial, at: Timestamp) {
-        if !self.expects && self.followed.iter().all(Option::is_none) {
+        if !self.notes_asking() {
             return;
         }
         let Some(slot) = self.slot(identity) else { return };

@@ -146,7 +146,8 @@ impl Service {
         if over < OVER.0 || over > OVER.1 {
             return Err(malformed("over: must be from 10 seconds to 30 days"));
         }
-        let start = start.unwrap_or(now);
+        // A whole second, as the fleet keeps them: who renewed within that second has come, or was before it.
+        let start = start.unwrap_or_else(|| now.next_whole_second());
         if start < now {
             return Err(malformed("start: lies in the past; leave it out to begin at once"));
         }

@@ -201,8 +201,7 @@ impl Watch {
         }
     }
 
-    /// Takes in that somebody asked when a certificate is to be renewed.
-    pub(super) fn asked(&self, serial: &Serial, content: &Content, at: Timestamp) {
+    fn asked(&self, serial: &Serial, content: &Content, at: Timestamp) {
         if let Some(id) = IdentityId::of(content.identifiers.iter()) {
             self.with(|fleet, _| fleet.asked(&id, serial, at));
         }
@@ -355,15 +354,8 @@ impl Service {
         for (key, row) in rows {
             let record = CertificateRecord::decode(&row.value).ok();
             if let (Some(serial), Some(record)) = (Serial::from_bytes(&key), &record)
-                && let Some(issuance) = issuance_of(&self.fleet, serial, record)
+                && let Some(issuance) = self.learn(serial, record)
             {
-                let called = self.called_since(&serial, record);
-                self.fleet.with(|fleet, changed| {
-                    fleet.learn(&issuance, changed);
-                    if let Some(start) = called {
-                        fleet.called(&issuance.identity, issuance.issued, start, changed);
-                    }
-                });
                 // What was issued since the start has been told already.
                 if issuance.issued < cursor.started.unwrap_or(now) {
                     self.fleet.lock().recent.issued(serial, issuance.issued);
@@ -390,6 +382,34 @@ impl Service {
             "the fleet is known"
         );
         Ok(false)
+    }
+
+    /// Takes a certificate of the inventory in, if it is of a fleet; again, nothing changes.
+    fn learn(&self, serial: Serial, record: &CertificateRecord) -> Option<Issuance> {
+        let issuance = issuance_of(&self.fleet, serial, record)?;
+        let called = self.called_since(&serial, record);
+        self.fleet.with(|fleet, changed| {
+            fleet.learn(&issuance, changed);
+            if let Some(start) = called {
+                fleet.called(&issuance.identity, issuance.issued, start, changed);
+            }
+        });
+        Some(issuance)
+    }
+
+    /// Takes in that somebody asked when a certificate is to be renewed.
+    pub(super) fn asked(
+        &self,
+        serial: &Serial,
+        record: &CertificateRecord,
+        content: &Content,
+        at: Timestamp,
+    ) {
+        // Whom the reading of the inventory has not reached yet is known from now on.
+        if !self.fleet.is_complete() && self.fleet.with(|fleet, _| fleet.notes_asking()) {
+            self.learn(*serial, record);
+        }
+        self.fleet.asked(serial, content, at);
     }
 
     async fn read_retired(&self) -> Result<(), Error> {

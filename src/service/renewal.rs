@@ -76,7 +76,7 @@ impl Service {
     pub async fn renewal_info(&self, terms: &Provisioner, id: CertId) -> Result<Suggestion, Error> {
         let Predecessor { serial, record, .. } = self.issued_here(terms, id).await?.ok_or(Error::NotFound)?;
         let (content, now) = (content(&record)?, self.now());
-        self.fleet.asked(&serial, &content, now);
+        self.asked(&serial, &record, &content, now);
         let campaign = self.called_over(&serial, &record, &content, now);
         let called = campaign.as_ref().map(|campaign| campaign.call());
         let handover = self.handover(terms, &record);

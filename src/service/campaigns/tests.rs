@@ -298,3 +298,44 @@ async fn a_drill_tells_who_came_and_who_did_not_over_a_restart() {
     follow(&stand).await;
     assert_eq!((stand.service.reaction(number), stand.service.reaction(planned)), (None, None));
 }
+
+/// Who comes within the second in which a campaign was begun has come, and who had come by then has not.
+#[tokio::test]
+async fn a_campaign_begins_with_a_whole_second() {
+    let mut stand = Stand::new().await;
+    read(&stand).await;
+    for name in ["first.test", "second.test"] {
+        certify(&stand, name).await;
+    }
+    stand.clock.advance(MINUTE + Duration::from_millis(200));
+    certify(&stand, "first.test").await;
+    stand.clock.advance(Duration::from_millis(200));
+    let (number, campaign) = stand.service.begin_campaign(asked(below("test")), None).await.unwrap();
+    assert_eq!(campaign.start.since(stand.service.now()), Duration::from_millis(600));
+    stand.clock.advance(Duration::from_millis(700));
+    certify(&stand, "second.test").await;
+    for _ in 0..2 {
+        follow(&stand).await;
+        let reaction = stand.service.reaction(number).unwrap();
+        assert_eq!((reaction.members, reaction.renewed), (2, 1));
+        restart(&mut stand).await;
+    }
+}
+
+/// Right after a restart clients ask before the inventory is read.
+#[tokio::test]
+async fn who_asks_while_the_inventory_is_read_is_known() {
+    let mut stand = Stand::new().await;
+    read(&stand).await;
+    let (early, _late) = (certify(&stand, "early.test").await, certify(&stand, "late.test").await);
+    stand.clock.advance(MINUTE);
+    let (number, _) = stand.service.begin_campaign(asked(below("test")), None).await.unwrap();
+    stand.restart();
+    stand.service.load_campaigns().await.unwrap();
+    ask(&stand, early).await;
+    assert!(!stand.service.fleet().is_complete());
+    read(&stand).await;
+    let reaction = stand.service.reaction(number).unwrap();
+    assert_eq!((reaction.members, reaction.asked, reaction.renewed), (2, 1, 0));
+    assert_eq!(stand.service.fleet().summary().identities(), 2);
+}
