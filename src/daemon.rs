@@ -9,12 +9,13 @@ mod reach;
 mod reconfigure;
 mod traces;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -44,6 +45,9 @@ use crate::service::slots::MAX_ATTEMPTS;
 use crate::storage::{self, Backend, Store, StoreError, Table};
 use crate::telemetry;
 use crate::time::{Clock, SystemClock};
+
+/// Connections that wait to be accepted; the kernel takes no more than net.core.somaxconn.
+const BACKLOG: u32 = 4096;
 
 /// Hears once that the server answers.
 pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
@@ -162,11 +166,11 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let authorities = issuer::load_all(&settings, clock.now())?;
     let address = settings.server.address;
     let listen_error = |error| DaemonError::Listen { address, error };
-    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let listener = bind(address).map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let metrics_listener = match settings.metrics.address {
         Some(address) => {
-            let bound = TcpListener::bind(address).await;
+            let bound = bind(address);
             Some(bound.map_err(|error| DaemonError::ListenForMetrics { address, error })?)
         }
         None => None,
@@ -175,7 +179,7 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
     let admin_listener = match &settings.admin.listener {
         Some(admin) => {
             let operators = operators::load(admin)?;
-            let bound = TcpListener::bind(admin.address).await;
+            let bound = bind(admin.address);
             let address = admin.address;
             Some((bound.map_err(|error| DaemonError::ListenForAdmin { address, error })?, operators))
         }
@@ -280,6 +284,15 @@ async fn serve(launch: Launch) -> Result<(), DaemonError> {
 fn first_root(authorities: &Authorities) -> String {
     let root = authorities.iter().next().and_then(|authority| authority.roots().first());
     root.map(|root| fingerprint(root)).unwrap_or_default()
+}
+
+/// A listener with a long queue: after a restart all clients come at once, and who finds the queue full
+/// tries again only after a second, then after two, four and so on.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn listener_limits(settings: &Settings) -> Result<Limits, DaemonError> {

@@ -11,6 +11,7 @@ mod host;
 pub mod metrics;
 pub mod problem;
 pub mod reconfigure;
+mod room;
 pub mod server;
 pub mod status;
 pub mod tls;

@@ -20,7 +20,7 @@ use hyper::{Request, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -28,6 +28,7 @@ use tokio_rustls::server::TlsStream;
 use super::admin::listener::{self, Shown};
 use super::admin::operators::Operators;
 use super::problem::{self, Failure};
+use super::room::{Ear, Leave, Room};
 use super::workers::Workers;
 use super::{App, Peer, Response, host, known_method, metrics, peer_of, status, tagged};
 use crate::limits::keyed::Key;
@@ -37,7 +38,7 @@ use crate::telemetry::trace::{self, Span, Work};
 /// Limits of the listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections open at once; more wait in the kernel's queue.
+    /// Connections open at once; more wait, and idle ones make room.
     pub connections: usize,
     /// For a request to arrive completely and be answered, and for a kept connection to stay idle.
     pub request: Duration,
@@ -113,14 +114,9 @@ pub async fn serve(
 ) {
     let inside = Inside { app, door };
     let app = &inside.app;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut room = Room::new(limits.connections);
     let networks = Networks::default();
     loop {
-        let slot = tokio::select! {
-            slot = slots.clone().acquire_owned() => slot,
-            () = stopped(&mut stop) => break,
-        };
-        let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))),
             () = stopped(&mut stop) => break,
@@ -133,15 +129,19 @@ pub async fn serve(
                     tracing::info!(%peer, "a network has too many connections open; one more was closed");
                     continue;
                 };
-                let (tls, inside, stop) = (tls.clone(), inside.clone(), stop.clone());
+                let place = tokio::select! {
+                    place = room.place() => place,
+                    () = stopped(&mut stop) => break,
+                };
+                let (tls, inside, ear) = (tls.clone(), inside.clone(), room.ear());
                 workers.run(async move {
                     // A socket belongs to the runtime it is registered with: from here on, this worker's.
                     match TcpStream::from_std(stream) {
-                        Ok(stream) => connection(stream, peer, tls, inside, limits, stop).await,
+                        Ok(stream) => connection(stream, peer, tls, inside, limits, ear).await,
                         Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                     }
                     drop(counted);
-                    drop(slot);
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -152,8 +152,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(limits.drain, slots.acquire_many(all)).await.is_err() {
+    if tokio::time::timeout(limits.drain, room.empty()).await.is_err() {
         tracing::warn!("stopping with requests still under way");
     }
 }
@@ -171,19 +170,18 @@ async fn connection(
     tls: TlsAcceptor,
     inside: Inside,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    mut ear: Ear,
 ) {
-    let mut stopping = stop.clone();
     let stream = tokio::select! {
         stream = Box::pin(handshake(stream, peer, tls, limits)) => stream,
         // Nothing was asked yet.
-        () = stopped(&mut stopping) => return,
+        () = ear.stopping() => return,
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, peer, inside, limits, stop)).await
+        Box::pin(serve_http2(stream, peer, inside, limits, ear)).await
     } else {
-        Box::pin(serve_http1(stream, peer, inside, limits, stop)).await
+        Box::pin(serve_http1(stream, peer, inside, limits, ear)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -217,7 +215,7 @@ async fn serve_http1(
     peer: SocketAddr,
     inside: Inside,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    ear: Ear,
 ) -> hyper::Result<()> {
     let shown = certificate(&stream);
     let activity = Arc::new(Activity::default());
@@ -231,7 +229,7 @@ async fn serve_http1(
         .header_read_timeout(limits.patience())
         .max_buf_size(limits.head as usize);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-    drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
+    drive(connection, |it| it.graceful_shutdown(), &activity, limits, ear).await
 }
 
 async fn serve_http2(
@@ -239,7 +237,7 @@ async fn serve_http2(
     peer: SocketAddr,
     inside: Inside,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    ear: Ear,
 ) -> hyper::Result<()> {
     let shown = certificate(&stream);
     let activity = Arc::new(Activity::default());
@@ -257,26 +255,31 @@ async fn serve_http2(
         .keep_alive_interval(limits.patience())
         .keep_alive_timeout(HANDSHAKE);
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-    drive(connection, |it| it.graceful_shutdown(), &activity, limits, stop).await
+    drive(connection, |it| it.graceful_shutdown(), &activity, limits, ear).await
 }
 
-/// Serves a connection until it ends, is idle, or the server stops; then lets what is under way
-/// finish, within bounds.
+/// Serves a connection until it ends, is idle for long or while others wait, or the server stops; then lets
+/// what is under way finish, within bounds.
 async fn drive<C>(
     mut connection: Pin<Box<C>>,
     shut_down: impl Fn(Pin<&mut C>),
     activity: &Activity,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    mut ear: Ear,
 ) -> Result<(), hyper::Error>
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let mut seen = None;
+    let told = ear.leave(|| activity.idle());
+    tokio::pin!(told);
     let patience = loop {
         tokio::select! {
             served = connection.as_mut() => return served,
-            () = stopped(&mut stop) => break limits.request * 2,
+            leave = &mut told => break match leave {
+                Leave::Stopping => limits.request * 2,
+                Leave::Idle => CLOSING,
+            },
             // A client that answers pings is alive, and idle all the same.
             () = tokio::time::sleep(limits.idle_step()) => {
                 let now = activity.idle();

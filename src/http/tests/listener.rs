@@ -35,7 +35,19 @@ async fn server(connections: usize) -> Server {
     server_with(connections, None).await
 }
 
+const LIMITS: Limits = Limits {
+    connections: 10,
+    request: LIMIT,
+    drain: Duration::from_secs(3),
+    head: 16 * 1024,
+    of_network: None,
+};
+
 async fn server_with(connections: usize, of_network: Option<usize>) -> Server {
+    server_of(Limits { connections, of_network, ..LIMITS }).await
+}
+
+async fn server_of(limits: Limits) -> Server {
     // Its certificate is to be valid by the clock of the TLS client.
     let stand = Stand::now().await;
     let names = [Identifier::parse_dns("localhost").unwrap()];
@@ -44,8 +56,6 @@ async fn server_with(connections: usize, of_network: Option<usize>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let limits =
-        Limits { connections, request: LIMIT, drain: Duration::from_secs(3), head: 16 * 1024, of_network };
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
     let task = tokio::spawn(serve(
@@ -99,6 +109,14 @@ async fn to_end(stream: &mut TlsStream<TcpStream>) -> (String, Duration) {
 async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     to_end(stream).await.0
+}
+
+/// Asks on a connection that is kept; what has come of the answer at once.
+async fn turn(stream: &mut TlsStream<TcpStream>, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut chunk = [0; 4096];
+    let n = stream.read(&mut chunk).await.unwrap();
+    String::from_utf8_lossy(&chunk[..n]).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,6 +303,34 @@ async fn connections_are_bounded_and_wait_their_turn() {
     drop(first);
     let mut third = tokio::time::timeout(SLACK, third).await.expect("a slot is free");
     ask(&mut third, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+}
+
+/// With so much patience that nobody goes for being idle alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_make_room_and_busy_ones_do_not() {
+    const GET: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let server = server_of(Limits { connections: 3, request: Duration::from_secs(600), ..LIMITS }).await;
+    let mut idle = server.http1().await;
+    turn(&mut idle, GET).await;
+    let mut asks = server.http1().await;
+    *server.stand.store.check_delay.lock().unwrap() = Duration::from_secs(2);
+    let mut slow = server.http1().await;
+    slow.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let begun = Instant::now();
+    let next = server.http1();
+    tokio::pin!(next);
+    let mut next = loop {
+        tokio::select! {
+            next = &mut next => break next,
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                assert!(turn(&mut asks, GET).await.starts_with("HTTP/1.1 200 "), "it is in use");
+            }
+        }
+    };
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    assert!(turn(&mut next, GET).await.starts_with("HTTP/1.1 200 "));
+    assert!(turn(&mut slow, "").await.starts_with("HTTP/1.1 200 "), "it was under way");
+    to_end(&mut idle).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
