@@ -13,8 +13,9 @@ use crate::storage::StoreError;
 use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
 /// Bound of the sealed journals together, in bytes: of the disk they take, and of what the open after
-/// a crash has to replay. The one being written adds up to 64 MiB to it.
-const JOURNALS: u64 = 256 << 20;
+/// a crash has to replay, at some 40 MB a second. The one being written adds up to 64 MiB to it. It is the
+/// least that fjall allows.
+const JOURNALS: u64 = 64 << 20;
 
 /// Bound of a key space's table in memory. Smaller than fjall's 64 MiB, so that what is still to be
 /// written out when the free space reaches its floor is of the floor's order.
