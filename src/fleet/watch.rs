@@ -99,7 +99,7 @@ impl Fleet {
                 entry.state = state;
                 let slot = self.insert(&entry);
                 self.count(slot, &entry);
-                self.queue.entry(entry.next()).or_default().push(slot);
+                self.enqueue(entry.next(), slot);
             }
         }
     }
@@ -262,6 +262,15 @@ impl Fleet {
         slot
     }
 
+    fn enqueue(&mut self, minute: u32, slot: Slot) {
+        let queue = self.queue.entry(minute).or_default();
+        // All of them together are one of the largest things here: no more than an eighth is spare room.
+        if queue.len() == queue.capacity() {
+            queue.reserve_exact(queue.len() / 8 + 4);
+        }
+        queue.push(slot);
+    }
+
     /// Changes an entry and puts it where it belongs then.
     pub(super) fn change(
         &mut self,
@@ -282,7 +291,7 @@ impl Fleet {
                 self.count(slot, &entry);
                 let next = entry.next();
                 if next != scheduled {
-                    self.queue.entry(next).or_default().push(slot);
+                    self.enqueue(next, slot);
                 }
             }
             None => {

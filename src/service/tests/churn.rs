@@ -19,7 +19,7 @@ const CYCLES: usize = 16;
 const ORDERS: usize = 500;
 /// What each order is filled up with, a large CSR, to write much in a short time.
 const CSR: usize = 20 << 10;
-/// Less than what the engine is opened with, so that its bounds are reached within the test.
+/// As the engine is opened with, but for a smaller table, so that its bounds are reached within the test.
 const JOURNALS: u64 = 64 << 20;
 const MEMTABLE: u64 = 2 << 20;
 /// A journal is sealed at this length.
