@@ -25,6 +25,7 @@ use crate::id::{AccountId, OrderId};
 use crate::provisioner::acme::Terms;
 use crate::provisioner::{Requester, own};
 use crate::storage::codec::{HeldAuthorization, Record, held_row, order_row};
+use crate::storage::inventory::IndexState;
 use crate::storage::{Batch, CommitOutcome, Store, Table, inventory};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -98,6 +99,9 @@ pub async fn run(
             on_progress(done, total);
         }
     }
+    // With the rows above it is: a start would go through all certificates to find that out.
+    let state = IndexState { complete: true, certificates: plan.certificates, through: None };
+    let _ = store.commit(Batch::new().put(Table::Meta, inventory::STATE_KEY, state.encode())).await?;
     Ok(())
 }
 
@@ -304,6 +308,8 @@ mod tests {
         for (_, row) in orders {
             Order::decode(&row.value).unwrap();
         }
+        let state = store.get(Table::Meta, inventory::STATE_KEY).await.unwrap().unwrap();
+        assert!(IndexState::decode(&state.value).unwrap().complete, "a start has nothing to index");
         let again = run(&store, plan, now, &|_, _| ()).await;
         assert!(matches!(again, Err(BenchError::Verdict(_))), "it is in use now: {again:?}");
     }
