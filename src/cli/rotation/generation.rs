@@ -161,7 +161,7 @@ pub(super) fn undo(place: &Place) -> Result<bool, CliError> {
         replaced.put(&place.file, &place.in_force)?;
         // What was cut short may have come into force only now.
         if !place.is_in_force()? {
-            return Err(RotationError::Differs(place.file.clone()).into());
+            return Err(RotationError::Started(place.named(&unfinished.certificate())).into());
         }
         replaced.keep()?;
     }
