@@ -266,7 +266,7 @@ impl Fleet {
         let queue = self.queue.entry(minute).or_default();
         // All of them together are one of the largest things here: no more than an eighth is spare room.
         if queue.len() == queue.capacity() {
-            queue.reserve_exact(queue.len() / 8 + 4);
+            queue.reserve_exact(queue.len() / 8 + 1);
         }
         queue.push(slot);
     }

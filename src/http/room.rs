@@ -1,7 +1,7 @@
 //! Room on a listener that has all the connections it may have.
 //!
 //! A client keeps its connection a while, in case it asks again; that must not keep others out. Once
-//! somebody waits for a place, connections that have been idle for two rounds make room, some in each round.
+//! somebody waits for a place, connections that are idle make room, some in each round.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// From one round to the next. It is nothing to whoever waits, and much between two requests of an order.
-const ROUND: Duration = Duration::from_millis(250);
-/// Rounds that a connection has been idle for before it goes.
-const ROUNDS: u32 = 2;
+/// From one round to the next: all connections wake up.
+const ROUND: Duration = Duration::from_millis(100);
 /// One in so many goes in a round.
 const SHARE: usize = 8;
 /// How often it is logged.
@@ -32,6 +30,8 @@ pub(super) struct Room {
     all: usize,
     word: watch::Sender<Word>,
     leaving: Arc<AtomicUsize>,
+    /// When the last round was.
+    round: Option<Instant>,
     told: Option<Instant>,
 }
 
@@ -40,8 +40,6 @@ pub(super) struct Room {
 pub(super) struct Ear {
     word: watch::Receiver<Word>,
     leaving: Arc<AtomicUsize>,
-    /// What was done when it was last asked to make room, and for how many rounds that has been all.
-    quiet: (Option<u64>, u32),
 }
 
 /// Why a connection is to end.
@@ -61,13 +59,14 @@ impl Room {
             all,
             word: watch::Sender::default(),
             leaving: Arc::default(),
+            round: None,
             told: None,
         }
     }
 
     /// What a connection is to listen to.
     pub(super) fn ear(&self) -> Ear {
-        Ear { word: self.word.subscribe(), leaving: self.leaving.clone(), quiet: (None, 0) }
+        Ear { word: self.word.subscribe(), leaving: self.leaving.clone() }
     }
 
     /// A place, once there is one.
@@ -79,15 +78,19 @@ impl Room {
             self.told = Some(Instant::now());
             tracing::warn!(
                 connections = self.all,
-                "all connections are taken, idle ones make room: server.max_connections may be too small"
+                "a listener's connections are all taken; idle ones make room"
             );
         }
         let place = self.places.clone().acquire_owned();
         tokio::pin!(place);
         loop {
-            self.leaving.store(self.all / SHARE + 1, Ordering::Relaxed);
-            self.word.send_modify(|word| word.round += 1);
-            if let Ok(place) = tokio::time::timeout(ROUND, &mut place).await {
+            if self.round.is_none_or(|last| last.elapsed() >= ROUND) {
+                self.round = Some(Instant::now());
+                self.leaving.store(self.all / SHARE + 1, Ordering::Relaxed);
+                self.word.send_modify(|word| word.round += 1);
+            }
+            let next = self.round.map_or_else(Instant::now, |last| last + ROUND);
+            if let Ok(place) = tokio::time::timeout_at(next, &mut place).await {
                 return place.ok();
             }
         }
@@ -103,24 +106,15 @@ impl Room {
 }
 
 impl Ear {
-    /// Waits until the server stops. A listener that is gone says so too.
-    pub(super) async fn stopping(&mut self) {
-        let _ = self.word.wait_for(|word| word.stopping).await;
-    }
-
-    /// Waits until the connection is to end. `idle` is how much it has done so far, if it is idle.
-    pub(super) async fn leave(&mut self, idle: impl Fn() -> Option<u64>) -> Leave {
+    /// Waits until the connection is to end.
+    pub(super) async fn leave(&mut self, is_idle: impl Fn() -> bool) -> Leave {
         loop {
+            // A listener that is gone has stopped.
             if self.word.changed().await.is_err() || self.word.borrow_and_update().stopping {
                 return Leave::Stopping;
             }
-            let now = idle();
-            self.quiet =
-                if now.is_some() && now == self.quiet.0 { (now, self.quiet.1 + 1) } else { (now, 0) };
             let takes = |left: usize| left.checked_sub(1);
-            if self.quiet.1 >= ROUNDS
-                && self.leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok()
-            {
+            if is_idle() && self.leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
                 return Leave::Idle;
             }
         }

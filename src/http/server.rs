@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -53,12 +53,15 @@ pub struct Limits {
 /// The longest patience with a client that has stalled, however long a request may take: for its head,
 /// its body, and each pause in taking its reply. A reply that an HTTP/2 client gives no room for ends
 /// with its connection, as an idle one does: after two of `Limits::idle_step` and `CLOSING`, which is
-/// less than a minute as well.
+/// less than a minute as well; and sooner where others wait for a connection.
 pub const STALL: Duration = Duration::from_secs(30);
 /// For the other side to take leave of an idle connection.
 const CLOSING: Duration = Duration::from_secs(5);
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection is idle before it makes room for who waits: long enough between two requests of an
+/// order. Of a handshake, how long it may take then.
+const MAKES_ROOM: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 128;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, for all of a connection.
@@ -172,16 +175,18 @@ async fn connection(
     limits: Limits,
     mut ear: Ear,
 ) {
+    let activity = Arc::new(Activity::new());
+    let stream = Impatient::new(stream, limits.patience(), activity.clone());
     let stream = tokio::select! {
-        stream = Box::pin(handshake(stream, peer, tls, limits)) => stream,
+        stream = Box::pin(handshake(stream, peer, tls)) => stream,
         // Nothing was asked yet.
-        () = ear.stopping() => return,
+        _ = ear.leave(|| activity.begun_at.elapsed() >= MAKES_ROOM.1) => return,
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, peer, inside, limits, ear)).await
+        Box::pin(serve_http2(stream, (peer, activity), inside, limits, ear)).await
     } else {
-        Box::pin(serve_http1(stream, peer, inside, limits, ear)).await
+        Box::pin(serve_http1(stream, (peer, activity), inside, limits, ear)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -189,14 +194,12 @@ async fn connection(
 }
 
 async fn handshake(
-    stream: TcpStream,
+    stream: Impatient,
     peer: SocketAddr,
     tls: TlsAcceptor,
-    limits: Limits,
 ) -> Option<Box<TlsStream<Impatient>>> {
     // Replies are small and whole; waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    let stream = Impatient::new(stream, limits.patience());
+    let _ = stream.stream.set_nodelay(true);
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
@@ -212,13 +215,12 @@ async fn handshake(
 
 async fn serve_http1(
     stream: Box<TlsStream<Impatient>>,
-    peer: SocketAddr,
+    (peer, activity): (SocketAddr, Arc<Activity>),
     inside: Inside,
     limits: Limits,
     ear: Ear,
 ) -> hyper::Result<()> {
     let shown = certificate(&stream);
-    let activity = Arc::new(Activity::default());
     let begun = activity.clone();
     let service = service_fn(move |request| {
         answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
@@ -234,13 +236,12 @@ async fn serve_http1(
 
 async fn serve_http2(
     stream: Box<TlsStream<Impatient>>,
-    peer: SocketAddr,
+    (peer, activity): (SocketAddr, Arc<Activity>),
     inside: Inside,
     limits: Limits,
     ear: Ear,
 ) -> hyper::Result<()> {
     let shown = certificate(&stream);
-    let activity = Arc::new(Activity::default());
     let begun = activity.clone();
     let service = service_fn(move |request| {
         answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
@@ -271,10 +272,12 @@ where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     let mut seen = None;
-    let told = ear.leave(|| activity.idle());
+    let told = ear.leave(|| activity.is_quiet());
     tokio::pin!(told);
     let patience = loop {
         tokio::select! {
+            // What has come by now is taken up before the connection is called idle.
+            biased;
             served = connection.as_mut() => return served,
             leave = &mut told => break match leave {
                 Leave::Stopping => limits.request * 2,
@@ -291,7 +294,14 @@ where
         }
     };
     shut_down(connection.as_mut());
-    tokio::time::timeout(patience, connection).await.unwrap_or(Ok(()))
+    match tokio::time::timeout(patience, connection.as_mut()).await {
+        Ok(served) => served,
+        // A request came on the way to its end.
+        Err(_) if patience == CLOSING && activity.idle().is_none() => {
+            tokio::time::timeout(limits.request * 2, connection).await.unwrap_or(Ok(()))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 fn with_peer<B>(mut request: Request<B>, peer: SocketAddr, shown: Option<&Shown>) -> Request<B> {
@@ -343,17 +353,35 @@ impl Drop for Counted {
     }
 }
 
-/// Requests of a connection.
-#[derive(Default)]
+/// Requests of a connection, and when it last sent something.
 struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
+    begun_at: Instant,
+    /// Milliseconds since.
+    sent: AtomicU64,
 }
 
 impl Activity {
+    fn new() -> Self {
+        let zero = AtomicU64::default;
+        Self { begun: zero(), ended: zero(), begun_at: Instant::now(), sent: zero() }
+    }
+
     fn begin(self: &Arc<Self>) -> UnderWay {
         self.begun.fetch_add(1, Ordering::SeqCst);
         UnderWay(self.clone())
+    }
+
+    fn sends(&self) {
+        let since = u64::try_from(self.begun_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.sent.store(since, Ordering::Relaxed);
+    }
+
+    /// Whether it can make room: no request is under way, and nothing was sent for a moment.
+    fn is_quiet(&self) -> bool {
+        let sent = Duration::from_millis(self.sent.load(Ordering::Relaxed));
+        self.idle().is_some() && self.begun_at.elapsed().saturating_sub(sent) >= MAKES_ROOM.0
     }
 
     /// How many there were so far, if none is under way.
@@ -376,12 +404,13 @@ impl Drop for UnderWay {
 struct Impatient {
     stream: TcpStream,
     patience: Duration,
+    activity: Arc<Activity>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Impatient {
-    fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+    fn new(stream: TcpStream, patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, patience, activity, stalled: None }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -408,6 +437,9 @@ impl AsyncRead for Impatient {
 impl AsyncWrite for Impatient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if polled.is_ready() {
+            self.activity.sends();
+        }
         self.watch(cx, polled)
     }
 

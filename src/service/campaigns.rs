@@ -37,7 +37,7 @@ pub struct NewCampaign {
     pub selector: Selector,
     /// That a selector without a condition is meant.
     pub all: bool,
-    /// When the first window begins; at once if not said.
+    /// When the first window begins; if not said, with the next whole second.
     pub start: Option<Timestamp>,
     /// Over how long they begin.
     pub over: Duration,

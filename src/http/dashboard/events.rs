@@ -48,7 +48,8 @@ pub(super) fn open(app: &App, viewer: Viewer, headers: &HeaderMap, query: &str) 
 }
 
 /// A listener takes a connection whose request has its response for idle, and closes it after two steps:
-/// a stream is over within one. The operators' listener and socket have more patience than `LIFE`.
+/// a stream is over within one. The operators' listener and socket have more patience than `LIFE`. (Where others
+/// wait for a connection, one that is silent for a moment is closed, and the browser comes back.)
 fn life(viewer: Viewer, patience: Duration) -> Duration {
     match viewer {
         Viewer::Here => LIFE.min(idle_step(patience)),

@@ -334,6 +334,17 @@ async fn idle_connections_make_room_and_busy_ones_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_do_not_come_on_make_room() {
+    let server = server_of(Limits { connections: 1, request: Duration::from_secs(600), ..LIMITS }).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let next = tokio::time::timeout(SLACK, server.http1()).await;
+    let mut next = next.expect("sooner than a handshake may take where nobody waits");
+    assert!(
+        turn(&mut next, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.starts_with("HTTP/1.1 200 ")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_a_network_are_bounded() {
     let server = server_with(10, Some(1)).await;
     let first = server.http1().await;

@@ -13,8 +13,8 @@ use crate::storage::StoreError;
 use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
 /// Bound of the sealed journals together, in bytes: of the disk they take, and of what the open after
-/// a crash has to replay, at some 40 MB a second. The one being written adds up to 64 MiB to it. It is the
-/// least that fjall allows.
+/// a crash has to replay, at some 40 MB a second. The one being written adds up to 64 MiB to it, and the sealed
+/// ones may exceed it for as long as tables are written out. It is the least that fjall allows.
 const JOURNALS: u64 = 64 << 20;
 
 /// Bound of a key space's table in memory. Smaller than fjall's 64 MiB, so that what is still to be
@@ -40,7 +40,8 @@ impl Fjall {
     pub(crate) fn open_within(path: &Path, journals: u64, memtable: u64) -> Result<Self, StoreError> {
         prepare(path, &["db", "conf"])?;
         // Not refused for want of space: a store that takes no writes still serves its reads. What fjall
-        // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`.
+        // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`
+        // and the one being written.
         let database =
             Database::builder(path).max_journaling_size(journals).open().map_err(|error| match error {
                 Error::Locked => at(path, "is in use by another process"),
