@@ -2,8 +2,14 @@
 //!
 //! A batch goes to the journal, the journal is synced, and only then the batch enters the tables
 //! that readers see. After any error of its own it stays poisoned until it is opened again.
+//!
+//! When a key space's table in memory is to be written out is decided here. fjall 3.1 would ask its own
+//! threads, through a bounded queue into which they send as well: where a table is too large every commit asks,
+//! and where the journals are too long the threads do. Once all of them wait for room in that queue, nothing is
+//! written out any more: journal and memory grow until the process is restarted, for minutes.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
@@ -12,9 +18,8 @@ use super::{at, prepare};
 use crate::storage::StoreError;
 use crate::storage::engine::{Engine, Purpose, RawRow, Space, Span, Write};
 
-/// Bound of the sealed journals together, in bytes: of the disk they take, and of what the open after
-/// a crash has to replay, at some 40 MB a second. The one being written adds up to 64 MiB to it, and the sealed
-/// ones may exceed it for as long as tables are written out. It is the least that fjall allows.
+/// How far back the journals go, in bytes of rows: bounds the disk they take, and what the open after a crash
+/// has to replay, at some 40 MB a second. A journal is one file of 64 MiB, which goes as a whole.
 const JOURNALS: u64 = 64 << 20;
 
 /// Bound of a key space's table in memory. Smaller than fjall's 64 MiB, so that what is still to be
@@ -22,12 +27,70 @@ const JOURNALS: u64 = 64 << 20;
 /// so of them under load: with 16 MiB each the process is 45 MB larger for the same CPU, with 4 it costs more.
 const MEMTABLE: u64 = 8 << 20;
 
+/// What a row takes beside its key and value, about.
+const ROW: usize = 100;
+
 /// An open directory.
 pub struct Fjall {
     // Dropped before the database, which waits for its threads.
     keyspaces: Vec<Keyspace>,
+    written: Mutex<Written>,
+    bounds: Bounds,
     database: Database,
     room: Room,
+}
+
+/// When a table is written out.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// At so many bytes.
+    table: u64,
+    /// When so many were written since its first row: the journals go back to that one.
+    journals: u64,
+}
+
+/// What was written since the start.
+#[derive(Debug)]
+struct Written {
+    all: u64,
+    tables: Vec<Table>,
+}
+
+/// What a table in memory holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Table {
+    bytes: u64,
+    /// What had been written when its first row came.
+    since: u64,
+}
+
+impl Written {
+    fn add(&mut self, write: &Write) {
+        let (space, bytes) = match write {
+            Write::Put(space, key, value) => (space, key.len() + value.len()),
+            Write::Delete(space, key) => (space, key.len()),
+        };
+        let bytes = (bytes + ROW) as u64;
+        let table = &mut self.tables[space.index()];
+        if table.bytes == 0 {
+            table.since = self.all;
+        }
+        table.bytes += bytes;
+        self.all += bytes;
+    }
+
+    /// The tables that are to be written out now, and count from nothing again.
+    fn full(&mut self, bounds: Bounds) -> Vec<usize> {
+        let all = self.all;
+        let is_full = |table: &Table| {
+            table.bytes >= bounds.table || (table.bytes > 0 && all - table.since >= bounds.journals)
+        };
+        let tables = self.tables.iter_mut().enumerate();
+        tables
+            .filter(|(_, table)| is_full(table))
+            .map(|(place, table)| (place, *table = Table::default()).0)
+            .collect()
+    }
 }
 
 impl Fjall {
@@ -43,16 +106,21 @@ impl Fjall {
         // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`
         // and the one being written.
         let database =
-            Database::builder(path).max_journaling_size(journals).open().map_err(|error| match error {
+            Database::builder(path).max_journaling_size(u64::MAX).open().map_err(|error| match error {
                 Error::Locked => at(path, "is in use by another process"),
                 other => at(path, &format!("does not open: {other}")),
             })?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
-        let keyspaces = Space::all()
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
+        let keyspaces: Vec<Keyspace> = Space::all()
             .map(|space| database.keyspace(space.name(), options))
             .collect::<Result<_, _>>()
             .map_err(|error| at(path, &format!("does not open: {error}")))?;
-        Ok(Self { keyspaces, database, room: Room::new(path) })
+        let written = Mutex::new(Written { all: 0, tables: vec![Table::default(); keyspaces.len()] });
+        let bounds = Bounds { table: memtable, journals };
+        let opened = Self { keyspaces, written, bounds, database, room: Room::new(path) };
+        // What a crash left in the journals was not counted.
+        opened.keyspaces.iter().try_for_each(write_out)?;
+        Ok(opened)
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
@@ -85,16 +153,80 @@ impl Engine for Fjall {
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncData));
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
+            written.add(&write);
             match write {
                 Write::Put(space, key, value) => batch.insert(self.keyspace(space), key, value),
                 Write::Delete(space, key) => batch.remove(self.keyspace(space), key),
             }
         }
-        batch.commit().map_err(failed)
+        batch.commit().map_err(failed)?;
+        let full = written.full(self.bounds);
+        full.into_iter().try_for_each(|place| write_out(&self.keyspaces[place]))
     }
+}
+
+/// Has fjall's threads write a table out; if it has rows.
+fn write_out(keyspace: &Keyspace) -> Result<(), StoreError> {
+    keyspace.rotate_memtable().map(|_| ()).map_err(failed)
 }
 
 fn failed(error: Error) -> StoreError {
     StoreError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::{Entropy, SeededEntropy};
+    use crate::storage::Table as Name;
+
+    #[test]
+    fn tables_are_full_by_their_size_and_by_their_age() {
+        let bounds = Bounds { table: 1000, journals: 2500 };
+        let mut written = Written { all: 0, tables: vec![Table::default(); Space::COUNT] };
+        let place = |table| Space::Table(table).index();
+        let mut put = |table, value: usize| {
+            written.add(&Write::Put(Space::Table(table), vec![0; 20], vec![0; value]));
+            written.full(bounds)
+        };
+        assert!(put(Name::Meta, 80).is_empty());
+        for _ in 0..2 {
+            assert!(put(Name::Orders, 400).is_empty());
+            assert_eq!(put(Name::Orders, 400), [place(Name::Orders)]);
+        }
+        // The row of 200 is 2,280 bytes back now; another moves nothing.
+        assert!(put(Name::Meta, 80).is_empty());
+        assert_eq!(put(Name::Accounts, 80), [place(Name::Meta)]);
+        written.add(&Write::Delete(Space::Table(Name::Meta), vec![0; 900]));
+        assert_eq!(written.full(bounds), [place(Name::Meta)]);
+        assert!(written.full(bounds).is_empty());
+    }
+
+    /// What is written is written out and leaves the journals, however many key spaces are full at once. Left
+    /// to fjall, its threads end up waiting for each other, within seconds of this load.
+    #[test]
+    fn tables_are_written_out_under_load() {
+        const TABLE: u64 = 128 << 10;
+        let home = tempfile::tempdir().unwrap();
+        let engine = Fjall::open_within(home.path(), JOURNALS, TABLE).unwrap();
+        let entropy: &dyn Entropy = &SeededEntropy::new(3);
+        let noise: Vec<u8> = (0..256).flat_map(|_| entropy.bytes::<32>()).collect();
+        for batch in 0..4_000_u32 {
+            let write = |space: Space| {
+                let from = batch as usize % 4096;
+                let key = entropy.bytes::<16>().to_vec();
+                Write::Put(space, key, noise[from..from + 4096].to_vec())
+            };
+            engine.apply(Space::all().map(write).collect()).unwrap();
+        }
+        let journals: u64 = std::fs::read_dir(home.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "jnl"))
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum();
+        assert!(journals <= JOURNALS + (160 << 20), "{journals}");
+    }
 }
