@@ -105,11 +105,14 @@ impl Fjall {
         // Not refused for want of space: a store that takes no writes still serves its reads. What fjall
         // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`
         // and the one being written.
+        // One thread: of several, one spins while another compacts, for it puts back what it does not take up.
         let database =
-            Database::builder(path).max_journaling_size(u64::MAX).open().map_err(|error| match error {
-                Error::Locked => at(path, "is in use by another process"),
-                other => at(path, &format!("does not open: {other}")),
-            })?;
+            Database::builder(path).max_journaling_size(u64::MAX).worker_threads(1).open().map_err(
+                |error| match error {
+                    Error::Locked => at(path, "is in use by another process"),
+                    other => at(path, &format!("does not open: {other}")),
+                },
+            )?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
         let keyspaces: Vec<Keyspace> = Space::all()
             .map(|space| database.keyspace(space.name(), options))
