@@ -246,12 +246,46 @@ mod tests {
         })
     }
 
+    const TEXT: &str = "[server]\naddress = \"[::1]:1\"\ndns_names = [\"ca.test\"]\n[admin]\nsocket = \
+                        \"admin.sock\"\n[authority]\ncertificate = \"1.crt\"\nkey = \"1.key\"\n\
+                        [[provisioner]]\ntype = \"acme\"\nname = \"x\"\n";
+
+    /// The version in force, with this text.
+    fn version(text: &str) -> Value {
+        json!({"version": 7, "at": "", "how": "start", "sha256": "", "text": text, "files": []})
+    }
+
+    fn which(file: &Path) -> Which {
+        let config = Some(file.to_owned());
+        let target =
+            Target { config, dir: None, url: None, client_cert: None, client_key: None, trust: None };
+        Which { authority: None, target }
+    }
+
+    /// A start that was cut short comes into force while it is undone: then it is not undone.
+    #[test]
+    fn what_came_about_meanwhile_is_not_undone() {
+        let after = format!("{TEXT}# more\n");
+        for (now, undone) in [(TEXT, true), (&after, false)] {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join("mayfly.toml");
+            let marker = home.path().join("certs/issuer_2.pending");
+            fs::create_dir(home.path().join("certs")).unwrap();
+            fs::write(&file, &after).unwrap();
+            fs::write(&marker, format!("options\n{}\n", text_digest(&after))).unwrap();
+            let answers = vec![(200, version(TEXT)), (200, version(now))];
+            let ca = scripted(&home.path().join("admin.sock"), answers);
+            let place = Place::find(&which(&file)).unwrap();
+            let outcome = super::super::generation::undo(&place);
+            assert_eq!(ca.join().unwrap().len(), 2);
+            assert_eq!((outcome.is_ok(), marker.exists()), (undone, !undone));
+            assert_eq!(fs::read_to_string(&file).unwrap(), now);
+        }
+    }
+
     /// The CA carries out what a command that was cut short had sent it while the same command runs again.
     #[test]
     fn what_came_about_meanwhile_is_not_taken_back() {
-        const TEXT: &str = "[server]\naddress = \"[::1]:1\"\ndns_names = [\"ca.test\"]\n[admin]\nsocket = \
-                            \"admin.sock\"\n[authority]\ncertificate = \"1.crt\"\nkey = \"1.key\"\n\
-                            [[provisioner]]\ntype = \"acme\"\nname = \"x\"\n";
         let next = Next {
             certificate: "2.crt".into(),
             key: "2.key".into(),
@@ -260,7 +294,6 @@ mod tests {
         };
         let change = Change::Start(next, None);
         let after = edit::edit(TEXT, "default", &change).unwrap();
-        let version = |text: &str| json!({"version": 7, "at": "", "how": "start", "sha256": "", "text": text, "files": []});
         let refusal =
             json!({"type": "about:blank", "title": "", "status": 400, "detail": "there is a next issuer"});
         let (get, check) = ("get /v1/configurations/current", "post /v1/rotations");
@@ -280,17 +313,9 @@ mod tests {
                 let home = tempfile::tempdir().unwrap();
                 let file = home.path().join("mayfly.toml");
                 fs::write(&file, written).unwrap();
-                let target = Target {
-                    config: Some(file.clone()),
-                    dir: None,
-                    url: None,
-                    client_cert: None,
-                    client_key: None,
-                    trust: None,
-                };
                 let answers = [vec![(200, version(TEXT))], answers.clone()].concat();
                 let ca = scripted(&home.path().join("admin.sock"), answers);
-                let place = Place::find(&Which { authority: None, target }).unwrap();
+                let place = Place::find(&which(&file)).unwrap();
                 let taken = place.take(&change, (RotationStep::Start, None, false));
                 assert_eq!(ca.join().unwrap()[1..], asked[..]);
                 let now = fs::read_to_string(&file).unwrap();
