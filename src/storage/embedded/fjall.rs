@@ -53,12 +53,12 @@ struct Bounds {
 #[derive(Debug)]
 struct Written {
     all: u64,
-    tables: Vec<Table>,
+    tables: Vec<Memtable>,
 }
 
 /// What a table in memory holds.
 #[derive(Clone, Copy, Debug, Default)]
-struct Table {
+struct Memtable {
     bytes: u64,
     /// What had been written when its first row came.
     since: u64,
@@ -82,13 +82,13 @@ impl Written {
     /// The tables that are to be written out now, and count from nothing again.
     fn full(&mut self, bounds: Bounds) -> Vec<usize> {
         let all = self.all;
-        let is_full = |table: &Table| {
+        let is_full = |table: &Memtable| {
             table.bytes >= bounds.table || (table.bytes > 0 && all - table.since >= bounds.journals)
         };
         let tables = self.tables.iter_mut().enumerate();
         tables
             .filter(|(_, table)| is_full(table))
-            .map(|(place, table)| (place, *table = Table::default()).0)
+            .map(|(place, table)| (place, *table = Memtable::default()).0)
             .collect()
     }
 }
@@ -102,9 +102,7 @@ impl Fjall {
     /// As [`Fjall::open`], with bounds of the caller's.
     pub(crate) fn open_within(path: &Path, journals: u64, memtable: u64) -> Result<Self, StoreError> {
         prepare(path, &["db", "conf"])?;
-        // Not refused for want of space: a store that takes no writes still serves its reads. What fjall
-        // itself writes here are tables of what a crash left in the journals, no more than `JOURNALS`
-        // and the one being written.
+        // Not refused for want of space: a store that takes no writes still serves its reads.
         // One thread: of several, one spins while another compacts, for it puts back what it does not take up.
         let database =
             Database::builder(path).max_journaling_size(u64::MAX).worker_threads(1).open().map_err(
@@ -118,12 +116,18 @@ impl Fjall {
             .map(|space| database.keyspace(space.name(), options))
             .collect::<Result<_, _>>()
             .map_err(|error| at(path, &format!("does not open: {error}")))?;
-        let written = Mutex::new(Written { all: 0, tables: vec![Table::default(); keyspaces.len()] });
+        // What is left in the journals from before was not counted: it is written out now, or, where there is no
+        // room for that, once the journals have grown by their bound.
+        let left = Memtable { bytes: 1, since: 0 };
+        let mut written = Written { all: 0, tables: vec![left; keyspaces.len()] };
+        let room = Room::new(path);
+        if room.check(usize::try_from(2 * journals).unwrap_or(usize::MAX), Purpose::Data).is_ok() {
+            keyspaces.iter().try_for_each(write_out)?;
+            written.tables.fill(Memtable::default());
+        }
+        let written = Mutex::new(written);
         let bounds = Bounds { table: memtable, journals };
-        let opened = Self { keyspaces, written, bounds, database, room: Room::new(path) };
-        // What a crash left in the journals was not counted.
-        opened.keyspaces.iter().try_for_each(write_out)?;
-        Ok(opened)
+        Ok(Self { keyspaces, written, bounds, database, room })
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
@@ -170,7 +174,8 @@ impl Engine for Fjall {
     }
 }
 
-/// Has fjall's threads write a table out; if it has rows.
+/// Has fjall's thread write a table out, if it has rows. What does it is not in fjall's documentation: there is
+/// no other way, and the tests below would miss it.
 fn write_out(keyspace: &Keyspace) -> Result<(), StoreError> {
     keyspace.rotate_memtable().map(|_| ()).map_err(failed)
 }
@@ -183,27 +188,27 @@ fn failed(error: Error) -> StoreError {
 mod tests {
     use super::*;
     use crate::entropy::{Entropy, SeededEntropy};
-    use crate::storage::Table as Name;
+    use crate::storage::Table;
 
     #[test]
     fn tables_are_full_by_their_size_and_by_their_age() {
         let bounds = Bounds { table: 1000, journals: 2500 };
-        let mut written = Written { all: 0, tables: vec![Table::default(); Space::COUNT] };
+        let mut written = Written { all: 0, tables: vec![Memtable::default(); Space::COUNT] };
         let place = |table| Space::Table(table).index();
         let mut put = |table, value: usize| {
             written.add(&Write::Put(Space::Table(table), vec![0; 20], vec![0; value]));
             written.full(bounds)
         };
-        assert!(put(Name::Meta, 80).is_empty());
+        assert!(put(Table::Meta, 80).is_empty());
         for _ in 0..2 {
-            assert!(put(Name::Orders, 400).is_empty());
-            assert_eq!(put(Name::Orders, 400), [place(Name::Orders)]);
+            assert!(put(Table::Orders, 400).is_empty());
+            assert_eq!(put(Table::Orders, 400), [place(Table::Orders)]);
         }
         // The row of 200 is 2,280 bytes back now; another moves nothing.
-        assert!(put(Name::Meta, 80).is_empty());
-        assert_eq!(put(Name::Accounts, 80), [place(Name::Meta)]);
-        written.add(&Write::Delete(Space::Table(Name::Meta), vec![0; 900]));
-        assert_eq!(written.full(bounds), [place(Name::Meta)]);
+        assert!(put(Table::Meta, 80).is_empty());
+        assert_eq!(put(Table::Accounts, 80), [place(Table::Meta)]);
+        written.add(&Write::Delete(Space::Table(Table::Meta), vec![0; 900]));
+        assert_eq!(written.full(bounds), [place(Table::Meta)]);
         assert!(written.full(bounds).is_empty());
     }
 
