@@ -5,15 +5,20 @@
 //! process runs; who was called and who renewed follows from the inventory, and so is known again after a
 //! restart.
 
+use std::collections::HashMap;
+
 use super::entries::Slot;
 use super::entry::{Entry, secs, time};
 use super::watch::Fleet;
-use super::{Change, Identity, IdentityId, State};
+use super::{Change, Identity, IdentityId, Issuance, State};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
 
 /// Points of a curve, at most.
 const POINTS: usize = 240;
+
+/// Identities that are known to have asked before they renewed, while members are looked for.
+pub(super) const MOST_CAME: usize = 100_000;
 
 /// Identities that one page of [`Fleet::unanswered`] walks over.
 const WALK: usize = 50_000;
@@ -141,14 +146,16 @@ impl Followed {
 }
 
 impl Fleet {
-    /// Whether a campaign is to be followed that is not yet: then who asks is noted.
-    pub fn expect_campaign(&mut self, expects: bool) {
-        self.expects = expects;
+    /// That campaigns are to be followed that are not yet, and when the first of them starts: then who asks is
+    /// noted.
+    pub fn expect_campaign(&mut self, start: Option<Timestamp>) {
+        self.expects = start;
+        self.forget_who_came();
     }
 
     /// Whether it is noted who asks.
     pub fn notes_asking(&self) -> bool {
-        self.expects || self.followed.iter().any(Option::is_some)
+        self.expects.is_some() || self.followed.iter().any(Option::is_some)
     }
 
     /// Follows a campaign; false if no more can be.
@@ -184,6 +191,27 @@ impl Fleet {
         {
             followed.complete = true;
         }
+        self.forget_who_came();
+    }
+
+    /// Notes who renews before it is known whether a campaign has called it, and when it had asked.
+    pub(super) fn came(&mut self, issuance: &Issuance, asked: u32) {
+        let since = self.unknown_since().is_some_and(|start| start <= issuance.issued);
+        if since && asked != 0 && self.came.len() < MOST_CAME {
+            self.came.insert(issuance.identity, asked);
+        }
+    }
+
+    fn forget_who_came(&mut self) {
+        if self.unknown_since().is_none() {
+            self.came = HashMap::new();
+        }
+    }
+
+    /// The earliest start of a campaign of which not all members are known.
+    fn unknown_since(&self) -> Option<Timestamp> {
+        let followed = self.followed.iter().flatten().filter(|followed| !followed.complete);
+        followed.map(|followed| followed.start).chain(self.expects).min()
     }
 
     /// What has come of a campaign so far; `None` if it is not followed.
@@ -211,7 +239,13 @@ impl Fleet {
         followed.members += 1;
         followed.at(member.begin.max(followed.start)).called += 1;
         match renewed {
-            Some(at) => followed.renewed(at, 0),
+            Some(at) => {
+                let asked = self.came.get(&member.identity).copied().unwrap_or(0);
+                if asked >= secs(followed.created) {
+                    followed.asked(asked);
+                }
+                followed.renewed(at, asked);
+            }
             None if entry.asked >= secs(followed.created) => followed.asked(entry.asked),
             None => {}
         }

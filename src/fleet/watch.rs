@@ -1,6 +1,6 @@
 //! All identities, by name set, by next moment of change, and by state where there is something to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hashbrown::HashTable;
 
@@ -41,8 +41,11 @@ pub struct Fleet {
     now: u32,
     /// A campaign's place is its bit in each entry.
     pub(super) followed: [Option<Followed>; MOST_IN_FORCE],
-    /// Whether a campaign is about to be followed.
-    pub(super) expects: bool,
+    /// The earliest start of a campaign that is about to be followed.
+    pub(super) expects: Option<Timestamp>,
+    /// Who had asked and has renewed since the start of a campaign whose members are not all known yet: when
+    /// it asked. At most [`MOST_CAME`](super::follow::MOST_CAME).
+    pub(super) came: HashMap<IdentityId, u32>,
 }
 
 /// Tables by id.
@@ -87,9 +90,11 @@ impl Fleet {
                     before = Some(*entry);
                     entry.learn(issuance);
                 });
-                if let Some(Entry { serial, calls, asked, .. }) = before.filter(|before| before.calls != 0)
+                if let Some(Entry { serial, calls, asked, .. }) =
+                    before.filter(|before| before.calls != 0 || before.asked != 0)
                     && self.entries.find(slot).is_some_and(|entry| entry.serial != serial)
                 {
+                    self.came(issuance, asked);
                     self.answered(slot, (calls, asked), issuance.issued);
                 }
             }

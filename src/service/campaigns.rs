@@ -111,11 +111,8 @@ impl Service {
             let number = number.map_err(|_| Error::Internal("a campaign has no number".into()))?;
             all.push((number, Campaign::decode(&row.value)?));
         }
-        let now = self.now();
-        if all.iter().any(|(_, campaign)| campaign.is_in_force(now)) {
-            self.fleet.with(|fleet, _| fleet.expect_campaign(true));
-        }
         self.campaigns.set(all);
+        self.expect_campaigns(self.now());
         Ok(())
     }
 
@@ -219,7 +216,7 @@ impl Service {
         all.push((number, campaign.clone()));
         self.campaigns.set(all);
         // Until it is followed, which comes a moment later, or at its start.
-        self.fleet.with(|fleet, _| fleet.expect_campaign(true));
+        self.expect_campaigns(now);
         tracing::info!(campaign = number, reason = campaign.reason, drill = campaign.drill, "campaign begun");
         Ok((number, campaign))
     }

@@ -148,11 +148,45 @@ fn who_asks_between_the_beginning_and_the_following_is_known() {
         let (mut fleet, one) = (Fleet::default(), issuance(0, START, 1));
         fleet.advance(START, &mut |_| ());
         learn(&mut fleet, &one);
-        fleet.expect_campaign(expected);
+        fleet.expect_campaign(expected.then_some(START + HOUR));
         fleet.asked(&one.identity, &one.serial, START + HOUR);
         assert!(fleet.follow(Followed::new(1, START + HOUR, START + HOUR)));
         fleet.enrol(1, &member(&one, START + HOUR), &mut |_| ());
         assert_eq!(fleet.reaction(1).unwrap().asked, u64::from(expected));
+    }
+}
+
+/// Between the start of a campaign and the moment in which its members are known, whoever is called may have
+/// come already.
+#[test]
+fn who_asks_and_renews_before_it_is_followed_has_asked() {
+    let begun = START + HOUR;
+    let later = begun + Duration::from_secs(2);
+    for (asks, renews, counted) in [
+        (Some(begun), later, (1, 1, 1, 0)),
+        (None, later, (1, 0, 1, 1)),
+        // Before it began: that is no answer, and the new certificate is called as well.
+        (Some(begun - Duration::from_secs(2)), begun - Duration::from_secs(1), (1, 0, 0, 0)),
+    ] {
+        let mut fleet = Fleet::default();
+        fleet.advance(START, &mut |_| ());
+        let (first, second) = (issuance(0, START, 1), issuance(0, renews, 2));
+        learn(&mut fleet, &first);
+        fleet.expect_campaign(Some(begun));
+        if let Some(at) = asks {
+            fleet.asked(&first.identity, &first.serial, at);
+        }
+        learn(&mut fleet, &second);
+        assert!(fleet.follow(Followed::new(1, begun, begun)));
+        fleet.expect_campaign(None);
+        // While it is followed, and before this one is reached.
+        for one in [&first, &second, &first].into_iter().filter(|one| one.issued < begun) {
+            fleet.enrol(1, &member(one, begun), &mut |_| ());
+        }
+        fleet.enrolled(1);
+        let Followed { members, asked, renewed, unasked, .. } = *fleet.reaction(1).unwrap();
+        assert_eq!((members, asked, renewed, unasked), counted);
+        assert!(fleet.came.is_empty(), "kept for as long as it is needed");
     }
 }
 

@@ -36,12 +36,8 @@ impl Service {
     /// One bounded step; whether more is to be done at once.
     pub async fn follow_campaigns(&self, cursor: &mut EnrolCursor) -> Result<bool, Error> {
         let now = self.now();
+        self.expect_campaigns(now);
         let known = self.campaigns.known();
-        self.fleet.with(|fleet, _| {
-            let following = fleet.following();
-            let missing = |(number, it): &Numbered| it.is_in_force(now) && !following.contains(number);
-            fleet.expect_campaign(known.iter().any(missing));
-        });
         if !self.fleet.is_complete() {
             return Ok(false);
         }
@@ -69,6 +65,16 @@ impl Service {
         }
         self.enrol(*number, campaign, cursor).await?;
         Ok(true)
+    }
+
+    /// Tells the fleet whether there are campaigns that are not followed yet.
+    pub(super) fn expect_campaigns(&self, now: Timestamp) {
+        let known = self.campaigns.known();
+        self.fleet.with(|fleet, _| {
+            let following = fleet.following();
+            let missing = |(number, it): &&Numbered| it.is_in_force(now) && !following.contains(number);
+            fleet.expect_campaign(known.iter().filter(missing).map(|(_, it)| it.start).min());
+        });
     }
 
     /// One page of the certificates that a campaign calls, those that have expired since included.
