@@ -98,7 +98,7 @@ fn check_server(section: &Section<'_>, authorities: &[Checked], findings: &mut F
         None => dns_names.first().map(|name| default_base_url(name, address.port())),
     };
     let max_body = section.get("max_body").and_then(|f| f.size((4 * 1024, 16 * 1024 * 1024), findings));
-    let connections = section.integer("max_connections", 1024, (1, 1_000_000), findings);
+    let connections = section.integer("max_connections", 4096, (1, 1_000_000), findings);
     let requests = section.integer("max_requests", 1024, (2, 1_000_000), findings);
     let max_head = section.get("max_head").and_then(|f| f.size((8 * 1024, 64 * 1024), findings));
     let max_url = section.get("max_url").and_then(|f| f.size((256, 16 * 1024), findings));

@@ -184,9 +184,9 @@ async fn connection(
     };
     let Some(stream) = stream else { return };
     let served = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        Box::pin(serve_http2(stream, (peer, activity), inside, limits, ear)).await
+        Box::pin(serve_http2(stream, (peer, activity), inside, &limits, ear)).await
     } else {
-        Box::pin(serve_http1(stream, (peer, activity), inside, limits, ear)).await
+        Box::pin(serve_http1(stream, (peer, activity), inside, &limits, ear)).await
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
@@ -217,14 +217,10 @@ async fn serve_http1(
     stream: Box<TlsStream<Impatient>>,
     (peer, activity): (SocketAddr, Arc<Activity>),
     inside: Inside,
-    limits: Limits,
+    limits: &Limits,
     ear: Ear,
 ) -> hyper::Result<()> {
-    let shown = certificate(&stream);
-    let begun = activity.clone();
-    let service = service_fn(move |request| {
-        answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
-    });
+    let service = service_fn(answers(inside, limits.request, (peer, certificate(&stream)), activity.clone()));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -238,14 +234,10 @@ async fn serve_http2(
     stream: Box<TlsStream<Impatient>>,
     (peer, activity): (SocketAddr, Arc<Activity>),
     inside: Inside,
-    limits: Limits,
+    limits: &Limits,
     ear: Ear,
 ) -> hyper::Result<()> {
-    let shown = certificate(&stream);
-    let begun = activity.clone();
-    let service = service_fn(move |request| {
-        answer(inside.clone(), limits.request, begun.begin(), with_peer(request, peer, shown.as_ref()))
-    });
+    let service = service_fn(answers(inside, limits.request, (peer, certificate(&stream)), activity.clone()));
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -265,7 +257,7 @@ async fn drive<C>(
     mut connection: Pin<Box<C>>,
     shut_down: impl Fn(Pin<&mut C>),
     activity: &Activity,
-    limits: Limits,
+    limits: &Limits,
     mut ear: Ear,
 ) -> Result<(), hyper::Error>
 where
@@ -301,6 +293,20 @@ where
             tokio::time::timeout(limits.request * 2, connection).await.unwrap_or(Ok(()))
         }
         Err(_) => Ok(()),
+    }
+}
+
+/// Answers a connection's requests.
+fn answers(
+    inside: Inside,
+    limit: Duration,
+    (peer, shown): (SocketAddr, Option<Shown>),
+    activity: Arc<Activity>,
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> {
+    move |request| {
+        let request = with_peer(request, peer, shown.as_ref());
+        // A box is there for as long as its request. Without one, the connection keeps the room for ever.
+        Box::pin(answer(inside.clone(), limit, activity.begin(), request))
     }
 }
 
