@@ -296,13 +296,16 @@ where
     }
 }
 
+/// A request's answer in the making.
+type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
 /// Answers a connection's requests.
 fn answers(
     inside: Inside,
     limit: Duration,
     (peer, shown): (SocketAddr, Option<Shown>),
     activity: Arc<Activity>,
-) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> {
+) -> impl Fn(Request<Incoming>) -> Answer {
     move |request| {
         let request = with_peer(request, peer, shown.as_ref());
         // A box is there for as long as its request. Without one, the connection keeps the room for ever.
