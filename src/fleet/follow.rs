@@ -17,8 +17,9 @@ use crate::x509::serial::Serial;
 /// Points of a curve, at most.
 const POINTS: usize = 240;
 
-/// Identities that are known to have asked before they renewed, while members are looked for.
-pub(super) const MOST_CAME: usize = 100_000;
+/// Renewals that are kept in mind while members are looked for: some 10 MB, and more than come in the minutes
+/// that ten million identities take. Whoever comes beyond that is not known to have asked.
+const MOST_CAME: usize = 400_000;
 
 /// Identities that one page of [`Fleet::unanswered`] walks over.
 const WALK: usize = 50_000;
@@ -149,8 +150,10 @@ impl Fleet {
     /// That campaigns are to be followed that are not yet, and when the first of them starts: then who asks is
     /// noted.
     pub fn expect_campaign(&mut self, start: Option<Timestamp>) {
-        self.expects = start;
-        self.forget_who_came();
+        if self.expects != start {
+            self.expects = start;
+            self.forget_who_came();
+        }
     }
 
     /// Whether it is noted who asks.
@@ -177,6 +180,7 @@ impl Fleet {
         let Some(place) = self.place(campaign) else { return };
         self.followed[place] = None;
         self.entries.unmark(1 << place);
+        self.forget_who_came();
     }
 
     /// The campaigns that are followed.
@@ -194,17 +198,34 @@ impl Fleet {
         self.forget_who_came();
     }
 
-    /// Notes who renews before it is known whether a campaign has called it, and when it had asked.
-    pub(super) fn came(&mut self, issuance: &Issuance, asked: u32) {
-        let since = self.unknown_since().is_some_and(|start| start <= issuance.issued);
-        if since && asked != 0 && self.came.len() < MOST_CAME {
-            self.came.insert(issuance.identity, asked);
+    /// Notes who renews before it is known whether a campaign has called it, and when it had asked; `before` is
+    /// what it was before that.
+    pub(super) fn came(&mut self, before: &Entry, issuance: &Issuance) {
+        let (asked, issued) = (before.asked, secs(issuance.issued));
+        // Of a renewal of long ago that is only read now, an ask of today says nothing.
+        if asked == 0 || asked > issued || self.came.len() >= MOST_CAME {
+            return;
+        }
+        let expected = self.expects.is_some_and(|start| start <= issuance.issued);
+        let mut followed = self.followed.iter().enumerate();
+        let unreached = followed.any(|(place, followed)| {
+            followed.as_ref().is_some_and(|followed| {
+                !followed.complete
+                    && followed.start <= issuance.issued
+                    && asked >= secs(followed.created)
+                    && (before.calls | before.answered) & (1 << place) == 0
+            })
+        });
+        if expected || unreached {
+            self.came.entry((issuance.identity, issued)).or_insert(asked);
         }
     }
 
+    /// Keeps what a campaign may still ask for.
     fn forget_who_came(&mut self) {
-        if self.unknown_since().is_none() {
-            self.came = HashMap::new();
+        match self.unknown_since() {
+            Some(start) => self.came.retain(|(_, issued), _| *issued >= secs(start)),
+            None => self.came = HashMap::new(),
         }
     }
 
@@ -240,7 +261,7 @@ impl Fleet {
         followed.at(member.begin.max(followed.start)).called += 1;
         match renewed {
             Some(at) => {
-                let asked = self.came.get(&member.identity).copied().unwrap_or(0);
+                let asked = self.came.get(&(member.identity, secs(at))).copied().unwrap_or(0);
                 if asked >= secs(followed.created) {
                     followed.asked(asked);
                 }

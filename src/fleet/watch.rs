@@ -43,9 +43,9 @@ pub struct Fleet {
     pub(super) followed: [Option<Followed>; MOST_IN_FORCE],
     /// The earliest start of a campaign that is about to be followed.
     pub(super) expects: Option<Timestamp>,
-    /// Who had asked and has renewed since the start of a campaign whose members are not all known yet: when
-    /// it asked. At most [`MOST_CAME`](super::follow::MOST_CAME).
-    pub(super) came: HashMap<IdentityId, u32>,
+    /// Renewals since the start of a campaign whose members are not all known yet, whose and when: when it had
+    /// asked before.
+    pub(super) came: HashMap<(IdentityId, u32), u32>,
 }
 
 /// Tables by id.
@@ -90,12 +90,13 @@ impl Fleet {
                     before = Some(*entry);
                     entry.learn(issuance);
                 });
-                if let Some(Entry { serial, calls, asked, .. }) =
-                    before.filter(|before| before.calls != 0 || before.asked != 0)
-                    && self.entries.find(slot).is_some_and(|entry| entry.serial != serial)
+                if let Some(before) = before.filter(|before| before.calls != 0 || before.asked != 0)
+                    && self.entries.find(slot).is_some_and(|entry| entry.serial != before.serial)
                 {
-                    self.came(issuance, asked);
-                    self.answered(slot, (calls, asked), issuance.issued);
+                    self.came(&before, issuance);
+                    if before.calls != 0 {
+                        self.answered(slot, (before.calls, before.asked), issuance.issued);
+                    }
                 }
             }
             None => {

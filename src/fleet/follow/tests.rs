@@ -190,6 +190,75 @@ fn who_asks_and_renews_before_it_is_followed_has_asked() {
     }
 }
 
+/// What was asked of another certificate than the one that is called, or after it was renewed, is no answer.
+#[test]
+fn an_ask_counts_for_the_renewal_that_it_came_before() {
+    let begun = START + HOUR;
+    let at = |seconds: u64| begun + Duration::from_secs(seconds);
+    let (first, second, third) = (issuance(0, START, 1), issuance(0, at(2), 2), issuance(0, at(10), 3));
+    enum Step {
+        Learn(Issuance),
+        Ask(Issuance, u64),
+    }
+    use Step::{Ask, Learn};
+    for (steps, unasked) in [
+        // Asked, came, asked of the new one, renewed again.
+        (vec![Learn(first), Ask(first, 1), Learn(second), Ask(second, 3), Learn(third)], 0),
+        // The same, but for the first time.
+        (vec![Learn(first), Learn(second), Ask(second, 3), Learn(third)], 1),
+        // After a restart a renewal of before is read, once somebody has asked of the old one.
+        (vec![Learn(first), Ask(first, 60), Learn(second)], 1),
+    ] {
+        let mut fleet = Fleet::default();
+        fleet.advance(START, &mut |_| ());
+        fleet.expect_campaign(Some(begun));
+        for step in &steps {
+            match step {
+                Learn(one) => learn(&mut fleet, one),
+                Ask(one, seconds) => fleet.asked(&one.identity, &one.serial, at(*seconds)),
+            }
+        }
+        assert!(fleet.follow(Followed::new(1, begun, begun)));
+        fleet.expect_campaign(None);
+        fleet.enrol(1, &member(&first, begun), &mut |_| ());
+        let Followed { members, asked, renewed, unasked: found, .. } = *fleet.reaction(1).unwrap();
+        assert_eq!((members, asked, renewed, found), (1, 1 - unasked, 1, unasked));
+    }
+}
+
+/// A campaign that is planned for later keeps nothing of those before it.
+#[test]
+fn who_came_is_kept_for_the_campaign_it_came_for() {
+    let begun = START + HOUR;
+    let mut fleet = Fleet::default();
+    fleet.advance(START, &mut |_| ());
+    let all: Vec<Issuance> = (0..3).map(|n| issuance(n, START, 1)).collect();
+    all.iter().for_each(|one| learn(&mut fleet, one));
+    assert!(fleet.follow(Followed::new(1, begun, begun)));
+    fleet.expect_campaign(Some(begun + 24 * HOUR));
+    // One that is known to be a member needs no note.
+    fleet.enrol(1, &member(&all[0], begun), &mut |_| ());
+    for one in &all[..2] {
+        fleet.asked(&one.identity, &one.serial, begun);
+        learn(
+            &mut fleet,
+            &Issuance { issued: begun + HOUR, serial: Serial::new(one.not_after, [7; 16]), ..*one },
+        );
+    }
+    assert_eq!(fleet.came.len(), 1);
+    fleet.enrol(1, &member(&all[1], begun), &mut |_| ());
+    fleet.enrolled(1);
+    assert!(fleet.came.is_empty());
+    fleet.asked(&all[2].identity, &all[2].serial, begun);
+    learn(
+        &mut fleet,
+        &Issuance { issued: begun + HOUR, serial: Serial::new(all[2].not_after, [7; 16]), ..all[2] },
+    );
+    assert!(fleet.came.is_empty(), "all that were called are known");
+    let Followed { members, asked, renewed, unasked, .. } = *fleet.reaction(1).unwrap();
+    assert_eq!((members, asked, renewed, unasked), (2, 2, 2, 0));
+}
+
 #[test]
 #[ignore = "measures time: cargo test --release --lib -- --ignored a_million_that_are_called --nocapture"]
 fn a_million_that_are_called() {

@@ -32,6 +32,14 @@ fn is_followed(campaign: &Campaign, now: Timestamp) -> bool {
         && campaign.cancelled.is_none_or(|cancelled| cancelled > campaign.start)
 }
 
+/// The campaigns that are worth following, at most as many as can be. Those that are cancelled give way.
+fn wanted(known: &[Numbered], now: Timestamp) -> Vec<&Numbered> {
+    let mut wanted: Vec<&Numbered> = known.iter().filter(|(_, it)| is_followed(it, now)).collect();
+    wanted.sort_by_key(|(number, it)| (!it.is_in_force(now), std::cmp::Reverse(*number)));
+    wanted.truncate(MOST_IN_FORCE);
+    wanted
+}
+
 impl Service {
     /// One bounded step; whether more is to be done at once.
     pub async fn follow_campaigns(&self, cursor: &mut EnrolCursor) -> Result<bool, Error> {
@@ -41,10 +49,7 @@ impl Service {
         if !self.fleet.is_complete() {
             return Ok(false);
         }
-        let mut wanted: Vec<&Numbered> = known.iter().filter(|(_, it)| is_followed(it, now)).collect();
-        // Those that are cancelled give way.
-        wanted.sort_by_key(|(number, it)| (!it.is_in_force(now), std::cmp::Reverse(*number)));
-        wanted.truncate(MOST_IN_FORCE);
+        let wanted = wanted(&known, now);
         let is_wanted = |old: &u64| wanted.iter().any(|(number, _)| number == old);
         // One in a step: each costs a look at every identity, and issuance waits for it.
         if let Some(old) =
@@ -69,11 +74,14 @@ impl Service {
 
     /// Tells the fleet whether there are campaigns that are not followed yet.
     pub(super) fn expect_campaigns(&self, now: Timestamp) {
-        let known = self.campaigns.known();
         self.fleet.with(|fleet, _| {
+            // Read here: of two who tell, the later one knows more.
+            let known = self.campaigns.known();
             let following = fleet.following();
-            let missing = |(number, it): &&Numbered| it.is_in_force(now) && !following.contains(number);
-            fleet.expect_campaign(known.iter().filter(missing).map(|(_, it)| it.start).min());
+            let planned = known.iter().filter(|(_, it)| it.is_in_force(now));
+            let missing =
+                planned.chain(wanted(&known, now)).filter(|(number, _)| !following.contains(number));
+            fleet.expect_campaign(missing.map(|(_, it)| it.start).min());
         });
     }
 

@@ -7,6 +7,7 @@ use super::super::tests::sweep::{account, issue, order, prove, terms_of};
 use super::*;
 use crate::acme::identifier::DnsName;
 use crate::acme::renewal::{CertId, Renewal};
+use crate::fleet::Followed;
 use crate::service::renewal::Suggestion;
 use crate::storage::Store;
 
@@ -70,6 +71,24 @@ async fn read(stand: &Stand) {
 async fn follow(stand: &Stand) {
     let mut cursor = EnrolCursor::default();
     while stand.service.follow_campaigns(&mut cursor).await.unwrap() {}
+}
+
+/// Whoever came between its start and its cancellation has come, though nobody had counted by then.
+#[tokio::test]
+async fn who_asked_before_a_cancellation_is_counted() {
+    let mut stand = Stand::new().await;
+    let old = certify(&stand, "a.web.test").await;
+    restart(&mut stand).await;
+    stand.clock.advance(MINUTE);
+    stand.service.begin_campaign(asked(below("web.test")), None).await.unwrap();
+    stand.clock.advance(MINUTE);
+    ask(&stand, old).await;
+    certify(&stand, "a.web.test").await;
+    stand.service.cancel_campaign(1, None).await.unwrap();
+    follow(&stand).await;
+    let reaction = stand.service.reaction(1).unwrap();
+    let Followed { members, asked, renewed, unasked, .. } = reaction;
+    assert_eq!((members, asked, renewed, unasked), (1, 1, 1, 0));
 }
 
 #[tokio::test]
