@@ -4,6 +4,7 @@
 //! answer), search lists and `ndots` are never applied, and with resolvers of our choosing the
 //! hosts file is not consulted. Aliases are followed by the DNS client, which bounds their number.
 
+mod plain;
 mod route;
 mod server;
 
@@ -18,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::server::Server;
+use self::server::{Asking, Server};
 use super::Error;
 use super::caa::Property;
 use crate::acme::identifier::DnsName;
@@ -83,13 +84,13 @@ impl Lookups {
     /// The values of all TXT records of `name`, each with its strings joined; never empty.
     pub(super) async fn texts(&self, name: &str, deadline: Instant) -> Result<Vec<Vec<u8>>, Trouble> {
         let name = absolute(name)?;
-        self.ask(deadline, |server| records(server, &name, RecordType::TXT, text)).await
+        self.ask(deadline, |server| only(server, &name, RecordType::TXT, text)).await
     }
 
     /// All CAA records of `name` itself (RFC 8659 §4), or of what it is an alias of; never empty.
     pub(super) async fn properties(&self, name: &str, deadline: Instant) -> Result<Vec<Property>, Trouble> {
         let name = absolute(name)?;
-        self.ask(deadline, |server| records(server, &name, RecordType::CAA, property)).await
+        self.ask(deadline, |server| only(server, &name, RecordType::CAA, property)).await
     }
 
     /// Asks one server after the other until one has an answer, each with its share of the time.
@@ -139,8 +140,9 @@ async fn from_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
 }
 
 async fn addresses_from(server: &Server, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
-    let mut v6 = std::pin::pin!(records(server, name, RecordType::AAAA, address));
-    let mut v4 = std::pin::pin!(records(server, name, RecordType::A, address));
+    let asking = server.ask(name, &[RecordType::AAAA, RecordType::A]).await;
+    let mut v6 = std::pin::pin!(records(&asking, 0, address));
+    let mut v4 = std::pin::pin!(records(&asking, 1, address));
     let late = || Trouble::Unanswered("only one of A and AAAA answered".to_owned());
     tokio::select! {
         first = &mut v6 => {
@@ -180,15 +182,23 @@ fn combine(
     }
 }
 
-/// The records of one type that belong to `name` or to what it is an alias of.
-async fn records<T>(
+async fn only<T>(
     server: &Server,
     name: &Name,
     kind: RecordType,
     read: impl Fn(&Record) -> Option<T>,
 ) -> Result<Vec<T>, Trouble> {
-    let answers = server.lookup(name, kind).await?;
-    let owner = last_alias(name, &answers);
+    records(&server.ask(name, &[kind]).await, 0, read).await
+}
+
+/// The records of one type, by its place, that belong to the name or to what it is an alias of.
+async fn records<T>(
+    asking: &Asking<'_>,
+    place: usize,
+    read: impl Fn(&Record) -> Option<T>,
+) -> Result<Vec<T>, Trouble> {
+    let answers = asking.lookup(place).await?;
+    let owner = last_alias(asking.name, &answers);
     let found: Vec<T> = answers.iter().filter(|record| record.name == *owner).filter_map(read).collect();
     if found.is_empty() { Err(Trouble::Empty) } else { Ok(found) }
 }

@@ -18,8 +18,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::udp::UdpClientStream;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, DnsRequestSender, DnsResponseStream, FirstAnswer};
-use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::op::DnsRequest;
 use hickory_resolver::{ConnectionProvider, PoolContext};
 
 /// Opens [`Route`]s.
@@ -107,22 +106,6 @@ impl fmt::Debug for Udp {
 }
 
 impl Udp {
-    /// To a server of our choosing.
-    pub(super) fn to(server: SocketAddr, options: &ResolverOpts) -> Self {
-        Routes::default().udp(server, None, options)
-    }
-
-    /// The first answer to one query.
-    pub(super) async fn ask(
-        &self,
-        name: &Name,
-        kind: RecordType,
-        options: DnsRequestOptions,
-    ) -> Result<DnsResponse, NetError> {
-        let request = DnsRequest::from_query(Query::query(name.clone(), kind), options);
-        self.stream().send_message(request).first_answer().await
-    }
-
     fn stream(&self) -> UdpClientStream<TokioRuntimeProvider> {
         UdpClientStream::builder(self.server, self.runtime.clone())
             .with_timeout(Some(self.timeout))

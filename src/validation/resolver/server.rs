@@ -12,12 +12,13 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::DnsError;
-use hickory_resolver::proto::op::{DnsRequestOptions, DnsResponse};
+use hickory_resolver::proto::op::DnsResponse;
 use hickory_resolver::proto::rr::domain::usage::{IN_ADDR_ARPA_127, INVALID, IP6_ARPA_1, LOCALHOST, ONION};
 use hickory_resolver::proto::rr::{DNSClass, Name, Record, RecordType};
 use hickory_resolver::{Resolver, ResolverBuilder};
 
-use super::route::{Routes, Udp};
+use super::plain::{Asked, Plain};
+use super::route::Routes;
 use super::{Error, MAX_LOOKUPS, Trouble, last_alias, trouble};
 
 type Client = Resolver<Routes>;
@@ -34,8 +35,7 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 struct First {
-    route: Udp,
-    options: DnsRequestOptions,
+    plain: Plain,
     /// For what is cut off.
     tcp: Client,
 }
@@ -65,8 +65,7 @@ impl Server {
         };
         let (udp, tcp) = (with_port(ConnectionConfig::udp()), with_port(ConnectionConfig::tcp()));
         let (tcp, client) = (client(vec![tcp.clone()], 1)?, client(vec![udp, tcp], 0)?);
-        let route = Udp::to(addr, client.options());
-        let first = First { route, options: options_of(client.options()), tcp };
+        let first = First { plain: Plain::new(addr, client.options()), tcp };
         Ok(Self { label: format!("resolver {addr}"), first: Some(first), client })
     }
 
@@ -76,27 +75,45 @@ impl Server {
         Ok(Self { label: "the system's resolver".to_owned(), first: None, client: build(builder)? })
     }
 
-    /// What it answers for records of that type, aliases included.
-    pub(super) async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, Trouble> {
-        let client = match &self.first {
-            Some(first) if !is_special(name) => match first.ask(name, kind).await {
-                Said::All(said) => return said,
-                Said::Truncated => &first.tcp,
-                Said::Nothing => &self.client,
-            },
-            _ => &self.client,
+    /// Begins to ask for records of these types, all of them at once.
+    pub(super) async fn ask<'a>(&'a self, name: &'a Name, kinds: &'a [RecordType]) -> Asking<'a> {
+        let asked = match &self.first {
+            Some(first) if !is_special(name) => first.plain.ask(name, kinds).await,
+            _ => None,
         };
-        let lookup = client.lookup(name.clone(), kind).await.map_err(|error| trouble(&error))?;
-        Ok(lookup.answers().to_vec())
+        Asking { server: self, name, kinds, asked }
     }
 }
 
-impl First {
-    async fn ask(&self, name: &Name, kind: RecordType) -> Said {
-        match self.route.ask(name, kind, self.options).await {
-            Ok(answer) if answer.truncation => Said::Truncated,
-            Ok(answer) => said(name, kind, answer),
-            Err(_) => Said::Nothing,
+/// What a server is asked about one name.
+pub(super) struct Asking<'a> {
+    server: &'a Server,
+    pub(super) name: &'a Name,
+    kinds: &'a [RecordType],
+    asked: Option<Asked>,
+}
+
+impl Asking<'_> {
+    /// What it answers for records of the type in that place, aliases included.
+    pub(super) async fn lookup(&self, place: usize) -> Result<Vec<Record>, Trouble> {
+        let kind = self.kinds[place];
+        let client = match (&self.asked, &self.server.first) {
+            (Some(asked), Some(first)) => match self.said(kind, asked.answer(place).await) {
+                Said::All(said) => return said,
+                Said::Truncated => &first.tcp,
+                Said::Nothing => &self.server.client,
+            },
+            _ => &self.server.client,
+        };
+        let lookup = client.lookup(self.name.clone(), kind).await.map_err(|error| trouble(&error))?;
+        Ok(lookup.answers().to_vec())
+    }
+
+    fn said(&self, kind: RecordType, answer: Option<DnsResponse>) -> Said {
+        match answer {
+            Some(answer) if answer.truncation => Said::Truncated,
+            Some(answer) => said(self.name, kind, answer),
+            None => Said::Nothing,
         }
     }
 }
@@ -119,15 +136,6 @@ fn said(name: &Name, kind: RecordType, answer: DnsResponse) -> Said {
 /// Names that no server is asked for (RFC 6761); the client knows their answers.
 fn is_special(name: &Name) -> bool {
     [&LOCALHOST, &INVALID, &ONION, &IN_ADDR_ARPA_127, &IP6_ARPA_1].iter().any(|usage| usage.zone_of(name))
-}
-
-fn options_of(options: &ResolverOpts) -> DnsRequestOptions {
-    let mut request = DnsRequestOptions::default();
-    request.recursion_desired = options.recursion_desired;
-    request.use_edns = options.edns0;
-    request.edns_payload_len = options.edns_payload_len;
-    request.case_randomization = options.case_randomization;
-    request
 }
 
 fn build(mut builder: ResolverBuilder<Routes>) -> Result<Client, Error> {

@@ -1,0 +1,284 @@
+//! Plain queries by UDP: some for one name, by one socket of a random port.
+//!
+//! The DNS client has a socket for each query. The two that a validation begins with would take ten system
+//! calls more so, and a third of its processor time for DNS. What is checked of an answer is what the client
+//! checks (RFC 5452 §4 to §9): from where it comes, its id, its question; whatever else comes is not looked at.
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hickory_resolver::config::ResolverOpts;
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use crate::entropy::{Entropy, SystemEntropy};
+
+/// Until a query is sent again, and how often it is.
+const AGAIN: (Duration, u32) = (Duration::from_millis(333), 3);
+/// Ports to try before the system is to choose one.
+const PORTS: usize = 4;
+/// The longest answer that is read; more than queries offer to take.
+const LONGEST: usize = 4096;
+
+/// A server, and how it is asked.
+#[derive(Debug)]
+pub(super) struct Plain {
+    server: SocketAddr,
+    patience: Duration,
+    options: DnsRequestOptions,
+}
+
+/// Queries under way, of one task.
+pub(super) struct Asked {
+    socket: UdpSocket,
+    server: SocketAddr,
+    patience: Duration,
+    queries: Vec<Sent>,
+    /// As they come, each in its query's place; `None` inside is one that cannot be read.
+    answers: Mutex<Vec<Option<Option<DnsResponse>>>>,
+}
+
+struct Sent {
+    request: DnsRequest,
+    bytes: Vec<u8>,
+}
+
+impl Plain {
+    pub(super) fn new(server: SocketAddr, options: &ResolverOpts) -> Self {
+        let mut request = DnsRequestOptions::default();
+        request.recursion_desired = options.recursion_desired;
+        request.use_edns = options.edns0;
+        request.edns_payload_len = options.edns_payload_len;
+        request.case_randomization = options.case_randomization;
+        Self { server, patience: options.timeout, options: request }
+    }
+
+    /// Asks for records of these types; `None` if it cannot even begin.
+    pub(super) async fn ask(&self, name: &Name, kinds: &[RecordType]) -> Option<Asked> {
+        let query = |kind: &RecordType| {
+            let request = DnsRequest::from_query(Query::query(name.clone(), *kind), self.options);
+            Some(Sent { bytes: request.to_vec().ok()?, request })
+        };
+        let asked = Asked {
+            socket: self.socket().await?,
+            server: self.server,
+            patience: self.patience,
+            queries: kinds.iter().map(query).collect::<Option<_>>()?,
+            answers: Mutex::new(vec![None; kinds.len()]),
+        };
+        for place in 0..kinds.len() {
+            asked.send(place).await?;
+        }
+        Some(asked)
+    }
+
+    /// Of any port, the whole range of them (RFC 6056 §3.2).
+    async fn socket(&self) -> Option<UdpSocket> {
+        let any: IpAddr = match self.server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let entropy: &dyn Entropy = &SystemEntropy::default();
+        let ports = entropy.bytes::<{ 2 * PORTS }>();
+        for port in ports.chunks_exact(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]])) {
+            if port >= 1024
+                && let Ok(socket) = UdpSocket::bind((any, port)).await
+            {
+                return Some(socket);
+            }
+        }
+        UdpSocket::bind((any, 0)).await.ok()
+    }
+}
+
+impl Asked {
+    /// The answer to the query in that place; `None` if there is none in time. For one task only, which may
+    /// wait for several at once.
+    pub(super) async fn answer(&self, place: usize) -> Option<DnsResponse> {
+        let mut left = self.patience;
+        for turn in 0..=AGAIN.1 {
+            let wait = if turn < AGAIN.1 { AGAIN.0.min(left) } else { left };
+            if let Ok(answer) = timeout(wait, poll_fn(|cx| self.poll(cx, place))).await {
+                return answer;
+            }
+            left -= wait;
+            if left.is_zero() {
+                break;
+            }
+            self.send(place).await?;
+        }
+        None
+    }
+
+    async fn send(&self, place: usize) -> Option<()> {
+        let bytes = &self.queries[place].bytes;
+        (self.socket.send_to(bytes, self.server).await.ok()? == bytes.len()).then_some(())
+    }
+
+    fn poll(&self, cx: &mut Context<'_>, place: usize) -> Poll<Option<DnsResponse>> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(answer) = answers[place].take() {
+                return Poll::Ready(answer);
+            }
+            let mut room = [const { MaybeUninit::uninit() }; LONGEST];
+            let mut read = ReadBuf::uninit(&mut room);
+            match self.socket.poll_recv_from(cx, &mut read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(from)) => {
+                    if let Some((of, answer)) = self.read(from, read.filled()) {
+                        answers[of] = Some(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which query this answers, and what it says.
+    fn read(&self, from: SocketAddr, bytes: &[u8]) -> Option<(usize, Option<DnsResponse>)> {
+        // Not the whole: an IPv6 address may come with a scope of its own.
+        if (from.ip().to_canonical(), from.port()) != (self.server.ip().to_canonical(), self.server.port()) {
+            return None;
+        }
+        let id = u16::from_be_bytes(*bytes.first_chunk()?);
+        // Two queries may have the same, and then differ by their question.
+        let mut asked = self.queries.iter().enumerate().filter(|(_, sent)| sent.request.id == id).peekable();
+        let (first, _) = *asked.peek()?;
+        let Ok(answer) = DnsResponse::from_buffer(bytes.to_vec()) else { return Some((first, None)) };
+        let [said] = &answer.queries[..] else { return None };
+        let (of, _) = asked.find(|(_, sent)| {
+            let by_case = sent.request.options().case_randomization;
+            sent.request.queries.iter().all(|it| it == said && (!by_case || it.name.eq_case(&said.name)))
+        })?;
+        Some((of, Some(answer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::proto::rr::Record;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::validation::fake_dns::rdata;
+
+    const KINDS: [RecordType; 2] = [RecordType::AAAA, RecordType::A];
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    async fn socket() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").await.unwrap()
+    }
+
+    async fn ask(server: &UdpSocket, patience: Duration) -> Asked {
+        let mut options = ResolverOpts::default();
+        options.timeout = patience;
+        let plain = Plain::new(server.local_addr().unwrap(), &options);
+        plain.ask(&name("a.test."), &KINDS).await.unwrap()
+    }
+
+    async fn query(server: &UdpSocket) -> (Message, SocketAddr) {
+        let mut buffer = [0; LONGEST];
+        let (length, from) = server.recv_from(&mut buffer).await.unwrap();
+        (Message::from_vec(&buffer[..length]).unwrap(), from)
+    }
+
+    /// An answer with one address.
+    fn answer(id: u16, to: &Message, address: &str) -> Vec<u8> {
+        let mut message = Message::response(id, to.metadata.op_code);
+        message.queries.clone_from(&to.queries);
+        message.add_answer(Record::from_rdata(to.queries[0].name.clone(), 1, rdata(address)));
+        message.to_vec().unwrap()
+    }
+
+    fn said(answer: Option<DnsResponse>) -> String {
+        answer.map_or_else(|| "nothing".to_owned(), |answer| answer.answers[0].data.to_string())
+    }
+
+    #[tokio::test]
+    async fn each_answer_finds_its_query_also_where_two_have_one_id() {
+        let server = socket().await;
+        let mut asked = ask(&server, PATIENCE).await;
+        let id = asked.queries[0].request.id;
+        asked.queries[1].request.metadata.id = id;
+        let ((first, from), (second, _)) = (query(&server).await, query(&server).await);
+        assert_eq!((first.queries[0].query_type, second.queries[0].query_type), (KINDS[0], KINDS[1]));
+        server.send_to(&answer(id, &second, "10.0.0.1"), from).await.unwrap();
+        server.send_to(&answer(id, &first, "fd00::1"), from).await.unwrap();
+        assert_eq!(said(asked.answer(0).await), "fd00::1");
+        assert_eq!(said(asked.answer(1).await), "10.0.0.1");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_to_a_query_is_not_looked_at() {
+        let (server, stranger) = (socket().await, socket().await);
+        let asked = ask(&server, PATIENCE).await;
+        let ((_, from), (v4, _)) = (query(&server).await, query(&server).await);
+        let id = v4.metadata.id;
+        let mut other = v4.clone();
+        other.queries[0].name = name("b.test.");
+        let mut more = v4.clone();
+        more.queries.push(other.queries[0].clone());
+        let without = Message::response(id, v4.metadata.op_code);
+        stranger.send_to(&answer(id, &v4, "10.6.6.1"), from).await.unwrap();
+        for forged in [
+            answer(!id, &v4, "10.6.6.2"),
+            answer(id, &other, "10.6.6.3"),
+            answer(id, &more, "10.6.6.4"),
+            without.to_vec().unwrap(),
+            vec![],
+            vec![id.to_be_bytes()[0]],
+        ] {
+            server.send_to(&forged, from).await.unwrap();
+        }
+        server.send_to(&answer(id, &v4, "10.0.0.1"), from).await.unwrap();
+        assert_eq!(said(asked.answer(1).await), "10.0.0.1");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_is_not_waited_behind() {
+        let server = socket().await;
+        let asked = ask(&server, PATIENCE).await;
+        let (_, from) = query(&server).await;
+        let (v4, _) = query(&server).await;
+        let begun = Instant::now();
+        // Cut off in its question; and a query where an answer should be.
+        let cut = &answer(v4.metadata.id, &v4, "10.0.0.1")[..14];
+        for wrong in [cut.to_vec(), v4.to_vec().unwrap()] {
+            server.send_to(&wrong, from).await.unwrap();
+            assert_eq!(said(asked.answer(1).await), "nothing");
+        }
+        assert!(begun.elapsed() < PATIENCE / 2);
+    }
+
+    #[tokio::test]
+    async fn a_lost_query_is_sent_again_and_a_silent_server_given_up() {
+        let server = socket().await;
+        let asked = ask(&server, PATIENCE).await;
+        let (lost, _) = (query(&server).await, query(&server).await);
+        let served = tokio::spawn(async move {
+            let (again, from) = query(&server).await;
+            server.send_to(&answer(again.metadata.id, &again, "fd00::1"), from).await.unwrap();
+            (again, server)
+        });
+        assert_eq!(said(asked.answer(0).await), "fd00::1");
+        let (again, server) = served.await.unwrap();
+        assert_eq!((again.metadata.id, again.queries), (lost.0.metadata.id, lost.0.queries));
+        let begun = Instant::now();
+        let short = ask(&server, Duration::from_millis(50)).await;
+        assert_eq!(said(short.answer(0).await), "nothing");
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+    }
+}
