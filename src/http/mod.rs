@@ -8,6 +8,7 @@ pub mod admin;
 mod body;
 pub mod dashboard;
 mod host;
+mod line;
 pub mod metrics;
 pub mod problem;
 pub mod reconfigure;

@@ -27,6 +27,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::admin::listener::{self, Shown};
 use super::admin::operators::Operators;
+use super::line::Lines;
 use super::problem::{self, Failure};
 use super::room::{Ear, Leave, Room};
 use super::workers::Workers;
@@ -104,6 +105,7 @@ pub enum Door {
 struct Inside {
     app: Arc<App>,
     door: Door,
+    lines: Lines,
 }
 
 /// Serves on `workers` until `stop` turns true, then drains.
@@ -115,7 +117,7 @@ pub async fn serve(
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let inside = Inside { app, door };
+    let inside = Inside { app, door, lines: workers.lines() };
     let app = &inside.app;
     let mut room = Room::new(limits.connections);
     let networks = Networks::default();
@@ -511,7 +513,7 @@ impl From<Unanswered> for Failure {
 }
 
 async fn answer_as(
-    Inside { app, door }: Inside,
+    Inside { app, door, lines }: Inside,
     limit: Duration,
     request: Request<Incoming>,
     id: Arc<str>,
@@ -534,7 +536,7 @@ async fn answer_as(
     let Ok(permit) = permit else { return unanswered(Unanswered::Crowded) };
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
-    let work = tokio::spawn(trace::carried({
+    let work = lines.run(trace::carried({
         let id = id.clone();
         async move {
             let response = match door {

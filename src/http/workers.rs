@@ -2,7 +2,8 @@
 //!
 //! Measured against one runtime that shares its work among threads: the same requests cost less CPU
 //! (no stealing, no waking of another core for each step) and their slowest are quicker. What it
-//! gives up, the balancing of single steps, a CA does not need: its requests are many and small.
+//! gives up, the balancing of single steps, a CA does not need: its requests are many and small, and
+//! where they wait long each begins where its wait is the shortest ([`super::line`]).
 
 use std::io;
 use std::pin::Pin;
@@ -12,10 +13,17 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::line::{Line, Lines};
+
 /// How often a runtime wakes by itself. A timer that ends before all others makes the runtime write to its
 /// own wake-up descriptor, and each request's limits are such timers; behind this one, those of longer
 /// never are. Three system calls less for an issuance, for four a second.
 const PULSE: Duration = Duration::from_millis(250);
+
+/// Of so many steps one is for what comes from other threads, and behind so many new input is looked for. By
+/// default those are few and many: commits and requests that cross over would wait behind all that is here, and
+/// a validation, which needs four inputs, a full queue for each.
+const TURNS: (u32, u32) = (2, 31);
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -25,6 +33,7 @@ pub struct Workers(Vec<Worker>);
 struct Worker {
     queue: mpsc::UnboundedSender<Job>,
     load: Arc<AtomicUsize>,
+    line: Arc<Line>,
 }
 
 impl Workers {
@@ -32,6 +41,11 @@ impl Workers {
     pub fn start() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         (0..cores).map(Worker::start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// In which their requests wait.
+    pub(super) fn lines(&self) -> Lines {
+        Lines::new(self.0.iter().map(|worker| worker.line.clone()))
     }
 
     /// Runs a connection on the runtime that has the fewest. The queues need no bound: what comes
@@ -62,10 +76,17 @@ impl Drop for Counted {
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .global_queue_interval(TURNS.0)
+            .event_interval(TURNS.1)
+            .enable_all()
+            .build()?;
+        let line = Line::of(runtime.handle().clone());
+        let driven = line.clone();
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
             runtime.block_on(async {
+                tokio::spawn(driven.drive());
                 tokio::spawn(async {
                     loop {
                         tokio::time::sleep(PULSE).await;
@@ -76,6 +97,6 @@ impl Worker {
                 }
             });
         })?;
-        Ok(Self { queue, load: Arc::default() })
+        Ok(Self { queue, load: Arc::default(), line })
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, header};
 
+use super::super::line::{self, Then};
 use super::super::problem::Failure;
 use super::super::{App, Peer, RequestLimits};
 use super::links::Links;
@@ -65,11 +66,12 @@ impl Verified {
     }
 }
 
-/// Reads and verifies a POST.
+/// Reads and verifies a POST; what is behind that decides when it begins.
 pub(super) async fn open<B>(
     app: &App,
     terms: &Terms,
     links: &Links,
+    then: Then,
     request: Request<B>,
 ) -> Result<Verified, Failure>
 where
@@ -99,6 +101,8 @@ where
             return Err(Failure::Nonce);
         }
     }
+    // What is refused at a look does not stand in line.
+    line::turn(then).await;
     match jws.key {
         KeyRef::Jwk(key) => {
             let key = key.parse()?;

@@ -52,7 +52,7 @@ where
     B::Data: Send,
     B::Error: std::fmt::Display,
 {
-    let verified = envelope::open(app, terms, links, request).await?;
+    let verified = envelope::open(app, terms, links, resource.then(), request).await?;
     match resource {
         // RFC 8555 §6.3: these two also answer POST-as-GET.
         Resource::Directory | Resource::NewNonce => {

@@ -1,5 +1,6 @@
 //! One row per resource: the path below `/acme/NAME/`.
 
+use super::super::line::Then;
 use crate::acme::challenge::ChallengeKind;
 use crate::acme::renewal::{CertId, CertIdError};
 use crate::id::{AccountId, OrderId};
@@ -53,6 +54,29 @@ impl Resource {
             Self::Certificate(_) | Self::AlternateChain(_, _) => Operation::Certificate,
             Self::RenewalInfo(_) => Operation::RenewalInfo,
             Self::StarCertificate(_) => Operation::StarCertificate,
+        }
+    }
+
+    /// What a POST has before it once it is begun.
+    pub(super) fn then(self) -> Then {
+        match self {
+            Self::Challenge(_, _, _) => Then::Validation,
+            Self::NewAccount
+            | Self::NewOrder
+            | Self::NewAuthz
+            | Self::RevokeCert
+            | Self::KeyChange
+            | Self::Account(_)
+            | Self::Finalize(_) => Then::Commit,
+            Self::Directory
+            | Self::NewNonce
+            | Self::AccountOrders(_, _)
+            | Self::Order(_)
+            | Self::Authorization(_, _)
+            | Self::Certificate(_)
+            | Self::AlternateChain(_, _)
+            | Self::RenewalInfo(_)
+            | Self::StarCertificate(_) => Then::Answer,
         }
     }
 

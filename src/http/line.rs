@@ -1,0 +1,366 @@
+//! The lines in which requests wait for their beginning, one for each worker.
+//!
+//! A worker's tasks take turns. Where requests come faster than they are done, each step of one would wait
+//! for a step of all the others: who needs many steps, as a validation does, would be the slowest by far. So
+//! a request is begun when all that could go on has gone on. Few are under way then, which are quick, and
+//! the wait is before the beginning: less for those that have more to wait for behind it ([`Then`]).
+//!
+//! What else runs on the machine can hold one worker up for long. A request goes to another one where its
+//! wait is shorter, although each crossing costs some system calls.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// By how much the wait must be shorter elsewhere.
+const WORTH: Duration = Duration::from_millis(4);
+/// Of how many turns the pace is the average, about.
+const PACE_OF: u64 = 32;
+
+thread_local! {
+    static HERE: OnceCell<Arc<Line>> = const { OnceCell::new() };
+}
+
+/// What a request has before it once it is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing to wait for, as a rule.
+    Answer,
+    /// A commit.
+    Commit,
+    /// Somebody else's answer, and a commit.
+    Validation,
+}
+
+impl Then {
+    /// How much later than a validation it may begin that comes at the same time: so much less is behind it,
+    /// with as many under way as two cores bear.
+    const fn patience(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Answer => 21,
+            Self::Commit => 15,
+            Self::Validation => 0,
+        })
+    }
+}
+
+/// One worker's line.
+pub(super) struct Line {
+    runtime: Handle,
+    queue: Mutex<Queue>,
+    /// That the line is no longer free.
+    taken: Notify,
+    /// As many as are in the queue, for others to look at.
+    waiting: Count,
+    /// On their way from another worker.
+    coming: Count,
+    /// Nanoseconds from one turn to the next, while somebody waits.
+    pace: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Those who wait, by when they are to begin, and as they came.
+    waiting: BTreeMap<(Instant, u64), oneshot::Sender<()>>,
+    come: u64,
+    /// This round's turn is given; without that, who comes may begin at once.
+    given: bool,
+}
+
+impl Line {
+    /// The line of a runtime, which is to drive it.
+    pub(super) fn of(runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            queue: Mutex::default(),
+            taken: Notify::new(),
+            waiting: Count::default(),
+            coming: Count::default(),
+            pace: AtomicU64::new(0),
+        })
+    }
+
+    /// Gives turns on the calling thread, one in each round, for as long as somebody wants one.
+    pub(super) async fn drive(self: Arc<Self>) {
+        // A thread has one runtime, and so one line.
+        HERE.with(|here| drop(here.set(self.clone())));
+        let mut last = None;
+        loop {
+            if !self.queue().given {
+                last = None;
+                self.taken.notified().await;
+            }
+            behind_the_others().await;
+            self.next_round();
+            let now = Instant::now();
+            if let Some(last) = last.replace(now) {
+                self.keep_pace(now - last);
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its turn goes to the first who still waits.
+    fn next_round(&self) {
+        let mut queue = self.queue();
+        queue.given = loop {
+            match queue.waiting.pop_first().map(|(_, first)| first.send(())) {
+                Some(Ok(())) => break true,
+                Some(Err(())) => {}
+                None => break false,
+            }
+        };
+    }
+
+    fn keep_pace(&self, turn: Duration) {
+        let turn = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
+        let average = self.pace.load(Ordering::Relaxed);
+        self.pace.store(average - average / PACE_OF + turn / PACE_OF, Ordering::Relaxed);
+    }
+
+    /// How long one that comes now will wait.
+    fn wait(&self) -> Duration {
+        let line = self.waiting.now() + self.coming.now();
+        Duration::from_nanos(self.pace.load(Ordering::Relaxed).saturating_mul(line as u64))
+    }
+
+    async fn turn(&self, then: Then) {
+        let turn = {
+            let mut queue = self.queue();
+            if !std::mem::replace(&mut queue.given, true) {
+                self.taken.notify_one();
+                return;
+            }
+            let (give, turn) = oneshot::channel();
+            queue.come += 1;
+            let place = (Instant::now() + then.patience(), queue.come);
+            queue.waiting.insert(place, give);
+            turn
+        };
+        let waiting = self.waiting.one();
+        // Without a turn the line is gone, and its runtime with it.
+        let _ = turn.await;
+        drop(waiting);
+    }
+}
+
+/// Waits until it is a request's turn to begin; on a thread that drives no line, not at all.
+pub(super) async fn turn(then: Then) {
+    let line = HERE.with(|here| here.get().cloned());
+    if let Some(line) = line {
+        line.turn(then).await;
+    }
+}
+
+/// The lines of all workers.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<[Arc<Line>]>);
+
+impl Lines {
+    /// All there are.
+    pub(super) fn new(lines: impl IntoIterator<Item = Arc<Line>>) -> Self {
+        Self(lines.into_iter().collect())
+    }
+
+    /// Runs a request in a task of its own: on this worker, unless the wait is shorter on another.
+    pub(super) fn run<F>(&self, request: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let own = HERE.with(|here| here.get().map_or(Duration::ZERO, |line| line.wait()));
+        match shorter(own, self.0.iter().map(|line| line.wait())) {
+            None => tokio::spawn(request),
+            Some(place) => {
+                let line = self.0[place].clone();
+                let coming = line.coming.one();
+                line.runtime.spawn(async move {
+                    drop(coming);
+                    request.await
+                })
+            }
+        }
+    }
+}
+
+/// Which of these waits is the shortest, if it is worth a crossing.
+fn shorter(own: Duration, waits: impl Iterator<Item = Duration>) -> Option<usize> {
+    let least = own.checked_sub(WORTH)?;
+    let (place, wait) = waits.enumerate().min_by_key(|(_, wait)| *wait)?;
+    (wait < least).then_some(place)
+}
+
+/// How many there are of something.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more, until it is dropped.
+    fn one(&self) -> One {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        One(self.0.clone())
+    }
+}
+
+struct One(Arc<AtomicUsize>);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Goes to the end of the runtime's queue. The runtime's own way also looks for new input each time, which
+/// is a system call.
+async fn behind_the_others() {
+    let mut been = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut been, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn driven() -> Arc<Line> {
+        let line = Line::of(Handle::current());
+        tokio::spawn(line.clone().drive());
+        line
+    }
+
+    /// What is begun and what goes on, in the order in which it does.
+    type Done = Arc<Mutex<Vec<&'static str>>>;
+
+    fn done(done: &Done) -> Vec<&'static str> {
+        done.lock().unwrap().clone()
+    }
+
+    fn request(to: &Done, then: Then, name: &'static str) -> JoinHandle<()> {
+        let to = to.clone();
+        tokio::spawn(async move {
+            turn(then).await;
+            to.lock().unwrap().push(name);
+            behind_the_others().await;
+            to.lock().unwrap().push("goes on");
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_begins_when_the_others_have_gone_on() {
+        driven();
+        tokio::task::yield_now().await;
+        let to = Done::default();
+        let answers = [Then::Answer; 4].map(|then| request(&to, then, "begins"));
+        for answer in answers {
+            answer.await.unwrap();
+        }
+        assert_eq!(done(&to), ["begins", "goes on"].repeat(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_more_to_wait_for_begins_sooner_and_nobody_is_passed_for_ever() {
+        let line = Line::of(Handle::current());
+        HERE.with(|here| drop(here.set(line.clone())));
+        line.queue().given = true;
+        let to = Done::default();
+        let mut requests = vec![
+            request(&to, Then::Answer, "third"),
+            request(&to, Then::Answer, "given up"),
+            request(&to, Then::Answer, "fourth"),
+            request(&to, Then::Commit, "second"),
+            request(&to, Then::Validation, "first"),
+        ];
+        tokio::task::yield_now().await;
+        requests.remove(1).abort();
+        tokio::time::advance(Then::Answer.patience() + Duration::from_millis(1)).await;
+        requests.push(request(&to, Then::Validation, "late"));
+        tokio::task::yield_now().await;
+        assert_eq!((line.waiting.now(), done(&to).len()), (5, 0));
+        tokio::spawn(line.drive());
+        for request in requests {
+            request.await.unwrap();
+        }
+        let begun: Vec<_> = done(&to).into_iter().filter(|it| *it != "goes on").collect();
+        assert_eq!(begun, ["first", "second", "third", "fourth", "late"]);
+    }
+
+    #[tokio::test]
+    async fn where_nobody_drives_a_line_nobody_waits() {
+        turn(Then::Answer).await;
+        turn(Then::Answer).await;
+    }
+
+    #[test]
+    fn a_wait_is_left_for_one_that_is_much_shorter() {
+        let ms = Duration::from_millis;
+        for (own, waits, want) in [
+            (0, &[0, 0][..], None),
+            (4, &[4, 0], None),
+            (5, &[5, 0], Some(1)),
+            (5, &[5, 1], None),
+            (50, &[50, 40, 30], Some(2)),
+            (50, &[], None),
+            (0, &[50], None),
+        ] {
+            assert_eq!(shorter(ms(own), waits.iter().map(|wait| ms(*wait))), want, "{own} {waits:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_where_the_line_is_shorter() {
+        let here = driven();
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let other = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let line = Line::of(runtime.handle().clone());
+            tell.send(line.clone()).unwrap();
+            runtime.block_on(async move {
+                tokio::spawn(line.drive());
+                let _ = stopped.await;
+            });
+        });
+        let there = told.recv().unwrap();
+        tokio::task::yield_now().await;
+        let lines = Lines::new([here.clone(), there.clone()]);
+        let own = std::thread::current().id();
+        let place = || async {
+            turn(Then::Answer).await;
+            std::thread::current().id()
+        };
+        assert_eq!(lines.run(place()).await.unwrap(), own);
+        here.pace.store(3_000_000, Ordering::Relaxed);
+        let crowd = [here.waiting.one(), here.waiting.one()];
+        assert_eq!(lines.run(place()).await.unwrap(), other.thread().id());
+        there.pace.store(3_000_000, Ordering::Relaxed);
+        let on_the_way = there.coming.one();
+        assert_eq!(lines.run(place()).await.unwrap(), own, "it would be no shorter");
+        drop((crowd, on_the_way));
+        assert_eq!((here.wait(), there.wait()), (Duration::ZERO, Duration::ZERO));
+        stop.send(()).unwrap();
+        other.join().unwrap();
+    }
+}
