@@ -20,11 +20,14 @@ const GROUP_TXNS: usize = 2048;
 /// Bytes at which a group takes no further transaction.
 const GROUP_BYTES: usize = 4 << 20;
 
-/// So many transactions a second are a crowd, and each group waits so long for company: groups are larger
-/// and so syncs and wake-ups fewer. An issuance has three commits, and under load a third of a sync instead of
-/// one, which is 8 % of its CPU. Twice that pause saves 3 % more; below two thirds of what two cores bear it
-/// would take the slowest beyond 15 ms. The lonely client never waits.
-const CROWDS: [(u64, Duration); 2] = [(3_000, Duration::from_millis(2)), (1_000, Duration::from_millis(1))];
+/// So many transactions a second are a crowd: each group waits for company.
+const CROWD: u64 = 1_000;
+/// A pause that makes groups larger and so syncs and wake-ups fewer: an issuance has three commits, and
+/// under load a third of a sync instead of one, which is 8 % of its CPU. The lonely client never waits.
+const LINGER: Duration = Duration::from_millis(1);
+/// Where groups are so large, the pause is twice as long, which saves 3 % more: at half of what two cores bear
+/// they are not, and it would take the slowest there beyond 15 ms.
+const LARGE: u64 = 10;
 /// How long they are counted.
 const COUNTED: Duration = Duration::from_millis(5);
 
@@ -140,8 +143,9 @@ impl Crowd {
         let passed = now.saturating_duration_since(self.since);
         if passed >= COUNTED {
             let per_second = u128::from(self.count) * 1_000_000 / passed.as_micros();
-            let crowd = CROWDS.iter().find(|(least, _)| per_second >= u128::from(*least));
-            let pause = crowd.filter(|_| self.count > self.groups).map(|(_, pause)| *pause);
+            let there = per_second >= u128::from(CROWD) && self.count > self.groups;
+            let large = self.count >= self.groups * LARGE;
+            let pause = there.then_some(if large { 2 * LINGER } else { LINGER });
             *self = Self { pause, ..Self::new(now) };
         }
         self.pause
@@ -258,8 +262,8 @@ mod tests {
         assert_eq!(come(&[1, 3], 15_000), 0);
         // One caller, however quick.
         assert_eq!(come(&[1; 20], 20_000), 0);
-        assert_eq!(come(&[8, 6], 25_000), 1);
-        assert_eq!(come(&[8, 7], 30_000), 2);
+        assert_eq!(come(&[8, 11], 25_000), 1);
+        assert_eq!(come(&[8, 12], 30_000), 2);
         // One that comes after a pause, with a crowd before it.
         assert_eq!(come(&[8, 8], 1_030_000), 0);
     }
