@@ -140,7 +140,7 @@ async fn from_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
 }
 
 async fn addresses_from(server: &Server, name: &Name) -> Result<Vec<IpAddr>, Trouble> {
-    let asking = server.ask(name, &[RecordType::AAAA, RecordType::A]).await;
+    let asking = server.ask(name, &[RecordType::AAAA, RecordType::A]);
     let mut v6 = std::pin::pin!(records(&asking, 0, address));
     let mut v4 = std::pin::pin!(records(&asking, 1, address));
     let late = || Trouble::Unanswered("only one of A and AAAA answered".to_owned());
@@ -188,7 +188,7 @@ async fn only<T>(
     kind: RecordType,
     read: impl Fn(&Record) -> Option<T>,
 ) -> Result<Vec<T>, Trouble> {
-    records(&server.ask(name, &[kind]).await, 0, read).await
+    records(&server.ask(name, &[kind]), 0, read).await
 }
 
 /// The records of one type, by its place, that belong to the name or to what it is an alias of.

@@ -76,9 +76,9 @@ impl Server {
     }
 
     /// Begins to ask for records of these types, all of them at once.
-    pub(super) async fn ask<'a>(&'a self, name: &'a Name, kinds: &'a [RecordType]) -> Asking<'a> {
+    pub(super) fn ask<'a>(&'a self, name: &'a Name, kinds: &'a [RecordType]) -> Asking<'a> {
         let asked = match &self.first {
-            Some(first) if !is_special(name) => first.plain.ask(name, kinds).await,
+            Some(first) if !is_special(name) => first.plain.ask(name, kinds),
             _ => None,
         };
         Asking { server: self, name, kinds, asked }

@@ -91,6 +91,18 @@ async fn a_silent_second_family_does_not_use_up_the_time() {
 }
 
 #[tokio::test]
+async fn a_second_answer_that_gets_lost_is_asked_for_again() {
+    let dns = FakeDns::start(|name, kind, before| match (kind, before) {
+        (A, 0) => Answer::Silence,
+        _ => addresses_of(name, kind, &["fd00::1", "10.0.0.1"]),
+    })
+    .await;
+    let begun = Instant::now();
+    assert_eq!(look_up(&dns, "a.test").await, Ok(ips(&["fd00::1", "10.0.0.1"])));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn nothing_is_cached_not_even_absence() {
     let dns = FakeDns::start(|name, kind, before| match before {
         0 => NX_DOMAIN,
