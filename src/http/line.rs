@@ -2,8 +2,10 @@
 //!
 //! A worker's tasks take turns. Where requests come faster than they are done, each step of one would wait
 //! for a step of all the others: who needs many steps, as a validation does, would be the slowest by far. So
-//! a request is begun when all that could go on has gone on. Few are under way then, which are quick, and
-//! the wait is before the beginning: less for those that have more to wait for behind it ([`Then`]).
+//! a signed request is begun when what the worker had to go on with has gone on: a round. Few are under way
+//! then, which are quick, and the wait is before the beginning: less for those that have more to wait for
+//! behind it ([`Then`]). Who sends what need not stand in line, or handshakes, makes rounds long; more than
+//! one is begun in a long one, so that nobody keeps the signed ones out.
 //!
 //! What else runs on the machine can hold one worker up for long. A request goes to another one where its
 //! wait is shorter, although each crossing costs some system calls.
@@ -23,8 +25,13 @@ use tokio::time::Instant;
 
 /// By how much the wait must be shorter elsewhere.
 const WORTH: Duration = Duration::from_millis(4);
-/// Of how many turns the pace is the average, about.
-const PACE_OF: u64 = 32;
+/// Where rounds take so long, and each time as long again, one more request begins in each.
+const ROUND: Duration = Duration::from_millis(1);
+/// Of how many rounds their length is the average, about: that a worker is held up for a moment is no reason
+/// to begin many at once.
+const AVERAGE_OF: u64 = 32;
+/// The least that one turn counts: of a line that nobody has stood in it is not known how quick it is.
+const TURN: Duration = Duration::from_micros(100);
 
 thread_local! {
     static HERE: OnceCell<Arc<Line>> = const { OnceCell::new() };
@@ -60,11 +67,11 @@ pub(super) struct Line {
     /// That the line is no longer free.
     taken: Notify,
     /// As many as are in the queue, for others to look at.
-    waiting: Count,
+    waiting: AtomicUsize,
     /// On their way from another worker.
-    coming: Count,
-    /// Nanoseconds from one turn to the next, while somebody waits.
-    pace: AtomicU64,
+    coming: AtomicUsize,
+    /// Nanoseconds of a round, on the average.
+    round: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,28 +90,23 @@ impl Line {
             runtime,
             queue: Mutex::default(),
             taken: Notify::new(),
-            waiting: Count::default(),
-            coming: Count::default(),
-            pace: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
+            round: AtomicU64::new(0),
         })
     }
 
-    /// Gives turns on the calling thread, one in each round, for as long as somebody wants one.
+    /// Gives turns on the calling thread, some in each round, for as long as somebody wants one.
     pub(super) async fn drive(self: Arc<Self>) {
         // A thread has one runtime, and so one line.
         HERE.with(|here| drop(here.set(self.clone())));
-        let mut last = None;
         loop {
             if !self.queue().given {
-                last = None;
                 self.taken.notified().await;
             }
+            let begun = Instant::now();
             behind_the_others().await;
-            self.next_round();
-            let now = Instant::now();
-            if let Some(last) = last.replace(now) {
-                self.keep_pace(now - last);
-            }
+            self.next_round(begun.elapsed());
         }
     }
 
@@ -112,28 +114,38 @@ impl Line {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its turn goes to the first who still waits.
-    fn next_round(&self) {
+    /// Behind a round of that length: the next one's turns go to the first.
+    fn next_round(&self, round: Duration) {
+        let round = u64::try_from(round.as_nanos()).unwrap_or(u64::MAX);
+        let average = self.round.load(Ordering::Relaxed);
+        self.round.store(average - average / AVERAGE_OF + round / AVERAGE_OF, Ordering::Relaxed);
+        let turns = self.turns();
         let mut queue = self.queue();
-        queue.given = loop {
-            match queue.waiting.pop_first().map(|(_, first)| first.send(())) {
-                Some(Ok(())) => break true,
-                Some(Err(())) => {}
-                None => break false,
-            }
-        };
+        let mut given = 0;
+        while given < turns
+            && let Some((_, first)) = queue.waiting.pop_first()
+        {
+            // One that waits no more, as its runtime ends, leaves its turn to the next.
+            given += u32::from(first.send(()).is_ok());
+        }
+        queue.given = given > 0;
+        self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
     }
 
-    fn keep_pace(&self, turn: Duration) {
-        let turn = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
-        let average = self.pace.load(Ordering::Relaxed);
-        self.pace.store(average - average / PACE_OF + turn / PACE_OF, Ordering::Relaxed);
+    fn round(&self) -> Duration {
+        Duration::from_nanos(self.round.load(Ordering::Relaxed))
+    }
+
+    /// Turns of a round.
+    fn turns(&self) -> u32 {
+        u32::try_from(self.round().as_nanos() / ROUND.as_nanos()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// How long one that comes now will wait.
     fn wait(&self) -> Duration {
-        let line = self.waiting.now() + self.coming.now();
-        Duration::from_nanos(self.pace.load(Ordering::Relaxed).saturating_mul(line as u64))
+        let line = self.waiting.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed);
+        let turn = (self.round() / self.turns()).max(TURN);
+        turn.saturating_mul(u32::try_from(line).unwrap_or(u32::MAX))
     }
 
     async fn turn(&self, then: Then) {
@@ -147,12 +159,11 @@ impl Line {
             queue.come += 1;
             let place = (Instant::now() + then.patience(), queue.come);
             queue.waiting.insert(place, give);
+            self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
             turn
         };
-        let waiting = self.waiting.one();
-        // Without a turn the line is gone, and its runtime with it.
+        // Its other end is in this line, and goes only when the turn has come.
         let _ = turn.await;
-        drop(waiting);
     }
 }
 
@@ -183,9 +194,9 @@ impl Lines {
         match shorter(own, self.0.iter().map(|line| line.wait())) {
             None => tokio::spawn(request),
             Some(place) => {
-                let line = self.0[place].clone();
-                let coming = line.coming.one();
-                line.runtime.spawn(async move {
+                let coming = Coming::to(self.0[place].clone());
+                let runtime = coming.0.runtime.clone();
+                runtime.spawn(async move {
                     drop(coming);
                     request.await
                 })
@@ -201,27 +212,19 @@ fn shorter(own: Duration, waits: impl Iterator<Item = Duration>) -> Option<usize
     (wait < least).then_some(place)
 }
 
-/// How many there are of something.
-#[derive(Clone, Default)]
-struct Count(Arc<AtomicUsize>);
+/// One on its way to a line, until it is dropped.
+struct Coming(Arc<Line>);
 
-impl Count {
-    fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One more, until it is dropped.
-    fn one(&self) -> One {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        One(self.0.clone())
+impl Coming {
+    fn to(line: Arc<Line>) -> Self {
+        line.coming.fetch_add(1, Ordering::Relaxed);
+        Self(line)
     }
 }
 
-struct One(Arc<AtomicUsize>);
-
-impl Drop for One {
+impl Drop for Coming {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -237,6 +240,23 @@ async fn behind_the_others() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+impl Lines {
+    /// No turn is given until [`Lines::release`].
+    pub(super) fn hold(&self) {
+        self.0.iter().for_each(|line| line.queue().given = true);
+    }
+
+    pub(super) fn release(&self) {
+        self.0.iter().for_each(|line| line.taken.notify_one());
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.iter().map(|line| line.queue().waiting.len()).sum()
+    }
 }
 
 #[cfg(test)]
@@ -278,6 +298,65 @@ mod tests {
             answer.await.unwrap();
         }
         assert_eq!(done(&to), ["begins", "goes on"].repeat(4));
+        // Only where nobody has anything to do does this time pass: also the line.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+
+    #[test]
+    fn more_begin_where_rounds_are_long() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let line = Line::of(runtime.handle().clone());
+        let mut receivers = Vec::new();
+        for n in 0..12 {
+            let (give, turn) = oneshot::channel();
+            line.queue().waiting.insert((Instant::now(), n), give);
+            receivers.push(turn);
+        }
+        let mut begun = |average: Duration, round| {
+            line.round.store(average.as_nanos() as u64, Ordering::Relaxed);
+            line.next_round(round);
+            receivers.extract_if(.., |turn| turn.try_recv().is_ok()).count()
+        };
+        assert_eq!(begun(Duration::ZERO, Duration::ZERO), 1);
+        // One is an accident.
+        assert_eq!(begun(Duration::ZERO, 20 * ROUND), 1);
+        assert_eq!(begun(ROUND, ROUND), 2);
+        assert_eq!(begun(4 * ROUND, 4 * ROUND), 5);
+        assert!(line.queue().given);
+        assert_eq!(begun(Duration::from_secs(1 << 33), Duration::from_secs(1 << 40)), 3);
+        assert_eq!(begun(Duration::ZERO, Duration::ZERO), 0);
+        assert!(!line.queue().given, "nobody waits");
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_no_line_keeps_nobody_from_its_turn() {
+        driven();
+        let busy: Vec<_> = (0..100)
+            .map(|_| {
+                tokio::spawn(async {
+                    loop {
+                        std::thread::sleep(Duration::from_micros(50));
+                        behind_the_others().await;
+                    }
+                })
+            })
+            .collect();
+        let rounds = Arc::new(AtomicU64::new(0));
+        let count = rounds.clone();
+        let counting = tokio::spawn(async move {
+            loop {
+                count.fetch_add(1, Ordering::Relaxed);
+                behind_the_others().await;
+            }
+        });
+        let waiting: Vec<_> = (0..400).map(|_| tokio::spawn(turn(Then::Commit))).collect();
+        for one in waiting {
+            one.await.unwrap();
+        }
+        counting.abort();
+        let rounds = rounds.load(Ordering::Relaxed);
+        assert!(rounds < 300, "{rounds} rounds");
+        busy.iter().for_each(JoinHandle::abort);
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +377,7 @@ mod tests {
         tokio::time::advance(Then::Answer.patience() + Duration::from_millis(1)).await;
         requests.push(request(&to, Then::Validation, "late"));
         tokio::task::yield_now().await;
-        assert_eq!((line.waiting.now(), done(&to).len()), (5, 0));
+        assert_eq!((line.queue().waiting.len(), done(&to).len()), (6, 0));
         tokio::spawn(line.drive());
         for request in requests {
             request.await.unwrap();
@@ -352,13 +431,13 @@ mod tests {
             std::thread::current().id()
         };
         assert_eq!(lines.run(place()).await.unwrap(), own);
-        here.pace.store(3_000_000, Ordering::Relaxed);
-        let crowd = [here.waiting.one(), here.waiting.one()];
+        here.round.store(900_000, Ordering::Relaxed);
+        let crowd: Vec<_> = (0..10).map(|_| Coming::to(here.clone())).collect();
         assert_eq!(lines.run(place()).await.unwrap(), other.thread().id());
-        there.pace.store(3_000_000, Ordering::Relaxed);
-        let on_the_way = there.coming.one();
+        // Of a line that nobody has stood in yet it is not known how quick it is.
+        let many: Vec<_> = (0..60).map(|_| Coming::to(there.clone())).collect();
         assert_eq!(lines.run(place()).await.unwrap(), own, "it would be no shorter");
-        drop((crowd, on_the_way));
+        drop((crowd, many));
         assert_eq!((here.wait(), there.wait()), (Duration::ZERO, Duration::ZERO));
         stop.send(()).unwrap();
         other.join().unwrap();

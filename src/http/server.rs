@@ -16,7 +16,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Version, header};
+use hyper::{Method, Request, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -534,9 +534,10 @@ async fn answer_as(
         Door::Operators(operators) => operators.places(),
     };
     let Ok(permit) = permit else { return unanswered(Unanswered::Crowded) };
+    let stands_in_line = !operators && request.method() == Method::POST;
     // In a task of its own: a client that hangs up does not stop a change half way, and a panic
     // ends one request instead of a connection.
-    let work = lines.run(trace::carried({
+    let work = trace::carried({
         let id = id.clone();
         async move {
             let response = match door {
@@ -547,7 +548,8 @@ async fn answer_as(
             span.ended(response.status());
             response
         }
-    }));
+    });
+    let work = if stands_in_line { lines.run(work) } else { tokio::spawn(work) };
     // Once the limit to arrive, which the handler minds itself, and once to be answered. What is
     // late goes on to its end; it no longer waits for the client.
     let failure = match tokio::time::timeout(limit * 2, work).await {

@@ -20,10 +20,10 @@ use super::line::{Line, Lines};
 /// never are. Three system calls less for an issuance, for four a second.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// Of so many steps one is for what comes from other threads, and behind so many new input is looked for. By
-/// default those are few and many: commits and requests that cross over would wait behind all that is here, and
-/// a validation, which needs four inputs, a full queue for each.
-const TURNS: (u32, u32) = (2, 31);
+/// In how many steps one is for what comes from other threads, 31 by default: commits and requests that cross
+/// over would wait for that many. And in how many new input is looked for, 61 by default: a validation has to
+/// wait for four.
+const STEPS: (u32, u32) = (2, 31);
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -77,8 +77,8 @@ impl Drop for Counted {
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .global_queue_interval(TURNS.0)
-            .event_interval(TURNS.1)
+            .global_queue_interval(STEPS.0)
+            .event_interval(STEPS.1)
             .enable_all()
             .build()?;
         let line = Line::of(runtime.handle().clone());

@@ -66,7 +66,7 @@ impl Verified {
     }
 }
 
-/// Reads and verifies a POST; what is behind that decides when it begins.
+/// Reads and verifies a POST; what comes `then` decides on its place in line.
 pub(super) async fn open<B>(
     app: &App,
     terms: &Terms,

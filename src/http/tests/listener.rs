@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::{CertificateDer, ServerName};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::client::app;
+use super::client::{BASE, Key, app};
 use crate::acme::identifier::Identifier;
 use crate::http::App;
+use crate::http::line::Lines;
 use crate::http::server::{Door, Limits, serve};
 use crate::http::tls::{OwnCertificate, server_config};
 use crate::http::workers::Workers;
@@ -25,6 +27,7 @@ struct Server {
     roots: rustls::RootCertStore,
     app: Arc<App>,
     stand: Stand,
+    lines: Lines,
 }
 
 const LIMIT: Duration = super::client::BODY_TIME;
@@ -58,17 +61,13 @@ async fn server_of(limits: Limits) -> Server {
     let (stop, stopping) = watch::channel(false);
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let app = app(&stand);
-    let task = tokio::spawn(serve(
-        listener,
-        Arc::new(Workers::start().unwrap()),
-        acceptor,
-        (app.clone(), Door::Public),
-        limits,
-        stopping,
-    ));
+    let workers = Arc::new(Workers::start().unwrap());
+    let lines = workers.lines();
+    let task =
+        tokio::spawn(serve(listener, workers, acceptor, (app.clone(), Door::Public), limits, stopping));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from(stand.hierarchy.root_der.clone())).unwrap();
-    Server { address, stop, task, roots, app, stand }
+    Server { address, stop, task, roots, app, stand, lines }
 }
 
 impl Server {
@@ -117,6 +116,47 @@ async fn turn(stream: &mut TlsStream<TcpStream>, request: &str) -> String {
     let mut chunk = [0; 4096];
     let n = stream.read(&mut chunk).await.unwrap();
     String::from_utf8_lossy(&chunk[..n]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_request_stands_in_line_and_others_do_not() {
+    let server = server(10).await;
+    let key = Key::new();
+    let post = |nonce: &str| {
+        let path = "/acme/acme/new-account";
+        let header =
+            json!({ "alg": "ES256", "jwk": key.jwk, "nonce": nonce, "url": format!("{BASE}{path}") });
+        let body = key.jws(&header, b"{}").to_string();
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jose+json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let (mut signed, mut other) = (server.http1().await, server.http1().await);
+    let nonce = server.app.service.nonces().issue();
+    // The lines' own tasks have begun.
+    let begun = post(&server.app.service.nonces().issue());
+    assert!(turn(&mut signed, &begun).await.starts_with("HTTP/1.1 201 "));
+    server.lines.hold();
+    let waiting = tokio::spawn({
+        let request = post(&nonce);
+        async move { turn(&mut signed, &request).await }
+    });
+    let begun = Instant::now();
+    while server.lines.waiting() == 0 {
+        assert!(begun.elapsed() < SLACK, "it stands in no line");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let health = turn(&mut other, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    let refused = turn(&mut other, &post("bad")).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(!waiting.is_finished());
+    server.lines.release();
+    let reply = waiting.await.unwrap();
+    // The same key: the account that the first one made.
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
