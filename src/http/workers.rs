@@ -3,7 +3,7 @@
 //! Measured against one runtime that shares its work among threads: the same requests cost less CPU
 //! (no stealing, no waking of another core for each step) and their slowest are quicker. What it
 //! gives up, the balancing of single steps, a CA does not need: its requests are many and small, and
-//! where they wait long each begins where its wait is the shortest ([`super::line`]).
+//! where they wait long each begins where its wait is the shortest (`line`).
 
 use std::io;
 use std::pin::Pin;
