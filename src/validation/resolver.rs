@@ -63,7 +63,7 @@ impl Lookups {
         let servers = if hosts_file {
             vec![Server::system()?]
         } else {
-            // Half of a server's share, because a query is tried twice.
+            // Half of a server's share, so that after a try without an answer there is time for another.
             let patience = total / (2 * u32::try_from(resolvers.len()).unwrap_or(u32::MAX / 2));
             resolvers.iter().map(|addr| Server::at(*addr, patience)).collect::<Result<_, Error>>()?
         };

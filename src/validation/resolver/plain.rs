@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::entropy::{Entropy, SystemEntropy};
 
-/// How long an answer is waited for here; as long as the client waits before it asks once more.
+/// How long an answer is waited for here at most; as long as the client waits before it asks once more.
 const PATIENCE: Duration = Duration::from_millis(333);
 /// Ports to try before the system is to choose one.
 const PORTS: usize = 4;
@@ -34,12 +34,15 @@ const LONGEST: usize = 4096;
 pub(super) struct Plain {
     server: SocketAddr,
     options: DnsRequestOptions,
+    /// No longer than the client may wait, so that enough is left for it.
+    patience: Duration,
 }
 
 /// Queries under way, of one task.
 pub(super) struct Asked {
     socket: UdpSocket,
     server: SocketAddr,
+    patience: Duration,
     queries: Vec<DnsRequest>,
     /// As they come, each in its query's place; `None` inside is one that cannot be read.
     answers: Mutex<Vec<Option<Option<DnsResponse>>>>,
@@ -51,7 +54,7 @@ impl Plain {
         request.recursion_desired = options.recursion_desired;
         request.use_edns = options.edns0;
         request.edns_payload_len = options.edns_payload_len;
-        Self { server, options: request }
+        Self { server, options: request, patience: PATIENCE.min(options.timeout) }
     }
 
     /// Asks for records of these types; `None` if it cannot even begin.
@@ -68,7 +71,8 @@ impl Plain {
         }
         // The runtime would wait until it has seen that a new socket can send.
         let socket = UdpSocket::from_std(socket).ok()?;
-        Some(Asked { socket, server: self.server, answers: Mutex::new(vec![None; queries.len()]), queries })
+        let answers = Mutex::new(vec![None; queries.len()]);
+        Some(Asked { socket, server: self.server, patience: self.patience, queries, answers })
     }
 
     /// Of any port, the whole range of them (RFC 6056 §3.2).
@@ -92,7 +96,7 @@ impl Asked {
     /// The answer to the query in that place; `None` if there is none soon. For one task only, which may wait
     /// for several at once.
     pub(super) async fn answer(&self, place: usize) -> Option<DnsResponse> {
-        timeout(PATIENCE, poll_fn(|cx| self.poll(cx, place))).await.ok().flatten()
+        timeout(self.patience, poll_fn(|cx| self.poll(cx, place))).await.ok().flatten()
     }
 
     fn poll(&self, cx: &mut Context<'_>, place: usize) -> Poll<Option<DnsResponse>> {
@@ -236,5 +240,16 @@ mod tests {
         let asked = ask(&server);
         assert_eq!(said(asked.answer(0).await), "nothing");
         assert!(begun.elapsed() >= PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_given_up_no_later_than_the_client_would() {
+        let server = socket().await;
+        let mut options = ResolverOpts::default();
+        options.timeout = PATIENCE / 8;
+        let begun = Instant::now();
+        let asked = Plain::new(server.local_addr().unwrap(), &options).ask(&name("a.test."), &KINDS).unwrap();
+        assert_eq!(said(asked.answer(0).await), "nothing");
+        assert!((options.timeout..PATIENCE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 }
