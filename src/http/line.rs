@@ -23,6 +23,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::telemetry::metrics::vocabulary::Stage;
+
 /// By how much the wait must be shorter elsewhere.
 const WORTH: Duration = Duration::from_millis(4);
 /// Where rounds take so long, and each time as long again, one more request begins in each.
@@ -163,7 +165,7 @@ impl Line {
             turn
         };
         // Its other end is in this line, and goes only when the turn has come.
-        let _ = turn.await;
+        let _ = Stage::Queue.follow(turn).await;
     }
 }
 

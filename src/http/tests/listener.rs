@@ -157,6 +157,12 @@ async fn a_signed_request_stands_in_line_and_others_do_not() {
     let reply = waiting.await.unwrap();
     // The same key: the account that the first one made.
     assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let metrics = ask(&mut other, scrape).await;
+    let waited = metrics.lines().find_map(|line| {
+        line.strip_prefix("mayfly_stage_duration_seconds_count{stage=\"queue\"} ")?.parse::<u64>().ok()
+    });
+    assert!(waited.is_some_and(|count| count > 0), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

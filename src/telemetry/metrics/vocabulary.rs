@@ -77,6 +77,8 @@ vocabulary! {
 vocabulary! {
     /// Where the time goes.
     Stage {
+        /// The line where signed requests wait for their turn; only of those that waited.
+        Queue = "queue",
         /// The signature of a request.
         Verify = "verify",
         /// Draft, lint and policy of a certificate.
