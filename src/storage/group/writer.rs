@@ -25,9 +25,10 @@ const CROWD: u64 = 1_000;
 /// A pause that makes groups larger and so syncs and wake-ups fewer: an issuance has three commits, and
 /// under load a third of a sync instead of one, which is 8 % of its CPU. The lonely client never waits.
 const LINGER: Duration = Duration::from_millis(1);
-/// Where groups are so large, the pause is three times as long, which saves 5 % more; four times save no more
-/// than that. Only few callers, 32 on two cores, who then all wait at times, get 6 % less done. At half of what
-/// the cores bear groups are not large, and it would take the slowest there beyond 15 ms.
+/// Where groups are so large, the pause is three times as long. On two cores with 64 callers and more that saves
+/// 5 % beside twice as long, and four times no more; 32 callers, who then all wait at times, save nothing and
+/// get 6 % less done. At half of what the cores bear groups are not large, and it would take the slowest there
+/// beyond 15 ms.
 const LARGE: u64 = 10;
 /// How long they are counted.
 const COUNTED: Duration = Duration::from_millis(5);

@@ -49,7 +49,7 @@ enum Said {
 }
 
 impl Server {
-    /// The one at `addr`; the first try takes no longer than that, and each one of the client's as long.
+    /// The one at `addr`; a try takes no longer than `patience`, be it the first or one of the client's.
     pub(super) fn at(addr: SocketAddr, patience: Duration) -> Result<Self, Error> {
         let client = |connections, again| {
             let server = NameServerConfig::new(addr.ip(), true, connections);
