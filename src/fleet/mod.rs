@@ -17,6 +17,7 @@ mod follow;
 mod horizon;
 mod kinds;
 pub mod notices;
+mod ordered;
 mod pieces;
 pub mod recent;
 pub mod rules;

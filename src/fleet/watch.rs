@@ -1,6 +1,6 @@
 //! All identities, by name set, by next moment of change, and by state where there is something to say.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use hashbrown::HashTable;
 
@@ -9,6 +9,7 @@ use super::entries::{Entries, Slot};
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
+use super::ordered::Ordered;
 use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary, Trouble};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -30,10 +31,10 @@ pub struct Fleet {
     by_id: Vec<HashTable<Slot>>,
     /// Slots to be looked at in a minute. One that was moved since is still there, and passed over.
     queue: BTreeMap<u32, Vec<Slot>>,
-    /// Those that are due or retired, by state and end. (Others are healthy, or in trouble.)
-    listed: BTreeSet<(State, u32, Slot)>,
-    /// Those in trouble, by group and end.
-    troubled: BTreeMap<Group, BTreeSet<(u32, Slot)>>,
+    /// Those that are due or retired. (Others are healthy, or in trouble.)
+    listed: BTreeMap<State, Ordered>,
+    /// Those in trouble.
+    troubled: BTreeMap<Group, Ordered>,
     ends: Ends,
     states: [u64; State::COUNT],
     failing: [u64; Cause::COUNT],
@@ -221,28 +222,14 @@ impl Fleet {
     /// Up to `limit` identities in a state, what expires first in front, from behind `after`, an end and a
     /// place as returned with the last one. Of the healthy ones there is no list: the inventory has them.
     pub fn list(&self, state: State, after: Option<(u32, u32)>, limit: usize) -> Vec<(Identity, (u32, u32))> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
         let trouble = match state {
-            State::Healthy => return Vec::new(),
-            State::Due | State::Retired => None,
+            State::Healthy | State::Due | State::Retired => None,
             State::Overdue => Some(Trouble::Overdue),
             State::Expired => Some(Trouble::Expired),
         };
-        let mut places: Vec<(u32, Slot)> = match trouble {
-            None => {
-                let from = after.map_or(Included((state, 0, 0)), |(end, slot)| Excluded((state, end, slot)));
-                let range = self.listed.range((from, Included((state, u32::MAX, Slot::MAX))));
-                range.take(limit).map(|(_, end, slot)| (*end, *slot)).collect()
-            }
-            Some(trouble) => {
-                let groups = self.troubled.iter().filter(|(group, _)| group.trouble == trouble);
-                let from = after.map_or(Unbounded, Excluded);
-                groups
-                    .flat_map(|(_, members)| members.range((from, Unbounded)).take(limit))
-                    .copied()
-                    .collect()
-            }
-        };
+        let groups = self.troubled.iter().filter(|(group, _)| Some(group.trouble) == trouble);
+        let all = self.listed.get(&state).into_iter().chain(groups.map(|(_, members)| members));
+        let mut places: Vec<(u32, Slot)> = all.flat_map(|some| some.behind(after).take(limit)).collect();
         places.sort_unstable();
         places.truncate(limit);
         places.into_iter().map(|place| (self.entries.get(place.1).shown(), place)).collect()
@@ -251,7 +238,7 @@ impl Fleet {
     /// The groups of those in trouble, each with how many they are and who, what expires first in front.
     pub fn troubled(&self) -> impl Iterator<Item = (Group, usize, impl Iterator<Item = Identity>)> {
         self.troubled.iter().map(move |(group, members)| {
-            let shown = members.iter().map(|(_, slot)| self.entries.get(*slot).shown());
+            let shown = members.behind(None).map(|(_, slot)| self.entries.get(slot).shown());
             (*group, members.len(), shown)
         })
     }
@@ -325,10 +312,10 @@ impl Fleet {
             self.ends.add(end);
         }
         if is_listed(state) {
-            self.listed.insert((state, end, slot));
+            self.listed.entry(state).or_default().insert(end, slot);
         }
         if let Some(group) = entry.trouble() {
-            self.troubled.entry(group).or_default().insert((end, slot));
+            self.troubled.entry(group).or_default().insert(end, slot);
         }
     }
 
@@ -341,14 +328,14 @@ impl Fleet {
         if is_live(state) {
             self.ends.remove(end);
         }
-        if is_listed(state) {
-            self.listed.remove(&(state, end, slot));
+        if let Some(members) = self.listed.get_mut(&state) {
+            members.remove(end, slot);
         }
         if let Some(group) = entry.trouble()
             && let Some(members) = self.troubled.get_mut(&group)
         {
-            members.remove(&(end, slot));
-            if members.is_empty() {
+            members.remove(end, slot);
+            if members.len() == 0 {
                 self.troubled.remove(&group);
             }
         }
