@@ -9,8 +9,9 @@
 //! written out any more: journal and memory grow until the process is restarted, for minutes.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use fjall::compaction::Leveled;
 use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::room::Room;
@@ -26,6 +27,10 @@ const JOURNALS: u64 = 64 << 20;
 /// written out when the free space reaches its floor is of the floor's order, and because there are ten or
 /// so of them under load: with 16 MiB each the process is 45 MB larger for the same CPU, with 4 it costs more.
 const MEMTABLE: u64 = 8 << 20;
+
+/// Size of a table on disk. The first level of tables takes four of these, and is rewritten as a whole whenever
+/// four tables from memory, of 2 or 3 MB each, are merged into it.
+const TABLE: u64 = 8 << 20;
 
 /// What a row takes beside its key and value, about.
 const ROW: usize = 100;
@@ -111,9 +116,11 @@ impl Fjall {
                     other => at(path, &format!("does not open: {other}")),
                 },
             )?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
+        let options = KeyspaceCreateOptions::default()
+            .max_memtable_size(u64::MAX)
+            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE)));
         let keyspaces: Vec<Keyspace> = Space::all()
-            .map(|space| database.keyspace(space.name(), options))
+            .map(|space| database.keyspace(space.name(), || options.clone()))
             .collect::<Result<_, _>>()
             .map_err(|error| at(path, &format!("does not open: {error}")))?;
         // What is left in the journals from before was not counted: it is written out now, or, where there is no
