@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::extensions::{GeneralName, SubjectAlternativeName};
+use x509_parser::nom::Parser;
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+use x509_parser::prelude::FromDer;
 
 use super::lint::identifier_of;
 use crate::acme::identifier::Identifier;
@@ -110,10 +113,14 @@ pub struct Content {
 impl CertificateRecord {
     /// Reads the certificate itself; `None` if it is not one that was issued here.
     pub fn content(&self) -> Option<Content> {
-        let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
+        // Of the extensions the names are all that is wanted, and the inventory is read through after each start.
+        let (_, parsed) =
+            X509CertificateParser::new().with_deep_parse_extensions(false).parse(&self.der).ok()?;
         let not_before = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
-        let names = parsed.subject_alternative_name().ok()?;
-        let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
+        let names = match parsed.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME).ok()? {
+            Some(extension) => SubjectAlternativeName::from_der(extension.value).ok()?.1.general_names,
+            None => Vec::new(),
+        };
         let ordered =
             |name: &&GeneralName<'_>| !matches!(name, GeneralName::URI(_) | GeneralName::RFC822Name(_));
         let identifiers = names.iter().filter(ordered).map(identifier_of).collect::<Option<Vec<_>>>()?;
