@@ -1,5 +1,6 @@
 //! Slots in the order in which their certificates end. A third of a fleet may be in trouble at once, millions,
-//! and each costs four bytes here and a few of spare room; in a set of the standard library's it is twenty.
+//! many of them in each minute: one costs four bytes here and some spare room then, and twenty in a set of the
+//! standard library's.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,7 @@ impl Ordered {
     }
 }
 
-/// No more than an eighth of a piece is spare room.
+/// Large pieces grow by an eighth, so that there is little spare room.
 fn put(piece: &mut Vec<Slot>, place: usize, slot: Slot) {
     if piece.len() == piece.capacity() {
         piece.reserve_exact((piece.len() / 8).max(1));

@@ -28,9 +28,13 @@ const JOURNALS: u64 = 64 << 20;
 /// so of them under load: with 16 MiB each the process is 45 MB larger for the same CPU, with 4 it costs more.
 const MEMTABLE: u64 = 8 << 20;
 
-/// Size of a table on disk. The first level of tables takes four of these, and is rewritten as a whole whenever
-/// four tables from memory, of 2 or 3 MB each, are merged into it.
-const TABLE: u64 = 8 << 20;
+/// Size of a table on disk, for stores that are made from now on. The first level takes four of these, and all
+/// that overlaps is rewritten whenever four tables from memory, of 2 to 7 MB each, are merged into it.
+const TABLE_ON_DISK: u64 = 8 << 20;
+
+/// How many tables are kept open. fjall's 900 would take descriptors that are promised to connections; another
+/// one is opened when it is read.
+const OPEN_TABLES: usize = 128;
 
 /// What a row takes beside its key and value, about.
 const ROW: usize = 100;
@@ -109,16 +113,18 @@ impl Fjall {
         prepare(path, &["db", "conf"])?;
         // Not refused for want of space: a store that takes no writes still serves its reads.
         // One thread: of several, one spins while another compacts, for it puts back what it does not take up.
-        let database =
-            Database::builder(path).max_journaling_size(u64::MAX).worker_threads(1).open().map_err(
-                |error| match error {
-                    Error::Locked => at(path, "is in use by another process"),
-                    other => at(path, &format!("does not open: {other}")),
-                },
-            )?;
+        let database = Database::builder(path)
+            .max_journaling_size(u64::MAX)
+            .max_cached_files(Some(OPEN_TABLES))
+            .worker_threads(1)
+            .open()
+            .map_err(|error| match error {
+                Error::Locked => at(path, "is in use by another process"),
+                other => at(path, &format!("does not open: {other}")),
+            })?;
         let options = KeyspaceCreateOptions::default()
             .max_memtable_size(u64::MAX)
-            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE)));
+            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_ON_DISK)));
         let keyspaces: Vec<Keyspace> = Space::all()
             .map(|space| database.keyspace(space.name(), || options.clone()))
             .collect::<Result<_, _>>()
@@ -243,5 +249,23 @@ mod tests {
             .map(|entry| entry.metadata().unwrap().len())
             .sum();
         assert!(journals <= JOURNALS + (160 << 20), "{journals}");
+    }
+    /// Rows in their order make tables that are never merged, and each of them is read here.
+    #[test]
+    fn few_tables_are_kept_open() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().canonicalize().unwrap();
+        let engine = Fjall::open_within(&path, JOURNALS, 1).unwrap();
+        let space = Space::Table(Table::Audit);
+        let mut rows = 0..100_000_u32;
+        while engine.keyspace(space).table_count() <= 3 * OPEN_TABLES {
+            let row = rows.next().unwrap();
+            engine.apply(vec![Write::Put(space, row.to_be_bytes().to_vec(), vec![0; 16])]).unwrap();
+        }
+        (0..rows.start).for_each(|row| assert!(engine.get(space, &row.to_be_bytes()).unwrap().is_some()));
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        let open = open.filter(|file| file.starts_with(&path)).count();
+        assert!(open <= OPEN_TABLES + 32, "{open}");
     }
 }
