@@ -32,7 +32,9 @@ impl Ordered {
                 None => put(piece, place, slot),
             }
             piece.shrink_to_fit();
-            self.pieces.extend(upper.first().map(|first| (end, *first)).map(|first| (first, upper)));
+            if let Some(first) = upper.first() {
+                self.pieces.insert((end, *first), upper);
+            }
         } else {
             put(piece, place, slot);
         }
@@ -72,12 +74,17 @@ impl Ordered {
     }
 }
 
-/// Large pieces grow by an eighth, so that there is little spare room.
 fn put(piece: &mut Vec<Slot>, place: usize, slot: Slot) {
-    if piece.len() == piece.capacity() {
-        piece.reserve_exact((piece.len() / 8).max(1));
-    }
+    make_room(piece);
     piece.insert(place, slot);
+}
+
+/// Makes room for one more. Lists of slots are among the largest things here: long ones grow by an eighth, so
+/// that little of them is spare room.
+pub(super) fn make_room(slots: &mut Vec<Slot>) {
+    if slots.len() == slots.capacity() {
+        slots.reserve_exact(slots.len() / 8 + 1);
+    }
 }
 
 #[cfg(test)]

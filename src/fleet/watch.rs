@@ -9,7 +9,7 @@ use super::entries::{Entries, Slot};
 use super::entry::{Entry, secs};
 use super::follow::Followed;
 use super::horizon::Ends;
-use super::ordered::Ordered;
+use super::ordered::{Ordered, make_room};
 use super::{Cause, Change, Group, Identity, IdentityId, Issuance, State, Summary, Trouble};
 use crate::time::Timestamp;
 use crate::x509::serial::Serial;
@@ -257,10 +257,7 @@ impl Fleet {
 
     fn enqueue(&mut self, minute: u32, slot: Slot) {
         let queue = self.queue.entry(minute).or_default();
-        // All of them together are one of the largest things here: no more than an eighth is spare room.
-        if queue.len() == queue.capacity() {
-            queue.reserve_exact(queue.len() / 8 + 1);
-        }
+        make_room(queue);
         queue.push(slot);
     }
 

@@ -250,6 +250,7 @@ mod tests {
             .sum();
         assert!(journals <= JOURNALS + (160 << 20), "{journals}");
     }
+
     /// Rows in their order make tables that are never merged, and each of them is read here.
     #[test]
     fn few_tables_are_kept_open() {
